@@ -1,0 +1,46 @@
+// swift-tools-version: 6.2
+// SPDX-License-Identifier: Apache-2.0
+
+import PackageDescription
+
+let package = Package(
+    name: "quiesce",
+    products: [
+        .library(name: "Substrate", targets: ["Substrate"]),
+        .library(name: "Explorer", targets: ["Explorer"]),
+        .executable(name: "quiesce", targets: ["QuiesceCommand"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.6.0")
+    ],
+    targets: [
+        .target(name: "CSubstrate"),
+        .target(name: "Substrate", dependencies: ["CSubstrate"]),
+        .target(name: "Explorer", dependencies: ["Substrate", "CSubstrate"]),
+        .target(name: "Scenarios", dependencies: ["Substrate", "Explorer"]),
+        .executableTarget(
+            name: "QuiesceCommand",
+            dependencies: [
+                "Scenarios", "Explorer",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ]),
+        .testTarget(name: "SubstrateTests", dependencies: ["Substrate", "CSubstrate"]),
+        .testTarget(name: "ExplorerTests", dependencies: ["Explorer", "Scenarios", "Substrate", "CSubstrate"]),
+        .testTarget(name: "ScenariosTests", dependencies: ["Scenarios", "Explorer"]),
+        .testTarget(name: "QuiesceCommandTests", dependencies: ["QuiesceCommand"]),
+    ]
+)
+
+for target in package.targets where target.name != "CSubstrate" {
+    target.swiftSettings = [
+        .enableUpcomingFeature("ExistentialAny"),
+        .enableUpcomingFeature("InternalImportsByDefault"),
+        .enableUpcomingFeature("MemberImportVisibility"),
+        .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
+        .enableUpcomingFeature("InferIsolatedConformances"),
+        .enableUpcomingFeature("ImmutableWeakCaptures"),
+        .enableExperimentalFeature("RawLayout"),
+        .strictMemorySafety(),
+        .treatAllWarnings(as: .error),
+    ]
+}

@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "quiesce_block.h"
+#include <pthread.h>
+#include <stdlib.h>
+
+_Thread_local quiesce_block quiesce_thread_block __attribute__((tls_model("initial-exec")));
+
+static pthread_key_t exit_key;
+static pthread_once_t exit_once = PTHREAD_ONCE_INIT;
+static void (*exit_handler)(quiesce_block *);
+
+static void run_exit_handler(void *block) { exit_handler(block); }
+
+static void create_exit_key(void) {
+    if (pthread_key_create(&exit_key, run_exit_handler) != 0) abort();
+}
+
+void quiesce_block_watch_exit(void (*on_exit)(quiesce_block *)) {
+    exit_handler = on_exit;
+    pthread_once(&exit_once, create_exit_key);
+    pthread_setspecific(exit_key, &quiesce_thread_block);
+}

@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#define _GNU_SOURCE
+#include "fiber_internal.h"
+#include <link.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+// The switch saves what the C calling convention says a callee must keep, on the stack that is left.
+#if defined(__x86_64__)
+__asm__(".text\n"
+        ".p2align 4\n"
+        ".globl quiesce_stack_switch\n"
+        ".hidden quiesce_stack_switch\n"
+        ".type quiesce_stack_switch,@function\n"
+        "quiesce_stack_switch:\n"
+        "  pushq %rbp\n  pushq %rbx\n  pushq %r12\n  pushq %r13\n  pushq %r14\n  pushq %r15\n"
+        "  movq %rsp, (%rdi)\n"
+        "  movq %rsi, %rsp\n"
+        "  popq %r15\n  popq %r14\n  popq %r13\n  popq %r12\n  popq %rbx\n  popq %rbp\n"
+        "  ret\n"
+        ".size quiesce_stack_switch, .-quiesce_stack_switch\n"
+        ".hidden quiesce_fiber_begin\n"
+        ".globl quiesce_fiber_begin\n"
+        ".type quiesce_fiber_begin,@function\n"
+        "quiesce_fiber_begin:\n"
+        "  movq %rbx, %rdi\n  xorl %ebp, %ebp\n  call quiesce_fiber_main\n  ud2\n"
+        ".size quiesce_fiber_begin, .-quiesce_fiber_begin\n");
+enum { saved_words = 6 };
+#elif defined(__aarch64__)
+__asm__(".text\n"
+        ".p2align 4\n"
+        ".globl quiesce_stack_switch\n"
+        ".hidden quiesce_stack_switch\n"
+        ".type quiesce_stack_switch,%function\n"
+        "quiesce_stack_switch:\n"
+        "  sub sp, sp, #160\n"
+        "  stp x19, x20, [sp]\n  stp x21, x22, [sp, #16]\n  stp x23, x24, [sp, #32]\n  stp x25, x26, [sp, #48]\n"
+        "  stp x27, x28, [sp, #64]\n  stp x29, x30, [sp, #80]\n"
+        "  stp d8, d9, [sp, #96]\n  stp d10, d11, [sp, #112]\n  stp d12, d13, [sp, #128]\n  stp d14, d15, [sp, #144]\n"
+        "  mov x9, sp\n  str x9, [x0]\n  mov sp, x1\n"
+        "  ldp x19, x20, [sp]\n  ldp x21, x22, [sp, #16]\n  ldp x23, x24, [sp, #32]\n  ldp x25, x26, [sp, #48]\n"
+        "  ldp x27, x28, [sp, #64]\n  ldp x29, x30, [sp, #80]\n"
+        "  ldp d8, d9, [sp, #96]\n  ldp d10, d11, [sp, #112]\n  ldp d12, d13, [sp, #128]\n  ldp d14, d15, [sp, #144]\n"
+        "  add sp, sp, #160\n"
+        "  ret\n"
+        ".size quiesce_stack_switch, .-quiesce_stack_switch\n"
+        ".hidden quiesce_fiber_begin\n"
+        ".globl quiesce_fiber_begin\n"
+        ".type quiesce_fiber_begin,%function\n"
+        "quiesce_fiber_begin:\n"
+        "  mov x0, x19\n  mov x29, #0\n  bl quiesce_fiber_main\n  brk #1\n"
+        ".size quiesce_fiber_begin, .-quiesce_fiber_begin\n");
+enum { saved_words = 20 };
+#else
+#error "Quiesce knows how to switch stacks on x86-64 and aarch64 only."
+#endif
+
+extern void quiesce_stack_switch(void **save, void *load) __attribute__((visibility("hidden")));
+// The first frame of a fiber: passes the fiber, which `prepare` left in a register that switches keep, to `quiesce_fiber_main`.
+extern void quiesce_fiber_begin(void) __attribute__((visibility("hidden")));
+__attribute__((visibility("hidden"), noreturn, used)) void quiesce_fiber_main(quiesce_fiber *fiber);
+
+// Where the Swift runtime keeps its thread-locals of this thread. Looked up once a thread: the segments do not move.
+static _Thread_local uint64_t *core_segment, *concurrency_segment;
+static _Thread_local bool segments_known;
+static size_t core_words, concurrency_words;
+
+static int find_segments(struct dl_phdr_info *info, size_t size, void *unused) {
+    (void)unused;
+    if (size < offsetof(struct dl_phdr_info, dlpi_tls_data) + sizeof info->dlpi_tls_data || !info->dlpi_name) return 0;
+    bool is_core = strstr(info->dlpi_name, "libswiftCore.so") != NULL;
+    bool is_concurrency = strstr(info->dlpi_name, "libswift_Concurrency.so") != NULL;
+    if (!is_core && !is_concurrency) return 0;
+    for (int i = 0; i < info->dlpi_phnum; i++) {
+        if (info->dlpi_phdr[i].p_type != PT_TLS) continue;
+        size_t words = (info->dlpi_phdr[i].p_memsz + 7) / 8;
+        if (words > image_words_max) continue;
+        if (is_core) core_words = words, core_segment = info->dlpi_tls_data;
+        else concurrency_words = words, concurrency_segment = info->dlpi_tls_data;
+    }
+    return 0;
+}
+
+static void know_segments(void) {
+    if (segments_known) return;
+    dl_iterate_phdr(find_segments, NULL);
+    segments_known = true;
+}
+
+size_t quiesce_fiber_core_image_size(void) {
+    know_segments();
+    return core_segment ? core_words * 8 : 0;
+}
+
+size_t quiesce_fiber_concurrency_image_size(void) {
+    know_segments();
+    return concurrency_segment ? concurrency_words * 8 : 0;
+}
+
+static inline void copy_words(uint64_t *to, const uint64_t *from, size_t count) {
+    for (size_t i = 0; i < count; i++) to[i] = from[i];
+}
+
+static void save_images(quiesce_fiber *fiber) {
+    if (core_segment) copy_words(fiber->core, core_segment, core_words);
+    if (concurrency_segment) copy_words(fiber->concurrency, concurrency_segment, concurrency_words);
+    fiber->block = quiesce_thread_block;
+}
+
+void quiesce_load_images(const quiesce_fiber *fiber) {
+    if (core_segment) copy_words(core_segment, fiber->core, core_words);
+    if (concurrency_segment) copy_words(concurrency_segment, fiber->concurrency, concurrency_words);
+    quiesce_thread_block = fiber->block;
+}
+
+void quiesce_fiber_switch(quiesce_fiber *from, quiesce_fiber *to) {
+    save_images(from);
+    quiesce_load_images(to);
+    quiesce_stack_switch(&from->sp, to->sp);
+}
+
+void quiesce_fiber_resume(quiesce_fiber *to) {
+    void *abandoned;
+    quiesce_load_images(to);
+    quiesce_stack_switch(&abandoned, to->sp);
+    __builtin_unreachable();
+}
+
+quiesce_fiber *quiesce_fiber_host(void) {
+    know_segments();
+    quiesce_fiber *fiber = calloc(1, sizeof *fiber);
+    if (!fiber) abort();
+    return fiber;
+}
+
+quiesce_fiber *quiesce_fiber_create(size_t stack_size) {
+    quiesce_fiber *fiber = calloc(1, sizeof *fiber);
+    if (!fiber) return NULL;
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    fiber->size = stack_size + page;
+    fiber->stack = mmap(NULL, fiber->size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
+    if (fiber->stack == MAP_FAILED) {
+        free(fiber);
+        return NULL;
+    }
+    mprotect(fiber->stack, page, PROT_NONE);
+    return fiber;
+}
+
+void quiesce_fiber_destroy(quiesce_fiber *fiber) {
+    if (fiber->stack) munmap(fiber->stack, fiber->size);
+    free(fiber);
+}
+
+bool quiesce_fiber_contains(const quiesce_fiber *fiber, uintptr_t address) {
+    return fiber->stack && address >= (uintptr_t)fiber->stack && address < (uintptr_t)fiber->stack + fiber->size;
+}
+
+void quiesce_fiber_main(quiesce_fiber *fiber) {
+    fiber->entry(fiber->context);
+    abort();
+}
+
+void quiesce_fiber_prepare(quiesce_fiber *fiber, void (*entry)(void *), void *context, const quiesce_block *block) {
+    fiber->entry = entry;
+    fiber->context = context;
+    fiber->block = *block;
+    memset(fiber->core, 0, sizeof fiber->core);
+    memset(fiber->concurrency, 0, sizeof fiber->concurrency);
+    uintptr_t *top = (uintptr_t *)((char *)fiber->stack + fiber->size);
+#if defined(__x86_64__)
+    // `quiesce_fiber_begin` starts with the stack at a multiple of 16, as its call instruction needs it.
+    top[-1] = (uintptr_t)quiesce_fiber_begin;
+    uintptr_t *saved = top - 1 - saved_words;
+    memset(saved, 0, saved_words * sizeof *saved);
+    saved[4] = (uintptr_t)fiber;  // rbx
+#else
+    uintptr_t *saved = top - saved_words;
+    memset(saved, 0, saved_words * sizeof *saved);
+    saved[0] = (uintptr_t)fiber;         // x19
+    saved[11] = (uintptr_t)quiesce_fiber_begin;  // x30
+#endif
+    fiber->sp = saved;
+}

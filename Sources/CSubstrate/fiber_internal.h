@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#ifndef QUIESCE_FIBER_INTERNAL_H
+#define QUIESCE_FIBER_INTERNAL_H
+
+#include "quiesce_fiber.h"
+
+enum { image_words_max = 16 };
+
+struct quiesce_fiber {
+    void *sp;
+    void *stack;
+    size_t size;
+    void (*entry)(void *);
+    void *context;
+    quiesce_block block;
+    uint64_t core[image_words_max], concurrency[image_words_max];
+};
+
+/// Makes the images of `fiber` the thread's own.
+void quiesce_load_images(const quiesce_fiber *fiber);
+/// Resumes `to` for good: what runs now is abandoned.
+__attribute__((noreturn)) void quiesce_fiber_resume(quiesce_fiber *to);
+
+#endif

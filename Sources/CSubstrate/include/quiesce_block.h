@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#ifndef QUIESCE_BLOCK_H
+#define QUIESCE_BLOCK_H
+
+#include <stdint.h>
+
+/// What Substrate knows of the running thread. One lives in each thread's own storage; a fiber switch exchanges it.
+typedef struct quiesce_block {
+    /// Who watches this thread's operations; null in production. An unretained Swift `Observer`.
+    void *_Nullable observer;
+    /// `id` of a registered thread that nobody watches, else 0: what a lock's fast path writes.
+    uint32_t token;
+    /// This thread's number in its world; 0 before its first use.
+    uint32_t id;
+    /// The world this thread belongs to; null stands for the process's own. An unretained Swift `World`.
+    void *_Nullable world;
+    /// This thread's values of `ThreadLocal` variables. A retained Swift object, or null.
+    void *_Nullable locals;
+} quiesce_block;
+
+extern _Thread_local quiesce_block quiesce_thread_block __attribute__((tls_model("initial-exec")));
+
+/// The running thread's block. Always valid; never null.
+static inline __attribute__((always_inline)) quiesce_block *_Nonnull quiesce_current_block(void) {
+    return &quiesce_thread_block;
+}
+
+/// Arranges that `on_exit` is called with this thread's block when the thread ends.
+void quiesce_block_watch_exit(void (*_Nonnull on_exit)(quiesce_block *_Nonnull));
+
+#endif

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#ifndef QUIESCE_MACHINE_H
+#define QUIESCE_MACHINE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/// Sleeps while `*word` is `expected`, at most until `deadline` (monotonic nanoseconds; 0 for none).
+/// Returns 0 when woken, or at once when the word differs, or for no reason at all; ETIMEDOUT when the deadline passed.
+int32_t quiesce_futex_wait(const void *_Nonnull word, uint32_t expected, uint64_t deadline);
+/// Wakes at most `count` sleepers and returns how many it woke.
+int32_t quiesce_futex_wake(const void *_Nonnull word, int32_t count);
+
+/// Registers the process for expedited barriers, once. False when the kernel refuses.
+bool quiesce_membarrier_register(void);
+/// A full barrier on every running thread of the process. False when the kernel refuses.
+bool quiesce_membarrier(void);
+/// Keeps the compiler, not the processor, from moving memory operations across it.
+static inline __attribute__((always_inline)) void quiesce_compiler_barrier(void) { __asm__ volatile("" ::: "memory"); }
+/// Tells the processor that this is a spin loop.
+static inline __attribute__((always_inline)) void quiesce_pause(void) {
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+void quiesce_yield(void);
+
+uint64_t quiesce_monotonic_nanoseconds(void);
+void quiesce_sleep_until(uint64_t deadline);
+int32_t quiesce_processor_count(void);
+int32_t quiesce_thread_id(void);
+
+/// Starts a thread that runs `body(context)`. Returns 0 or an error number.
+int32_t quiesce_thread_start(unsigned long *_Nonnull handle, const char *_Nullable name,
+                             void (*_Nonnull body)(void *_Nullable), void *_Nullable context);
+void quiesce_thread_join(unsigned long handle);
+void quiesce_thread_detach(unsigned long handle);
+/// Calls `handler` in every child of a fork, before anything else of ours runs there.
+void quiesce_after_fork_in_child(void (*_Nonnull handler)(void));
+
+#endif

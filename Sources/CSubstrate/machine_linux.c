@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#define _GNU_SOURCE
+#include "quiesce_machine.h"
+#include <errno.h>
+#include <limits.h>
+#include <linux/futex.h>
+#include <linux/membarrier.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+static struct timespec to_timespec(uint64_t nanoseconds) {
+    return (struct timespec){.tv_sec = (time_t)(nanoseconds / 1000000000u), .tv_nsec = (long)(nanoseconds % 1000000000u)};
+}
+
+int32_t quiesce_futex_wait(const void *word, uint32_t expected, uint64_t deadline) {
+    struct timespec limit = to_timespec(deadline);
+    // The bitset form takes an absolute deadline, so a wait that is restarted keeps its end.
+    long result = syscall(SYS_futex, word, FUTEX_WAIT_BITSET | FUTEX_PRIVATE_FLAG, expected, deadline ? &limit : NULL, NULL,
+                          FUTEX_BITSET_MATCH_ANY);
+    return result == -1 && errno == ETIMEDOUT ? ETIMEDOUT : 0;
+}
+
+int32_t quiesce_futex_wake(const void *word, int32_t count) {
+    return (int32_t)syscall(SYS_futex, word, FUTEX_WAKE | FUTEX_PRIVATE_FLAG, count, NULL, NULL, 0);
+}
+
+bool quiesce_membarrier_register(void) {
+    return syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0;
+}
+
+bool quiesce_membarrier(void) { return syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) == 0; }
+
+void quiesce_yield(void) { sched_yield(); }
+
+uint64_t quiesce_monotonic_nanoseconds(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+void quiesce_sleep_until(uint64_t deadline) {
+    struct timespec limit = to_timespec(deadline);
+    while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &limit, NULL) == EINTR) {}
+}
+
+int32_t quiesce_processor_count(void) {
+    cpu_set_t set;
+    if (sched_getaffinity(0, sizeof set, &set) == 0) return CPU_COUNT(&set);
+    long count = sysconf(_SC_NPROCESSORS_ONLN);
+    return count > 0 ? (int32_t)count : 1;
+}
+
+int32_t quiesce_thread_id(void) { return (int32_t)syscall(SYS_gettid); }
+
+struct start {
+    void (*body)(void *);
+    void *context;
+};
+
+static void *run_start(void *argument) {
+    struct start start = *(struct start *)argument;
+    free(argument);
+    start.body(start.context);
+    return NULL;
+}
+
+int32_t quiesce_thread_start(unsigned long *handle, const char *name, void (*body)(void *), void *context) {
+    struct start *start = malloc(sizeof *start);
+    if (!start) return ENOMEM;
+    *start = (struct start){body, context};
+    pthread_t thread;
+    int error = pthread_create(&thread, NULL, run_start, start);
+    if (error) {
+        free(start);
+        return error;
+    }
+    if (name) {
+        // The kernel keeps 15 characters.
+        char short_name[16] = {0};
+        for (int i = 0; i < 15 && name[i]; i++) short_name[i] = name[i];
+        pthread_setname_np(thread, short_name);
+    }
+    *handle = (unsigned long)thread;
+    return 0;
+}
+
+void quiesce_thread_join(unsigned long handle) { pthread_join((pthread_t)handle, NULL); }
+void quiesce_thread_detach(unsigned long handle) { pthread_detach((pthread_t)handle); }
+void quiesce_after_fork_in_child(void (*handler)(void)) { pthread_atfork(NULL, NULL, handler); }

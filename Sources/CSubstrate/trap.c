@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#define _GNU_SOURCE
+#include "fiber_internal.h"
+#include <dlfcn.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <ucontext.h>
+#include <unistd.h>
+
+enum { alternate_size = 64 * 1024, watched_count = 7 };
+static const int watched[watched_count] = {SIGILL, SIGTRAP, SIGSEGV, SIGBUS, SIGFPE, SIGABRT, SIGURG};
+static struct sigaction former[watched_count];
+static pthread_once_t installed = PTHREAD_ONCE_INIT;
+
+// Stuck fibers are stopped by a signal that nothing else sends by default and whose default action is to be ignored.
+const int32_t quiesce_trap_stuck = SIGURG;
+
+static _Thread_local struct {
+    int users;
+    quiesce_fiber *host, **running;
+    quiesce_trap *trap;
+    void (*fatal)(void *);
+    void *context;
+    void *alternate, *landing;
+} state;
+
+const char *quiesce_symbol_name(uintptr_t address, uintptr_t *offset) {
+    Dl_info info;
+    *offset = 0;
+    if (!dladdr((void *)address, &info) || !info.dli_sname) return NULL;
+    *offset = address - (uintptr_t)info.dli_saddr;
+    return info.dli_sname;
+}
+
+// Of the Swift runtime; weak, so that C programs link these shims too.
+extern char *swift_demangle(const char *, size_t, char *, size_t *, uint32_t) __attribute__((weak));
+
+char *quiesce_demangle(const char *name) {
+    return swift_demangle ? swift_demangle(name, strlen(name), NULL, NULL, 0) : NULL;
+}
+
+void quiesce_free_text(char *text) { free(text); }
+
+static void write_text(const char *text) {
+    ssize_t written = write(STDERR_FILENO, text, strlen(text));
+    (void)written;
+}
+
+static void write_number(uint32_t number) {
+    char digits[11];
+    char *next = digits + sizeof digits - 1;
+    *next = 0;
+    do *--next = (char)('0' + number % 10);
+    while (number /= 10);
+    write_text(next);
+}
+
+void quiesce_report_fatal(const uint32_t *schedule, int32_t count) {
+    write_text("quiesce: the program under test trapped inside the memory allocator, so the process cannot go on. Schedule: ");
+    for (int32_t i = 0; i < count; i++) {
+        if (i > 0) write_text(",");
+        write_number(schedule[i] & 0x7fff);
+        if (schedule[i] & 0x8000) write_text("f");
+        if (schedule[i] >> 16) write_text("."), write_number((schedule[i] >> 16) - 1);
+    }
+    write_text("\n");
+}
+
+static bool is_allocator(uintptr_t address) {
+    static const char *const names[] = {"malloc", "free", "cfree", "calloc", "realloc", "posix_memalign", "aligned_alloc"};
+    uintptr_t offset;
+    const char *name = quiesce_symbol_name(address, &offset);
+    if (!name) return false;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (strcmp(name, names[i]) == 0) return true;
+    return false;
+}
+
+// Runs on the landing stack, outside the handler, so that signals are unblocked again.
+static __attribute__((noreturn)) void land(void) {
+    quiesce_fiber *host = state.host;
+    *state.running = NULL;
+    quiesce_fiber_resume(host);
+}
+
+static void walk_frames(quiesce_trap *trap, const quiesce_fiber *fiber, uintptr_t frame) {
+    trap->depth = 0;
+    while (trap->depth < 24 && (frame & 7) == 0 && quiesce_fiber_contains(fiber, frame) &&
+           quiesce_fiber_contains(fiber, frame + 15)) {
+        uintptr_t next = ((uintptr_t *)frame)[0], address = ((uintptr_t *)frame)[1];
+        if (!address) break;
+        trap->frames[trap->depth++] = address;
+        if (next <= frame) break;
+        frame = next;
+    }
+}
+
+static void pass_on(int signal, siginfo_t *info, void *context) {
+    for (int i = 0; i < watched_count; i++) {
+        if (watched[i] != signal) continue;
+        struct sigaction *old = &former[i];
+        if (old->sa_flags & SA_SIGINFO && old->sa_sigaction) {
+            old->sa_sigaction(signal, info, context);
+        } else if (old->sa_handler == SIG_DFL) {
+            if (signal == SIGURG) return;
+            sigaction(signal, old, NULL);
+            raise(signal);
+        } else if (old->sa_handler != SIG_IGN) {
+            old->sa_handler(signal);
+        }
+    }
+}
+
+static void handle(int signal, siginfo_t *info, void *raw) {
+    ucontext_t *context = raw;
+    quiesce_fiber *fiber = state.users > 0 && state.running ? *state.running : NULL;
+    bool asked = info->si_code == SI_QUEUE && info->si_value.sival_int == quiesce_trap_stuck;
+    if (!fiber || (signal == SIGURG && !asked)) return pass_on(signal, info, raw);
+    quiesce_trap *trap = state.trap;
+#if defined(__x86_64__)
+    uintptr_t pc = (uintptr_t)context->uc_mcontext.gregs[REG_RIP], frame = (uintptr_t)context->uc_mcontext.gregs[REG_RBP];
+#else
+    uintptr_t pc = context->uc_mcontext.pc, frame = context->uc_mcontext.regs[29];
+#endif
+    walk_frames(trap, fiber, frame);
+    bool fatal = is_allocator(pc);
+    if (signal == SIGABRT || signal == SIGSEGV || signal == SIGBUS || signal == SIGURG)
+        for (int i = 0; i < trap->depth && i < 6; i++) fatal = fatal || is_allocator(trap->frames[i]);
+    if (fatal) {
+        // The allocator's locks may be held: nothing of this process can be trusted to go on.
+        state.fatal(state.context);
+        *state.running = NULL;
+        return pass_on(signal == SIGURG ? SIGABRT : signal, info, raw);
+    }
+    trap->instruction = pc;
+    trap->address = signal == SIGSEGV || signal == SIGBUS ? (uintptr_t)info->si_addr : 0;
+    trap->signal = signal;
+    uintptr_t top = ((uintptr_t)state.landing + alternate_size) & ~(uintptr_t)15;
+#if defined(__x86_64__)
+    context->uc_mcontext.gregs[REG_RSP] = (greg_t)(top - 8);
+    context->uc_mcontext.gregs[REG_RBP] = 0;
+    context->uc_mcontext.gregs[REG_RIP] = (greg_t)(uintptr_t)land;
+#else
+    context->uc_mcontext.sp = top;
+    context->uc_mcontext.regs[29] = 0;
+    context->uc_mcontext.pc = (uintptr_t)land;
+#endif
+}
+
+static void install(void) {
+    struct sigaction action = {.sa_sigaction = handle, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER | SA_RESTART};
+    sigemptyset(&action.sa_mask);
+    for (int i = 0; i < watched_count; i++) sigaction(watched[i], &action, &former[i]);
+}
+
+static void *map_stack(void) {
+    void *stack = mmap(NULL, alternate_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (stack == MAP_FAILED) abort();
+    return stack;
+}
+
+void quiesce_trap_begin(quiesce_fiber *host, quiesce_fiber **running, quiesce_trap *trap, void (*fatal)(void *), void *context) {
+    pthread_once(&installed, install);
+    state.host = host;
+    state.running = running;
+    state.trap = trap;
+    state.fatal = fatal;
+    state.context = context;
+    if (state.users++ > 0) return;
+    if (!state.alternate) {
+        state.alternate = map_stack();
+        state.landing = map_stack();
+    }
+    stack_t stack = {.ss_sp = state.alternate, .ss_size = alternate_size};
+    sigaltstack(&stack, NULL);
+}
+
+void quiesce_trap_end(void) {
+    if (--state.users > 0) return;
+    stack_t none = {.ss_flags = SS_DISABLE};
+    sigaltstack(&none, NULL);
+    munmap(state.alternate, alternate_size);
+    munmap(state.landing, alternate_size);
+    state.alternate = state.landing = NULL;
+    state.running = NULL;
+}
+
+void quiesce_trap_interrupt(int32_t tid) {
+    // The value tells our request from a signal that somebody else sends.
+    siginfo_t info = {.si_signo = SIGURG, .si_code = SI_QUEUE};
+    info.si_value.sival_int = quiesce_trap_stuck;
+    syscall(SYS_rt_tgsigqueueinfo, getpid(), tid, SIGURG, &info);
+}

@@ -1,0 +1,263 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CSubstrate
+import Substrate
+
+/// Runs a program through every interleaving that can differ.
+public struct Exploration {
+    public let name: String
+    public var options: ExplorationOptions
+    private let body: (ExploredWorld) throws -> Void
+
+    /// An exploration of `body`, which runs once for each execution, as its main thread.
+    ///
+    /// Every object that threads share is made inside `body`, so that each execution starts afresh.
+    public init(
+        _ name: String, options: ExplorationOptions = ExplorationOptions(),
+        _ body: @escaping (ExploredWorld) throws -> Void
+    ) {
+        self.name = name
+        self.options = options
+        self.body = body
+    }
+
+    /// The exploration cannot be carried out.
+    public enum Failure: Error, CustomStringConvertible {
+        /// The program under test did something else than what was recorded.
+        case diverged(step: Int, expected: String, found: String)
+        /// It was called from inside an exploration.
+        case nested
+
+        public var description: String {
+            switch self {
+            case .diverged(let step, let expected, let found):
+                "the program is not deterministic, or not the one that was recorded: at step \(step) the schedule has "
+                    + "\(expected), the program \(found)"
+            case .nested: "an exploration cannot be started from inside another one"
+            }
+        }
+    }
+
+    /// Explores, and returns what was found.
+    public func run() throws(Failure) -> ExplorationReport {
+        guard Scheduler.ofCurrentThread == nil else { throw .nested }
+        let scheduler = Scheduler(options)
+        let start = quiesce_monotonic_nanoseconds()
+        var report = ExplorationReport(name: name)
+        var schedule: [ScheduleStep] = []
+        var number = 0
+        let divergence = exploring(scheduler) { run -> Divergence? in
+            // Lazy globals come into being in a run of their own, of which nothing is kept.
+            scheduler.strategy = DefaultPolicy(scheduler)
+            _ = run()
+            let strategy = makeStrategy(scheduler)
+            scheduler.strategy = strategy
+            while true {
+                var outcome = run()
+                if scheduler.racesFromNext {
+                    strategy.repeatLast()
+                    outcome = run()
+                }
+                if let divergence = scheduler.divergence { return divergence }
+                count(outcome, scheduler, &report)
+                if let verdict = scheduler.verdict, report.counterexample == nil {
+                    schedule = scheduler.scheduleSteps
+                    number = report.executions
+                    report.counterexample = Counterexample(
+                        verdict: verdict, trace: Trace(), token: ReplayToken(test: name, steps: schedule))
+                    if options.stopsAtFirstFailure {
+                        report.coverage = .bounded(by: "the first failure")
+                        return nil
+                    }
+                }
+                let isLast = !strategy.endExecution(outcome)
+                if isLast { break }
+                if let bound = limit(report, start, scheduler) {
+                    report.coverage = .bounded(by: bound)
+                    return nil
+                }
+            }
+            report.coverage = coverage(strategy, report)
+            return nil
+        }
+        report.abandonedThreads = scheduler.abandoned
+        if let divergence { throw divergence.failure }
+        report.seconds = Double(quiesce_monotonic_nanoseconds() - start) / 1e9
+        if let found = report.counterexample {
+            report.counterexample = try minimized(found.verdict, schedule, number, report.executions)
+        }
+        return report
+    }
+
+    /// Runs the one execution that `token` tells, and returns it as a counterexample, or nil when nothing fails.
+    public func replay(_ token: ReplayToken) throws(Failure) -> Counterexample? {
+        guard Scheduler.ofCurrentThread == nil else { throw .nested }
+        return try record(token.steps, expecting: nil, Trace.Origin())
+    }
+
+    // MARK: Parts of a run
+
+    /// Calls `work` with a function that runs one execution.
+    private func exploring<Result>(_ scheduler: Scheduler, _ work: (() -> Outcome) -> Result) -> Result {
+        let program = Program(body: body, world: ExploredWorld(scheduler), scheduler: scheduler)
+        let main: @Sendable () -> Void = { program.run() }
+        return Watchdog.watching(scheduler.heartbeat, seconds: options.watchdogSeconds) {
+            scheduler.withTrapsCaught { work { scheduler.runExecution(main) } }
+        }
+    }
+
+    private func makeStrategy(_ scheduler: Scheduler) -> Strategy {
+        switch options.strategy {
+        case .optimal: OptimalReduction(scheduler)
+        case .depthFirst: DepthFirst(scheduler)
+        case .preemptions(let bound): DepthFirst(scheduler, preemptions: bound)
+        case .random(let executions, let seed): RandomWalk(scheduler, executions: executions, seed: seed)
+        }
+    }
+
+    private func count(_ outcome: Outcome, _ scheduler: Scheduler, _ report: inout ExplorationReport) {
+        if outcome == .blocked {
+            report.blocked += 1
+            return
+        }
+        report.executions += 1
+        if outcome == .deadlocked { report.deadlocked += 1 }
+        if outcome == .cut { report.verdicts[.stepLimit, default: 0] += scheduler.verdict?.kind == .stepLimit ? 0 : 0 }
+        if let verdict = scheduler.verdict { report.verdicts[verdict.kind, default: 0] += 1 }
+        if let progress = options.progress, report.executions & 0x3fff == 0 { progress(report.executions) }
+    }
+
+    /// Why to stop now, if there is a reason.
+    private func limit(_ report: ExplorationReport, _ start: UInt64, _ scheduler: Scheduler) -> String? {
+        if report.executions >= options.executionLimit { return "\(options.executionLimit) executions" }
+        if scheduler.mustStop { return "a thread that blocks outside Substrate" }
+        if options.secondsLimit < .infinity,
+            Double(quiesce_monotonic_nanoseconds() - start) / 1e9 >= options.secondsLimit
+        {
+            return "\(options.secondsLimit) seconds"
+        }
+        return nil
+    }
+
+    private func coverage(_ strategy: Strategy, _ report: ExplorationReport) -> ExplorationReport.Coverage {
+        if case .random = options.strategy { return .sampled(report.executions) }
+        if case .preemptions(let bound) = options.strategy, (strategy as? DepthFirst)?.isBounded == true {
+            return .bounded(by: bound == 1 ? "1 preemption" : "\(bound) preemptions")
+        }
+        if report.verdicts[.stepLimit] ?? 0 > 0 { return .bounded(by: "\(options.stepLimit) steps") }
+        if options.time == .discrete { return .bounded(by: "time") }
+        return .all
+    }
+
+    // MARK: The shortest way to see it
+
+    /// Searches with 0, 1, 2 … preemptions for the same kind of failure, and records the first.
+    private func minimized(
+        _ verdict: Verdict, _ found: [ScheduleStep], _ number: Int, _ executions: Int
+    ) throws(Failure) -> Counterexample {
+        var origin = Trace.Origin(number: number)
+        var steps = found
+        if options.minimizes {
+            var bound = 0
+            // The failure's own schedule has so many; fewer is what is searched for.
+            let most = try preemptions(of: found)
+            var budget = 200_000
+            while bound <= most, budget > 0 {
+                let (hit, isComplete, used) = search(verdict.kind, preemptions: bound, budget: budget)
+                budget -= used
+                if let hit {
+                    steps = hit
+                    origin.isMinimal = true
+                    break
+                }
+                if !isComplete { break }
+                bound += 1
+            }
+        }
+        guard let result = try record(steps, expecting: verdict.kind, origin) else {
+            throw .diverged(step: steps.count, expected: verdict.kind.rawValue, found: "ends well")
+        }
+        return result
+    }
+
+    private func preemptions(of steps: [ScheduleStep]) throws(Failure) -> Int {
+        let scheduler = Scheduler(options)
+        let strategy = Replay(scheduler, steps: steps)
+        scheduler.strategy = strategy
+        exploring(scheduler) { run in _ = run() }
+        if let divergence = strategy.divergence { throw divergence.failure }
+        return strategy.preemptions
+    }
+
+    /// The first schedule with at most so many preemptions that fails in the same way.
+    private func search(
+        _ kind: Verdict.Kind, preemptions bound: Int, budget: Int
+    ) -> (hit: [ScheduleStep]?, isComplete: Bool, used: Int) {
+        let scheduler = Scheduler(options)
+        return exploring(scheduler) { run in
+            let strategy = DepthFirst(scheduler, preemptions: bound)
+            scheduler.strategy = strategy
+            scheduler.racesFromNext = true
+            var used = 0
+            while used < budget {
+                let outcome = run()
+                used += 1
+                if scheduler.verdict?.kind == kind { return (scheduler.scheduleSteps, true, used) }
+                if scheduler.mustStop { return (nil, false, used) }
+                if !strategy.endExecution(outcome) { return (nil, true, used) }
+            }
+            return (nil, false, used)
+        }
+    }
+
+    /// Runs a schedule with a recorder.
+    private func record(
+        _ steps: [ScheduleStep], expecting kind: Verdict.Kind?, _ origin: Trace.Origin
+    ) throws(Failure) -> Counterexample? {
+        let scheduler = Scheduler(options)
+        let strategy = Replay(scheduler, steps: steps)
+        scheduler.strategy = strategy
+        scheduler.recorder = Recorder()
+        scheduler.racesFromNext = true
+        exploring(scheduler) { run in _ = run() }
+        if let divergence = strategy.divergence { throw divergence.failure }
+        guard let verdict = scheduler.verdict else { return nil }
+        var origin = origin
+        origin.preemptions = strategy.preemptions
+        let trace = TraceBuilder(scheduler, verdict, origin).build()
+        return Counterexample(
+            verdict: Verdict(verdict.kind, trace.sentence), trace: trace,
+            token: ReplayToken(test: name, steps: scheduler.scheduleSteps))
+    }
+}
+
+extension Divergence {
+    var failure: Exploration.Failure { .diverged(step: step, expected: expected, found: found) }
+}
+
+/// The explored closure, as the main thread of an execution.
+private final class Program: @unchecked Sendable {
+    // Unchecked: the fiber that runs it is on the thread that made it.
+    private let body: (ExploredWorld) throws -> Void
+    private let world: ExploredWorld
+    private unowned let scheduler: Scheduler
+
+    init(body: @escaping (ExploredWorld) throws -> Void, world: ExploredWorld, scheduler: Scheduler) {
+        self.body = body
+        self.world = world
+        self.scheduler = scheduler
+    }
+
+    func run() {
+        do { try body(world) } catch { scheduler.failThrown(error) }
+    }
+}
+
+/// The policy of the warm-up run.
+private final class DefaultPolicy: Strategy {
+    override func choose() -> Decision { defaultDecision() }
+}
+
+extension Scheduler {
+    var scheduleSteps: [ScheduleStep] { (0..<schedule.count).map { ScheduleStep(encoded: schedule[$0]) } }
+}

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// How an exploration goes about its work, and when it gives up.
+public struct ExplorationOptions: Sendable {
+    /// Which executions are run.
+    public enum Strategy: Sendable, Equatable {
+        /// One execution for each Mazurkiewicz trace, by optimal dynamic partial-order reduction. Exhaustive.
+        case optimal
+        /// Every interleaving of steps, with no reduction. Exhaustive, and a cross-check for small programs.
+        case depthFirst
+        /// Every interleaving with at most this many preemptions.
+        case preemptions(Int)
+        /// This many executions, each step picked at random.
+        case random(executions: Int, seed: UInt64)
+    }
+
+    /// When time passes.
+    public enum Time: Sendable, Equatable {
+        /// A pending timer may fire at any step, in the order of deadlines: what a real clock can do.
+        case any
+        /// Time passes only when nothing else can run. Not every behaviour: coverage is then *bounded (time)*.
+        case discrete
+    }
+
+    public var strategy: Strategy = .optimal
+    public var time: Time = .any
+    /// An execution with more steps is cut, which is a finding.
+    public var stepLimit = 10_000
+    /// The exploration stops after this many executions.
+    public var executionLimit = Int.max
+    /// The exploration stops after this many seconds.
+    public var secondsLimit = Double.infinity
+    /// Whether to stop at the first failure rather than count to the end.
+    public var stopsAtFirstFailure = true
+    /// Whether a failure is searched again for a schedule with the fewest preemptions.
+    public var minimizes = true
+    /// Whether freed `Storage` is allocated again within an execution, to find ABA mistakes.
+    public var reusesAddresses = false
+    /// Seconds without an operation after which a thread counts as blocked outside Substrate; 0 for never.
+    public var watchdogSeconds = 10.0
+    /// Threads that a program may have, store buffers included.
+    public var threadLimit = 256
+    /// Operations that a thread may take while a finished execution is wound up.
+    public var drainLimit = 1_000
+    /// Called now and then with the number of executions so far.
+    public var progress: (@Sendable (Int) -> Void)?
+
+    public init(strategy: Strategy = .optimal) {
+        self.strategy = strategy
+    }
+}

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// What an exploration did and found.
+public struct ExplorationReport: Sendable {
+    /// Which part of the program's behaviours was seen.
+    public enum Coverage: Sendable, Equatable, CustomStringConvertible {
+        /// All: every interleaving that can differ.
+        case all
+        /// All up to a bound, which is named: preemptions, executions, seconds, steps, time.
+        case bounded(by: String)
+        /// This many at random.
+        case sampled(Int)
+
+        /// One word: `all`, `bounded` or `sampled`.
+        public var word: String {
+            switch self {
+            case .all: "all"
+            case .bounded: "bounded"
+            case .sampled: "sampled"
+            }
+        }
+
+        public var description: String {
+            switch self {
+            case .all: "all"
+            case .bounded(let bound): "bounded (\(bound))"
+            case .sampled(let count): "sampled (\(count))"
+            }
+        }
+    }
+
+    public let name: String
+    /// Executions, each a different trace under the optimal strategy. Those that deadlock or fail are among them.
+    public internal(set) var executions = 0
+    /// Executions given up because all who could run slept. Always 0 for the optimal strategy.
+    public internal(set) var blocked = 0
+    /// Executions that ended with a thread that waits for ever.
+    public internal(set) var deadlocked = 0
+    /// Executions with a verdict, by its kind.
+    public internal(set) var verdicts: [Verdict.Kind: Int] = [:]
+    public internal(set) var coverage = Coverage.all
+    public internal(set) var seconds = 0.0
+    /// Threads that did not end even when every wait was granted.
+    public internal(set) var abandonedThreads = 0
+    /// The first failure.
+    public internal(set) var counterexample: Counterexample?
+
+    /// Executions with a verdict.
+    public var failed: Int { verdicts.values.reduce(0, +) }
+    /// Executions that failed other than by a deadlock.
+    public var failedOtherwise: Int {
+        failed - (verdicts[.deadlock] ?? 0) - (verdicts[.lostWakeUp] ?? 0)
+    }
+
+    init(name: String) { self.name = name }
+}
+
+/// A failure: what went wrong, the schedule that shows it, and how to see it again.
+public struct Counterexample: Sendable {
+    public let verdict: Verdict
+    public let trace: Trace
+    public let token: ReplayToken
+}
+
+/// An exploration found something wrong.
+public struct ExplorationFailure: Error, CustomStringConvertible {
+    public let report: ExplorationReport
+    let text: String
+
+    public var description: String { text }
+}

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#if canImport(Glibc)
+    import Glibc
+#elseif canImport(Musl)
+    import Musl
+#endif
+
+/// Runs `body` through every interleaving of its threads that can differ, and throws when one goes wrong.
+///
+/// `body` is the main thread: it makes the objects and starts the threads. Everything that threads share is made of
+/// Substrate's types, or of types built on them. The call blocks the calling thread; explorations on different threads do
+/// not disturb each other.
+///
+/// With `QUIESCE_REPLAY` in the environment, set to a token that this test printed, only that schedule runs.
+///
+/// - Parameter name: names the test in messages, and is the identity in its replay tokens.
+/// - Returns: how many executions there were, and the coverage.
+/// - Throws: `ExplorationFailure`, whose description shows the shortest schedule found; `Exploration.Failure` when the program is not
+///   deterministic.
+@discardableResult
+public func explore(
+    _ name: String, options: ExplorationOptions = ExplorationOptions(),
+    file: StaticString = #filePath, line: UInt = #line,
+    _ body: @escaping (ExploredWorld) throws -> Void
+) throws -> ExplorationReport {
+    let exploration = Exploration(name, options: options, body)
+    if let text = unsafe getenv("QUIESCE_REPLAY") {
+        let token = try ReplayToken(unsafe String(cString: text))
+        // Other tests of the run are none of the token's business.
+        if token.belongs(to: name) {
+            var report = ExplorationReport(name: name)
+            report.executions = 1
+            report.coverage = .bounded(by: "one replayed schedule")
+            report.counterexample = try exploration.replay(token)
+            return try checked(report, file, line)
+        }
+    }
+    return try checked(try exploration.run(), file, line)
+}
+
+private func checked(_ report: ExplorationReport, _ file: StaticString, _ line: UInt) throws -> ExplorationReport {
+    guard let counterexample = report.counterexample else { return report }
+    let style = TraceStyle(
+        title: report.name, location: "\(SourceFile.name(file)):\(line)",
+        replay: "QUIESCE_REPLAY=\(counterexample.token) swift test --filter NAME")
+    throw ExplorationFailure(report: report, text: TraceRenderer(style).render(counterexample))
+}

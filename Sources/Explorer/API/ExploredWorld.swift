@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Substrate
+
+/// One execution of a program under exploration, as the program sees it.
+///
+/// The closure given to `explore` runs once for each execution. It makes the objects, then the threads.
+public final class ExploredWorld: @unchecked Sendable {
+    // Unchecked: every thread of an execution is a fiber of the one thread that explores.
+    private unowned let scheduler: Scheduler
+
+    init(_ scheduler: Scheduler) {
+        self.scheduler = scheduler
+    }
+
+    /// Starts a thread. The execution is over when all threads have ended.
+    public func thread(_ name: String, _ body: @escaping @Sendable () -> Void) {
+        guard scheduler.mode != .afterwards else {
+            scheduler.fail(.misuse, "a thread was started after every thread had ended")
+            return
+        }
+        _ = scheduler.spawnThread(name: name, isService: false, body)
+    }
+
+    /// Starts a thread that serves others: its waiting for ever is neither a deadlock nor a leak.
+    public func service(_ name: String, _ body: @escaping @Sendable () -> Void) {
+        _ = scheduler.spawnThread(name: name, isService: true, body)
+    }
+
+    /// Has `body` run once when every other thread has ended and no service can run. It may check, and free.
+    public func afterwards(_ body: @escaping @Sendable () -> Void) {
+        scheduler.afterwardsBodies.append(body)
+    }
+
+    /// Adds a line to the running thread's column of a trace. Costs nothing while no trace is recorded.
+    public func note(_ text: @autoclosure () -> String) {
+        guard scheduler.isRecording, scheduler.mode == .exploring else { return }
+        scheduler.recorder?.note(thread: scheduler.current, .note(text()), site: nil)
+    }
+
+    /// Declares that in every execution that marks both, `first` is marked before `second`.
+    public func order(_ first: String, before second: String) {
+        scheduler.constraints.append(OrderConstraint(first: first, second: second))
+    }
+
+    /// Says that the running thread got to the place called `label`. A step where an order names the label.
+    public func mark(_ label: String, file: StaticString = #filePath, line: UInt = #line) {
+        scheduler.markReached(label, Site(file, line))
+    }
+}
+
+/// Checks that `condition` holds in this execution. A failure is the verdict of the execution, which goes on.
+///
+/// Works in any process. Outside an exploration a failure traps.
+public func expect(
+    _ condition: @autoclosure () -> Bool, _ message: @autoclosure () -> String = "",
+    file: StaticString = #filePath, line: UInt = #line
+) {
+    guard !condition() else { return }
+    guard let scheduler = Scheduler.ofCurrentThread else {
+        fatalError("expectation failed outside an exploration, at \(SourceFile.name(file)):\(line): \(message())")
+    }
+    scheduler.failExpectation(message(), Site(file, line))
+}

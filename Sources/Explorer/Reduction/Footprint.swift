@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// What a step touches: up to six objects, each read or written.
+///
+/// Two steps of different threads conflict when they touch one object and one of them writes it.
+struct Footprint: BitwiseCopyable {
+    static let capacity = 6
+
+    private(set) var count: UInt8 = 0
+    /// One bit for each object, to tell most independent pairs apart at once.
+    private(set) var filter: UInt64 = 0
+    private var slots = InlineArray<6, UInt32>(repeating: 0)
+
+    @inline(__always)
+    mutating func add(_ object: Int32, writes: Bool) {
+        guard object >= 0 else { return }
+        let number = UInt32(truncatingIfNeeded: object)
+        for index in 0..<Int(count) where slots[index] >> 1 == number {
+            if writes { slots[index] |= 1 }
+            return
+        }
+        precondition(count < UInt8(Footprint.capacity), "a step touches more objects than a footprint holds")
+        slots[Int(count)] = number << 1 | (writes ? 1 : 0)
+        count += 1
+        filter |= 1 << (UInt64(number) & 63)
+    }
+
+    @inline(__always)
+    func object(_ index: Int) -> Int32 { Int32(truncatingIfNeeded: slots[index] >> 1) }
+
+    @inline(__always)
+    func writes(_ index: Int) -> Bool { slots[index] & 1 != 0 }
+
+    /// Makes the access of `object`, if there is one, a write or a read.
+    mutating func set(_ object: Int32, writes: Bool) {
+        for index in 0..<Int(count) where self.object(index) == object {
+            slots[index] = slots[index] & ~1 | (writes ? 1 : 0)
+        }
+    }
+
+    @inline(__always)
+    func conflicts(with other: Footprint) -> Bool {
+        if filter & other.filter == 0 { return false }
+        for mine in 0..<Int(count) {
+            for theirs in 0..<Int(other.count) {
+                let difference = slots[mine] ^ other.slots[theirs]
+                if difference >> 1 == 0, (slots[mine] | other.slots[theirs]) & 1 != 0 { return true }
+            }
+        }
+        return false
+    }
+
+    /// Whether an object numbered `first` or higher is touched: one whose number only holds within its own execution.
+    func touches(from first: Int32) -> Bool {
+        for index in 0..<Int(count) where object(index) >= first { return true }
+        return false
+    }
+}

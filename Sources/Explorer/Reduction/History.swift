@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// The events of one execution with the happens-before order of their conflicts, as vector clocks.
+///
+/// Events are appended and cut off at the end only. An execution that shares a prefix with the one before keeps the clocks of it.
+struct History: ~Copyable {
+    private(set) var events = Stack<Event>(capacity: 256)
+    private var accesses = Stack<Access>(capacity: 512)
+    /// By object: its last access, -1 for none.
+    private var heads = Stack<Int32>(capacity: 128)
+    private var clocks = Stack<UInt32>(capacity: 4096)
+    /// How many threads a clock has room for.
+    private(set) var width = 8
+
+    /// One access of one object by one event.
+    struct Access: BitwiseCopyable {
+        var event: Int32
+        var object: Int32
+        var writes: Bool
+        /// The object's access before, and its last write before.
+        var previous: Int32
+        var lastWrite: Int32
+    }
+
+    @inline(__always)
+    var count: Int { events.count }
+
+    /// Whether `earlier` happens before `later` or is it.
+    @inline(__always)
+    func happens(_ earlier: Int, before later: Int) -> Bool {
+        clocks[later * width + Int(events[earlier].thread)] >= UInt32(truncatingIfNeeded: earlier + 1)
+    }
+
+    /// The component of `event`'s clock for `thread`: one more than the position of that thread's last event before it.
+    @inline(__always)
+    func clock(_ event: Int, _ thread: Int) -> UInt32 { clocks[event * width + thread] }
+
+    /// Appends `event`, computing its clock. `event.previous` and `enabler` must be set.
+    mutating func append(_ event: Event) {
+        if Int(event.thread) >= width { widen(to: Int(event.thread) + 1) }
+        let position = events.count
+        let row = position * width
+        if event.previous >= 0 {
+            _ = clocks.duplicate(from: Int(event.previous) * width, length: width)
+        } else {
+            clocks.extend(to: row + width, with: 0)
+        }
+        if event.enabler >= 0 { clocks.joinRow(at: row, with: Int(event.enabler) * width, length: width) }
+        var stored = event
+        stored.accesses = Int32(truncatingIfNeeded: accesses.count)
+        for index in 0..<Int(event.footprint.count) {
+            let object = event.footprint.object(index)
+            let writes = event.footprint.writes(index)
+            heads.extend(to: Int(object) + 1, with: -1)
+            let head = heads[Int(object)]
+            let lastWrite = head < 0 ? -1 : accesses[Int(head)].writes ? head : accesses[Int(head)].lastWrite
+            if writes {
+                var record = head
+                while record >= 0 {
+                    join(row, Int(accesses[Int(record)].event))
+                    if accesses[Int(record)].writes { break }
+                    record = accesses[Int(record)].previous
+                }
+            } else if lastWrite >= 0 {
+                join(row, Int(accesses[Int(lastWrite)].event))
+            }
+            heads[Int(object)] = Int32(truncatingIfNeeded: accesses.count)
+            accesses.append(
+                Access(
+                    event: Int32(truncatingIfNeeded: position), object: object, writes: writes, previous: head,
+                    lastWrite: lastWrite))
+        }
+        clocks[row + Int(event.thread)] = UInt32(truncatingIfNeeded: position + 1)
+        events.append(stored)
+        if event.opener >= 0 { events[Int(event.opener)].closer = Int32(truncatingIfNeeded: position) }
+    }
+
+    @inline(__always)
+    private mutating func join(_ row: Int, _ event: Int) {
+        guard clocks[row + Int(events[event].thread)] < UInt32(truncatingIfNeeded: event + 1) else { return }
+        clocks.joinRow(at: row, with: event * width, length: width)
+    }
+
+    mutating func truncate(to count: Int) {
+        guard count < events.count else { return }
+        let first = Int(events[count].accesses)
+        while accesses.count > first {
+            let record = accesses[accesses.count - 1]
+            heads[Int(record.object)] = record.previous
+            accesses.truncate(to: accesses.count - 1)
+        }
+        clocks.truncate(to: count * width)
+        events.truncate(to: count)
+    }
+
+    mutating func removeAll() { truncate(to: 0) }
+
+    /// The event that closed the window opened by `opener`, or nil while it is open.
+    func closer(of opener: Int) -> Int? {
+        let closer = Int(events[opener].closer)
+        guard closer > opener, closer < events.count, events[closer].opener == opener else { return nil }
+        return closer
+    }
+
+    /// Calls `body` with each earlier event that conflicts with `footprint` directly and might be adjacent, latest first
+    /// for each object. With `before`, only events before that position count.
+    @inline(__always)
+    func forEachConflict(of footprint: Footprint, before limit: Int, _ body: (Int) -> Void) {
+        for index in 0..<Int(footprint.count) {
+            let object = Int(footprint.object(index))
+            guard object < heads.count else { continue }
+            var record = heads[object]
+            while record >= 0, Int(accesses[Int(record)].event) >= limit { record = accesses[Int(record)].previous }
+            if footprint.writes(index) {
+                while record >= 0 {
+                    body(Int(accesses[Int(record)].event))
+                    if accesses[Int(record)].writes { break }
+                    record = accesses[Int(record)].previous
+                }
+            } else if record >= 0 {
+                let write = accesses[Int(record)].writes ? record : accesses[Int(record)].lastWrite
+                if write >= 0 { body(Int(accesses[Int(write)].event)) }
+            }
+        }
+    }
+
+    private mutating func widen(to needed: Int) {
+        let wider = max(width * 2, needed)
+        var moved = Stack<UInt32>(capacity: max(4096, events.count * wider * 2))
+        for event in 0..<events.count {
+            for thread in 0..<width { moved.append(clocks[event * width + thread]) }
+            moved.extend(to: (event + 1) * wider, with: 0)
+        }
+        clocks = moved
+        width = wider
+    }
+}

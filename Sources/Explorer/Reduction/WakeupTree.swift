@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// The nodes of all wake-up trees of an exploration, kept in one pool.
+///
+/// A wake-up tree says which continuations of a prefix are still to be explored (Abdulla, Aronis, Jonsson, Sagonas:
+/// Optimal Dynamic Partial Order Reduction, POPL 2014). A list of siblings is in the order of their exploration.
+struct WakeupTrees: ~Copyable {
+    struct Node: BitwiseCopyable {
+        var thread: Int32
+        var choice: Int32
+        var footprint: Footprint
+        var firstChild: Int32 = -1
+        var next: Int32 = -1
+    }
+
+    private var nodes = Stack<Node>(capacity: 256)
+    private var free: Int32 = -1
+    /// Nodes in use, to see that none is lost.
+    private(set) var live = 0
+
+    @inline(__always)
+    subscript(index: Int32) -> Node {
+        get { nodes[Int(index)] }
+        set { nodes[Int(index)] = newValue }
+    }
+
+    mutating func make(thread: Int32, choice: Int32, footprint: Footprint) -> Int32 {
+        live += 1
+        let node = Node(thread: thread, choice: choice, footprint: footprint)
+        if free >= 0 {
+            let index = free
+            free = nodes[Int(index)].next
+            nodes[Int(index)] = node
+            return index
+        }
+        nodes.append(node)
+        return Int32(truncatingIfNeeded: nodes.count - 1)
+    }
+
+    mutating func release(_ index: Int32) {
+        live -= 1
+        nodes[Int(index)].next = free
+        nodes[Int(index)].firstChild = -1
+        free = index
+    }
+
+    /// Releases a list of siblings and all below them.
+    mutating func releaseAll(_ first: Int32) {
+        var index = first
+        while index >= 0 {
+            let node = nodes[Int(index)]
+            releaseAll(node.firstChild)
+            release(index)
+            index = node.next
+        }
+    }
+}

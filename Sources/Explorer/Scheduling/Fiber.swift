@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CSubstrate
+import Substrate
+
+/// A stack to run on. The scheduler that makes it destroys it, and switches only between fibers of its own thread.
+@safe
+struct Fiber {
+    private let pointer: OpaquePointer
+
+    private static let stackSize = 256 * 1024
+
+    /// The calling thread's own stack.
+    static func host() -> Fiber { unsafe Fiber(pointer: quiesce_fiber_host()) }
+
+    static func make() -> Fiber {
+        guard let pointer = unsafe quiesce_fiber_create(stackSize) else {
+            fatalError("no memory for the stack of an explored thread")
+        }
+        return unsafe Fiber(pointer: pointer)
+    }
+
+    func destroy() { unsafe quiesce_fiber_destroy(pointer) }
+
+    /// Has the next switch to this fiber begin in `scheduler`, which watches it, as the thread numbered `id` of `world`.
+    func prepare(_ scheduler: Scheduler, world: World, id: UInt32) {
+        var block = unsafe quiesce_block()
+        unsafe block.observer = Unmanaged<Observer>.passUnretained(scheduler).toOpaque()
+        unsafe block.world = Unmanaged.passUnretained(world).toOpaque()
+        unsafe block.id = id
+        unsafe quiesce_fiber_prepare(
+            pointer,
+            { unsafe Unmanaged<Scheduler>.fromOpaque($0!)._withUnsafeGuaranteedRef { $0.runBody() } },
+            Unmanaged.passUnretained(scheduler).toOpaque(), &block)
+    }
+
+    @inline(__always)
+    func switchTo(_ other: Fiber) { unsafe quiesce_fiber_switch(pointer, other.pointer) }
+
+    func contains(_ address: UInt) -> Bool { unsafe quiesce_fiber_contains(pointer, address) }
+
+    fileprivate var raw: OpaquePointer { unsafe pointer }
+}
+
+/// Where the traps of a thread's fibers are told.
+@safe
+final class TrapCatcher {
+    private let running: UnsafeMutablePointer<OpaquePointer?>
+    private let trap: UnsafeMutablePointer<quiesce_trap>
+
+    init() {
+        unsafe running = .allocate(capacity: 1)
+        unsafe running.initialize(to: nil)
+        unsafe trap = .allocate(capacity: 1)
+        unsafe trap.initialize(to: quiesce_trap())
+    }
+
+    deinit {
+        unsafe running.deallocate()
+        unsafe trap.deallocate()
+    }
+
+    /// Runs `body`; a fiber that traps meanwhile is abandoned and `host` goes on.
+    func catching<Result>(_ scheduler: Scheduler, host: Fiber, _ body: () throws -> Result) rethrows -> Result {
+        unsafe quiesce_trap_begin(
+            host.raw, running, trap,
+            { unsafe Unmanaged<Scheduler>.fromOpaque($0!)._withUnsafeGuaranteedRef { $0.reportFatal() } },
+            Unmanaged.passUnretained(scheduler).toOpaque())
+        defer { quiesce_trap_end() }
+        return try body()
+    }
+
+    /// Says which fiber runs now, nil for none.
+    @inline(__always)
+    func runs(_ fiber: Fiber?) { unsafe running.pointee = fiber?.raw }
+
+    /// The trap that happened since this was last asked.
+    func take() -> quiesce_trap? {
+        guard unsafe trap.pointee.signal != 0 else { return nil }
+        defer { unsafe trap.pointee.signal = 0 }
+        return unsafe trap.pointee
+    }
+}
+
+/// A thread's closure, held without a retain by the fiber that runs it, so that a fiber that is given up keeps nothing.
+@safe
+struct ThreadBody {
+    private final class Box {
+        let run: @Sendable () -> Void
+        init(_ run: @escaping @Sendable () -> Void) { self.run = run }
+    }
+
+    private let box: Unmanaged<Box>
+
+    init(_ run: @escaping @Sendable () -> Void) { unsafe box = .passRetained(Box(run)) }
+
+    func run() { unsafe box._withUnsafeGuaranteedRef { $0.run() } }
+
+    func release() { unsafe box.release() }
+}

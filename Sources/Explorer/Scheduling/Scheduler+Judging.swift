@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CSubstrate
+import Substrate
+
+// From the state of an execution to a sentence.
+extension Scheduler {
+    /// The scheduler that runs the calling fiber.
+    static var ofCurrentThread: Scheduler? {
+        guard let pointer = unsafe quiesce_current_block().pointee.observer else { return nil }
+        return unsafe Unmanaged<Observer>.fromOpaque(pointer).takeUnretainedValue() as? Scheduler
+    }
+
+    func failExpectation(_ message: String, _ site: Site) {
+        let place = "\(SourceFile.name(site.file)):\(site.line)"
+        let who = mode == .afterwards ? "after every thread had ended" : "in \(name(ofThread: current))"
+        recorder?.note(thread: current, .note("✗ expectation"), site: site)
+        fail(
+            .expectation, message.isEmpty ? "an expectation failed \(who), at \(place)" : "\(message) (\(who), \(place))",
+            steps: mode == .afterwards ? [] : recorder.map { [$0.count - 1] } ?? [])
+    }
+
+    func failThrown(_ error: any Error) {
+        fail(.expectation, "the explored closure threw: \(error)", steps: recorder.map { [$0.count - 1] } ?? [])
+    }
+
+    /// The verdict that follows from how the execution ended.
+    func judge() {
+        switch outcome {
+        case .complete, .blocked: return
+        case .cut:
+            guard divergence == nil else { return }
+            let busiest = (0..<Int(threadCount)).filter { threads[$0].state == .parked }.map { threadNames[$0] }
+            verdict = Verdict(
+                .stepLimit,
+                "the execution was cut after \(options.stepLimit) steps"
+                    + (busiest.isEmpty ? "" : "; still running: \(busiest.joined(separator: ", "))")
+                    + ". A loop that waits must say so with spin(while:) or a wait")
+        case .deadlocked: verdict = deadlockVerdict()
+        }
+    }
+
+    private func deadlockVerdict() -> Verdict {
+        let blocked = (0..<threadCount).filter {
+            threads[Int($0)].state == .parked && !threads[Int($0)].isService && !threads[Int($0)].isBuffer
+        }
+        for thread in blocked {
+            if let cycle = cycle(from: thread) { return cycle }
+        }
+        // Those who wait for a wake-up hold up the others.
+        if let waiter = blocked.first(where: { waitsForWakeUp($0) }) {
+            let object = threads[Int(waiter)].object
+            let others = blocked.filter { $0 != waiter }.map { name(ofThread: $0) }
+            let rest = others.isEmpty ? "" : "; \(others.joined(separator: " and ")) cannot go on either"
+            return Verdict(
+                .lostWakeUp, "\(name(ofThread: waiter)) \(waiting(waiter)) and nobody is left to wake it\(rest)",
+                steps: lastEntries(of: blocked), objects: [object])
+        }
+        let sentences = blocked.map { "\(name(ofThread: $0)) \(waiting($0))" }
+        return Verdict(
+            .deadlock, sentences.joined(separator: "; ") + "; nobody can go on", steps: lastEntries(of: blocked),
+            objects: blocked.map { threads[Int($0)].object })
+    }
+
+    private func waitsForWakeUp(_ thread: Int32) -> Bool {
+        let record = threads[Int(thread)]
+        switch record.kind {
+        case .reacquire, .unpark, .resume: return !record.isWoken
+        default: return false
+        }
+    }
+
+    /// Whom a blocked thread waits for, -1 when that is nobody in particular.
+    private func holder(for thread: Int32) -> Int32 {
+        let record = threads[Int(thread)]
+        switch record.kind {
+        case .lock: return objects[record.object].owner
+        case .reacquire: return record.isWoken ? objects[record.other].owner : -1
+        case .join: return record.other
+        case .readLock, .writeLock:
+            if objects[record.object].owner >= 0 { return objects[record.object].owner }
+            if let section = readSections.first(where: { $0.lock == record.object && $0.thread != thread }) {
+                return section.thread
+            }
+            // A reader behind a waiting writer.
+            return (0..<threadCount).first {
+                threads[Int($0)].kind == .writeLock && threads[Int($0)].object == record.object
+                    && threads[Int($0)].state == .parked && $0 != thread
+            } ?? (readSections.contains { $0.lock == record.object && $0.thread == thread } ? thread : -1)
+        default: return -1
+        }
+    }
+
+    private func cycle(from start: Int32) -> Verdict? {
+        var path: [Int32] = []
+        var thread = start
+        while thread >= 0, threads[Int(thread)].state == .parked, !path.contains(thread) {
+            path.append(thread)
+            thread = holder(for: thread)
+        }
+        guard let begin = path.firstIndex(of: thread) else { return nil }
+        let cycle = path[begin...]
+        let sentences = cycle.map { "\(name(ofThread: $0)) \(waiting($0))" }
+        return Verdict(
+            .deadlock, sentences.joined(separator: "; "), steps: lastEntries(of: Array(cycle)),
+            objects: cycle.map { threads[Int($0)].object })
+    }
+
+    /// What a blocked thread does, in words.
+    func waiting(_ thread: Int32) -> String {
+        let record = threads[Int(thread)]
+        let holder = holder(for: thread)
+        let held = holder >= 0 ? holder == thread ? ", which it holds itself" : ", held by \(name(ofThread: holder))" : ""
+        let ended = holder >= 0 && threads[Int(holder)].state != .parked ? ", which has ended" : ""
+        switch record.kind {
+        case .reacquire where record.isWoken: return "waits for \(name(of: record.other))\(held)\(ended)"
+        case .reacquire, .unpark: return "waits on \(waitName(record.object))"
+        case .join: return "waits for \(name(ofThread: record.other)) to end"
+        case .resume: return "spins on \(name(of: record.object)), which nobody writes any more"
+        default: return "waits for \(name(of: record.object))\(held)\(ended)"
+        }
+    }
+
+    /// A wait point's queue goes by the name of its word.
+    func waitName(_ object: Int32) -> String {
+        if labels[object] == nil, object < objects.count, objects[object].address & 1 == 1 {
+            return name(of: self.object(at: objects[object].address - 1))
+        }
+        return name(of: object)
+    }
+
+    /// Records what the blocked threads wait for, and returns where.
+    private func lastEntries(of blocked: [Int32]) -> [Int] {
+        guard let recorder else { return [] }
+        return blocked.map { thread in
+            let record = threads[Int(thread)]
+            let holder = holder(for: thread)
+            let what =
+                switch record.kind {
+                case .reacquire where record.isWoken: "lock \(name(of: record.other)) again"
+                case .reacquire, .unpark: "waits on \(waitName(record.object))"
+                case .join: "join \(name(ofThread: record.other))"
+                case .readLock: "read \(name(of: record.object))"
+                case .writeLock: "write \(name(of: record.object))"
+                case .resume: "spins on \(name(of: record.object))"
+                default: "lock \(name(of: record.object))"
+                }
+            let whom = holder >= 0 ? name(ofThread: holder) : "nobody"
+            recorder.note(thread: thread, .blocked(what, on: whom), site: pendingSites[Int(thread)])
+            return recorder.count - 1
+        }
+    }
+
+    // MARK: Declared orders and waits
+
+    func markReached(_ label: String, _ site: Site) {
+        guard mode == .exploring || mode == .finishing else { return }
+        let thread = current
+        guard constraints.contains(where: { $0.first == label || $0.second == label }) else {
+            recorder?.note(thread: thread, .note(label), site: site)
+            return
+        }
+        // One object for all marks: their order is what is explored.
+        let object = object(at: 3)
+        threads[Int(thread)].object = object
+        threads[Int(thread)].kind = .mark
+        park(thread)
+        if mode == .draining { return }
+        var event = Event(thread: thread, kind: .mark)
+        event.footprint.add(object, writes: true)
+        labels[object] = "declared order"
+        commit(event, site: site)
+        recorder?.describe(old: "", new: label)
+        marks[label] = Mark(object: object, isReached: true)
+        for constraint in constraints where constraint.second == label {
+            guard constraints.contains(where: { $0.first == constraint.first }), marks[constraint.first] == nil else {
+                continue
+            }
+            fail(
+                .orderViolation,
+                "\(name(ofThread: thread)) got to \(label)\(at(Int32(recorder.map { $0.count - 1 } ?? -1))) before \(constraint.first), which was declared to come first",
+                steps: recorder.map { [$0.count - 1] } ?? [], objects: [object])
+        }
+    }
+
+    func noteWait(_ waitClass: WaitClass, begins: Bool) {
+        guard begins, mode == .exploring else { return }
+        recorder?.note(thread: current, .waiting(waitClass.name), site: nil)
+    }
+}

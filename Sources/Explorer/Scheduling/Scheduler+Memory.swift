@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Substrate
+
+// Plain memory: lifetimes and races.
+extension Scheduler {
+    func allocateStorage(
+        size: Int, alignment: Int, name: String, site: Site, destroy: @escaping (UnsafeMutableRawPointer) -> Void
+    ) -> UnsafeMutableRawPointer {
+        guard mode != .idle else { return .allocate(byteCount: size, alignment: alignment) }
+        trackRaces()
+        let pointer: UnsafeMutableRawPointer
+        if options.reusesAddresses, let old = reusableBlock(size),
+            let memory = unsafe UnsafeMutableRawPointer(bitPattern: storages[old].base)
+        {
+            unsafe storages[old].destroy(memory)
+            storages[old].isReused = true
+            objects.forget(~storages[old].base)
+            unsafe pointer = memory
+        } else {
+            unsafe pointer = .allocate(byteCount: max(size, 1), alignment: max(alignment, 16))
+        }
+        let base = UInt(bitPattern: pointer)
+        // An object number of its own, at an address where nothing else can be.
+        let lifetime = objects.find(~base).object
+        let same = storages.blocks.filter { $0.name == name || $0.name.hasPrefix(name + "#") }.count
+        var block = unsafe StorageTable.Block(
+            base: base, size: size, lifetime: lifetime, name: same == 0 ? name : "\(name)#\(same + 1)", site: site,
+            destroy: destroy)
+        recorder?.note(thread: current, .allocate(block.name), site: site)
+        block.allocated = Int32(recorder.map { $0.count - 1 } ?? -1)
+        storages.add(block)
+        labels[lifetime] = block.name
+        return unsafe pointer
+    }
+
+    private func reusableBlock(_ size: Int) -> Int? {
+        storages.blocks.lastIndex { $0.isFreed && !$0.isReused && $0.size == size }
+    }
+
+    func free(_ thread: Int32, _ operation: borrowing Operation) {
+        guard let index = storages.block(at: operation.object) else {
+            return fail(.misuse, "\(name(ofThread: thread)) freed memory that was not allocated while exploring")
+        }
+        threads[Int(thread)].object = storages[index].lifetime
+        threads[Int(thread)].kind = .free
+        park(thread)
+        if mode == .draining { return }
+        var event = Event(thread: thread, kind: .free)
+        event.footprint.add(storages[index].lifetime, writes: true)
+        let block = storages[index]
+        commit(event, site: operation.site)
+        let entry = recorder.map { $0.count - 1 } ?? -1
+        if block.isFreed {
+            fail(
+                .doubleFree,
+                "\(name(ofThread: block.freedBy)) freed \(block.name)\(at(block.freed)); \(name(ofThread: thread)) freed it again\(at(Int32(entry)))",
+                steps: [Int(block.allocated), Int(block.freed), entry].filter { $0 >= 0 }, objects: [block.lifetime])
+            return
+        }
+        storages[index].isFreed = true
+        storages[index].freedBy = thread
+        storages[index].freed = Int32(entry)
+    }
+
+    /// How a sentence refers to a recorded step.
+    func at(_ entry: Int32) -> String { entry < 0 ? "" : " at step #\(entry)#" }
+
+    /// A step that touches freed memory is late.
+    func checkLifetimes(_ event: Event, _ site: Site) {
+        guard event.kind != .free else { return }
+        for index in 0..<Int(event.footprint.count) {
+            let object = event.footprint.object(index)
+            guard let index = storages.block(withLifetime: object) else { continue }
+            let block = storages[index]
+            guard block.isFreed else { continue }
+            let entry = recorder.map { $0.count - 1 } ?? -1
+            let owner = threads[Int(event.thread)].isBuffer ? threads[Int(event.thread)].bufferLink : event.thread
+            fail(
+                .useAfterFree,
+                "\(name(ofThread: block.freedBy)) freed \(block.name)\(at(block.freed)); \(name(ofThread: owner)) \(verb(event)) \(name(of: threads[Int(event.thread)].object))\(at(Int32(entry)))",
+                steps: [Int(block.allocated), Int(block.freed), entry].filter { $0 >= 0 }, objects: [object])
+        }
+    }
+
+    private func verb(_ event: Event) -> String {
+        switch event.kind {
+        case .load, .readClock, .resume: "read"
+        case .lock, .tryLock, .readLock, .tryReadLock, .writeLock, .tryWriteLock, .reacquire, .writeRequest: "locked"
+        case .unlock, .readUnlock, .writeUnlock: "unlocked"
+        case .wait, .park: "waited on"
+        case .signal, .broadcast, .wake: "signalled"
+        case .touch: "used"
+        default: "changed"
+        }
+    }
+
+    func access(_ thread: Int32, _ operation: borrowing Operation, writes: Bool) {
+        trackRaces()
+        let object = object(at: operation.object)
+        threads[Int(thread)].object = object
+        if objects[object].storage >= 0 {
+            // Only memory that can be freed makes an access a step; the accesses among themselves are raced for below.
+            threads[Int(thread)].kind = .touch
+            park(thread)
+            if mode == .draining { return }
+            var event = Event(thread: thread, kind: .touch)
+            event.footprint.add(storages[Int(objects[object].storage)].lifetime, writes: false)
+            commit(event, site: operation.site)
+            recorder?.refine(writes ? .plainWrite : .plainRead)
+        } else {
+            if let recorder { recorder.note(thread: thread, writes ? .plainWrite(object) : .plainRead(object), site: operation.site) }
+        }
+        guard tracksRaces else { return }
+        let entry = Int32(recorder.map { $0.count - 1 } ?? -1)
+        guard let conflict = sync.access(thread, object, writes: writes, entry: entry) else { return }
+        fail(
+            .race,
+            "\(name(ofThread: conflict.thread)) \(conflict.writes ? "wrote" : "read") \(name(of: object))\(at(conflict.entry)) and \(name(ofThread: thread)) \(writes ? "wrote" : "read") it\(at(entry)); nothing orders the two",
+            steps: [Int(conflict.entry), Int(entry)].filter { $0 >= 0 }, objects: [object])
+    }
+
+    private func trackRaces() {
+        // What happened before in this execution was not tracked, so it is run again.
+        if !tracksRaces { racesFromNext = true }
+    }
+
+    func checkAfterwards(_ address: UInt, _ site: Site) {
+        guard !storages.isEmpty, let index = storages.block(at: address), storages[index].isFreed else { return }
+        fail(
+            .useAfterFree, "\(storages[index].name) was used after every thread had ended and it had been freed",
+            steps: [Int(storages[index].freed)].filter { $0 >= 0 }, objects: [storages[index].lifetime])
+    }
+
+    /// What the program does once every thread has ended: nobody is left to interleave with.
+    func performAfterwards(_ operation: borrowing Operation) -> Bool {
+        let (kind, address, site) = (operation.kind, operation.object, operation.site)
+        switch kind {
+        case .free:
+            guard let index = storages.block(at: address) else { return true }
+            if storages[index].isFreed {
+                fail(
+                    .doubleFree, "\(storages[index].name) was freed again after every thread had ended",
+                    steps: [Int(storages[index].freed)].filter { $0 >= 0 }, objects: [storages[index].lifetime])
+            }
+            storages[index].isFreed = true
+        case .lock, .readLock, .writeLock, .tryLock, .tryWriteLock:
+            let lock = object(at: address)
+            let owner = objects[lock].owner
+            if owner >= 0 {
+                if kind == .tryLock || kind == .tryWriteLock { return false }
+                fail(
+                    .deadlock,
+                    "\(name(of: lock)) is still held by \(name(ofThread: owner)), which has ended")
+            }
+        default:
+            checkAfterwards(address, site)
+        }
+        return true
+    }
+
+    /// Memory that was never freed, once every thread has ended.
+    func checkLeaks() {
+        guard let block = storages.blocks.first(where: { !$0.isFreed }) else { return }
+        fail(
+            .leak, "\(block.name) was allocated\(at(block.allocated)) and never freed",
+            steps: [Int(block.allocated)].filter { $0 >= 0 }, objects: [block.lifetime])
+    }
+
+    // MARK: Names
+
+    func setLabel(_ address: UInt, _ name: String) {
+        guard mode == .exploring || mode == .finishing else { return }
+        let object = object(at: address)
+        let storage = objects[object].storage
+        labels[object] = storage >= 0 ? "\(storages[Int(storage)].name).\(name)" : name
+        // A wait point's sleepers are one object with its word, to a reader.
+    }
+
+    func forget(_ address: UInt) {
+        guard mode == .exploring || mode == .finishing else { return }
+        objects.forget(address)
+    }
+
+    func name(ofThread thread: Int32) -> String {
+        thread < 0 ? "nobody" : threadNames[Int(thread)]
+    }
+
+    func names(ofThreads set: UInt64) -> String {
+        var set = set
+        var names: [String] = []
+        while set != 0 {
+            names.append(threadNames[set.trailingZeroBitCount])
+            set &= set - 1
+        }
+        return names.joined(separator: ", ")
+    }
+
+    func name(of object: Int32) -> String {
+        if let label = labels[object] { return label }
+        switch object {
+        case -1: return "nothing"
+        case ObjectTable.clock: return "the clock"
+        case ObjectTable.barrier: return "the barrier"
+        default: break
+        }
+        if object < objects.count, objects[object].storage >= 0 {
+            let block = storages[Int(objects[object].storage)]
+            return "\(block.name)+\(objects[object].address - block.base)"
+        }
+        return "object \(object)"
+    }
+
+    func describe(_ event: Event) -> String {
+        var text = "\(name(ofThread: event.thread)): \(event.kind)"
+        if event.footprint.count > 0 { text += " of \(name(of: event.footprint.object(0)))" }
+        return text
+    }
+}

@@ -1,0 +1,496 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CSubstrate
+import Substrate
+
+/// Runs the threads of a program as fibers on one thread of the system, one step at a time, as a strategy picks.
+///
+/// A thread runs until its next operation, says what it will be, and waits to be picked. What it does up to the operation
+/// after that is part of the step. Every object, thread and clock of an execution is new.
+@safe
+final class Scheduler: Observer, @unchecked Sendable {
+    // Unchecked: all its threads are fibers of the one thread that explores.
+
+    enum Mode {
+        case idle
+        /// Steps are picked and recorded.
+        case exploring
+        /// The execution was cut and runs on to its end, fairly and unrecorded.
+        case finishing
+        /// The execution is over; what is left of its threads runs to its end with every wait granted.
+        case draining
+        /// Every thread has ended; the program checks its result.
+        case afterwards
+    }
+
+    let options: ExplorationOptions
+    var strategy: Strategy!
+    var mode = Mode.idle
+
+    // Threads
+    var threads = Stack<ThreadRecord>(capacity: 32)
+    private var fibers: [Fiber?] = []
+    private var bodies: [ThreadBody?] = []
+    var threadNames: [String] = []
+    var spawned = Stack<Int32>(capacity: 32)
+    /// The running thread; -1 while none runs.
+    var current: Int32 = -1
+    var threadCount: Int32 = 0
+    private let host = Fiber.host()
+    private let traps = TrapCatcher()
+
+    // The execution
+    var objects = ObjectTable()
+    var sync = SyncClocks()
+    var storages = StorageTable()
+    var storeBuffers: [[BufferedStore]] = []
+    var bufferedCount = 0
+    var spinReads: [[Int32]] = []
+    var spinnerCount = 0
+    /// At the end: the steps that blocked threads would have taken.
+    var blockedSteps = Stack<Event>(capacity: 16)
+    var readSections: [ReadSection] = []
+    /// Where the running thread's atomic operation is.
+    var pendingSite = Site("", 0)
+    /// While recording, where each thread's next step is.
+    var pendingSites: [Int: Site] = [:]
+    var timerCount = 0
+    var waiterCount = 0
+    var time: UInt64 = 0
+    /// Steps taken, which are the events of the execution while it is explored.
+    var steps = 0
+    var choice: Int32 = -1
+    var outcome = Outcome.complete
+    var schedule = Stack<UInt32>(capacity: 256)
+    var verdict: Verdict?
+    var divergence: Divergence?
+    var labels: [Int32: String] = [:]
+    var marks: [String: Mark] = [:]
+    var constraints: [OrderConstraint] = []
+    var afterwardsBodies: [() -> Void] = []
+    private var world: World?
+    private var drainSteps = 0
+    /// Counts steps for the watchdog; read by another thread.
+    let heartbeat: Heartbeat
+
+    /// Whether plain memory is raced for. Turned on at its first use, which costs one repeated execution.
+    var tracksRaces = false
+    var racesFromNext = false
+    var recorder: Recorder? {
+        didSet { isRecording = recorder != nil }
+    }
+    /// Fibers that did not end even when every wait was granted.
+    private(set) var abandoned = 0
+
+    init(_ options: ExplorationOptions) {
+        self.options = options
+        heartbeat = Heartbeat(threadID: quiesce_thread_id())
+        super.init()
+    }
+
+    deinit {
+        for fiber in fibers { fiber?.destroy() }
+        host.destroy()
+    }
+
+    /// Runs `body` with traps of this thread's fibers caught.
+    func withTrapsCaught<Result>(_ body: () throws -> Result) rethrows -> Result {
+        try traps.catching(self, host: host, body)
+    }
+
+    /// Says where the process is about to die. Runs in a signal handler: allocates nothing.
+    func reportFatal() {
+        unsafe quiesce_report_fatal(schedule.isEmpty ? nil : schedule.address(of: 0), Int32(schedule.count))
+    }
+
+    // MARK: One execution
+
+    /// Runs one execution of `body` as its main thread and returns how it ended.
+    func runExecution(_ body: @escaping @Sendable () -> Void) -> Outcome {
+        reset()
+        let world = World(processorCount: 2)
+        self.world = world
+        strategy.beginExecution()
+        mode = .exploring
+        outcome = .complete
+        let main = startThread(name: "main", isService: false, parent: -1, body)
+        enter(main)
+        runToEnd()
+        if mode == .finishing { mode = .draining }
+        if outcome == .complete, divergence == nil {
+            runAfterwards()
+            if verdict == nil { checkLeaks() }
+        }
+        if verdict == nil { judge() }
+        drain()
+        mode = .idle
+        release()
+        self.world = nil
+        return outcome
+    }
+
+    private func reset() {
+        objects.beginExecution()
+        if racesFromNext {
+            tracksRaces = true
+            racesFromNext = false
+        }
+        if tracksRaces { sync.beginExecution() }
+        for thread in 0..<Int(threadCount) {
+            threads[thread].state = .unused
+            threads[thread].lastStarted = -1
+            threads[thread].buffered = 0
+        }
+        spawned.removeAll()
+        blockedSteps.removeAll()
+        schedule.removeAll()
+        bufferedCount = 0
+        spinnerCount = 0
+        timerCount = 0
+        waiterCount = 0
+        time = 1_000_000_000
+        steps = 0
+        choice = -1
+        verdict = nil
+        divergence = nil
+        if !labels.isEmpty { labels.removeAll(keepingCapacity: true) }
+        if !marks.isEmpty { marks.removeAll(keepingCapacity: true) }
+        if !constraints.isEmpty { constraints.removeAll(keepingCapacity: true) }
+        if !readSections.isEmpty { readSections.removeAll(keepingCapacity: true) }
+        recorder?.removeAll()
+    }
+
+    /// Lets go of everything that belongs to the execution.
+    private func release() {
+        for thread in 0..<bodies.count {
+            bodies[thread]?.release()
+            bodies[thread] = nil
+        }
+        if !afterwardsBodies.isEmpty { afterwardsBodies.removeAll(keepingCapacity: true) }
+        if !storages.isEmpty { storages.destroyAll() }
+    }
+
+    /// Runs until the execution is over, taking up again after each trap.
+    private func runToEnd() {
+        while let trap = traps.take() {
+            let thread = current
+            noteTrap(thread, trap)
+            let starter = threads[Int(thread)].starter
+            threads[Int(thread)].starter = -1
+            let next = starter >= 0 ? starter : pick()
+            if next < 0 { break }
+            enter(next)
+        }
+    }
+
+    /// Switches from the explorer's own stack to `thread`.
+    private func enter(_ thread: Int32) {
+        current = thread
+        let fiber = fibers[Int(thread)]!
+        traps.runs(fiber)
+        host.switchTo(fiber)
+        traps.runs(nil)
+    }
+
+    /// Switches from one thread to another.
+    @inline(__always)
+    private func transfer(from: Int32, to: Int32) {
+        current = to
+        let fiber = fibers[Int(to)]!
+        traps.runs(fiber)
+        fibers[Int(from)]!.switchTo(fiber)
+    }
+
+    /// Gives control back to the explorer. Returns only if `thread` is drained.
+    private func leave(_ thread: Int32) {
+        fibers[Int(thread)]!.switchTo(host)
+    }
+
+    /// Picks who runs next, flushing store buffers on the way. -1 when the execution is over.
+    @inline(__always)
+    private func pick() -> Int32 {
+        while true {
+            if steps >= options.stepLimit { cut() }
+            let decision = mode == .exploring ? strategy.choose() : fairDecision()
+            guard decision.thread >= 0 else {
+                conclude(decision)
+                return -1
+            }
+            choice = decision.choice
+            schedule.append(encode(decision))
+            if threads[Int(decision.thread)].isBuffer {
+                flush(decision.thread)
+                continue
+            }
+            return decision.thread
+        }
+    }
+
+    /// `thread` has said what it will do next: waits until it is picked.
+    @inline(__always)
+    func park(_ thread: Int32) {
+        heartbeat.tick()
+        let starter = threads[Int(thread)].starter
+        if starter >= 0 {
+            // The first step is known: whoever spawned this thread goes on.
+            threads[Int(thread)].starter = -1
+            transfer(from: thread, to: starter)
+            return
+        }
+        let next = pick()
+        if next == thread { return }
+        if next < 0 { leave(thread) } else { transfer(from: thread, to: next) }
+    }
+
+    private func encode(_ decision: Strategy.Decision) -> UInt32 {
+        let record = threads[Int(decision.thread)]
+        let index = record.isBuffer ? threads[Int(record.bufferLink)].spawnIndex : record.spawnIndex
+        let chosen = decision.choice < 0 ? 0 : threads[Int(decision.choice)].spawnIndex + 1
+        return ScheduleStep(thread: Int(index), isFlush: record.isBuffer, choice: Int(chosen) - 1).encoded
+    }
+
+    private func conclude(_ decision: Strategy.Decision) {
+        if mode == .finishing { return }
+        if decision.thread == -2 {
+            outcome = .blocked
+            return
+        }
+        outcome = .complete
+        for thread in 0..<Int(threadCount) {
+            if threads[thread].state == .parked && !threads[thread].isService && !threads[thread].isBuffer {
+                outcome = .deadlocked
+            }
+        }
+        noteBlocked()
+    }
+
+    private func cut() {
+        if mode == .exploring {
+            outcome = .cut
+            mode = .finishing
+        } else if mode == .finishing, steps >= options.stepLimit * 2 + 10_000 {
+            mode = .draining
+        }
+    }
+
+    /// Stops exploring this execution: the program is not the one that was recorded.
+    func diverge(_ divergence: Divergence) {
+        self.divergence = divergence
+        outcome = .cut
+        mode = .finishing
+    }
+
+    /// While an execution that was cut runs on: everybody in turn, so that loops which wait for others end.
+    private func fairDecision() -> Strategy.Decision {
+        guard mode == .finishing else { return .nobody }
+        var thread = current
+        for _ in 0..<threadCount {
+            thread = thread + 1 < threadCount ? thread + 1 : 0
+            if isEnabled(thread) { return .init(thread: thread, choice: strategy.firstChoice(of: thread)) }
+        }
+        return .nobody
+    }
+
+    // MARK: Threads
+
+    /// Starts a thread and runs it up to its first operation, so that everybody knows what it will do.
+    func spawnThread(name: String, isService: Bool, _ body: @escaping @Sendable () -> Void) -> Int32 {
+        guard mode == .exploring || mode == .finishing else { return -1 }
+        let parent = current
+        let child = startThread(name: name, isService: isService, parent: parent, body)
+        threads[Int(child)].starter = parent
+        transfer(from: parent, to: child)
+        return child
+    }
+
+    /// Makes a thread known, parked before its first instruction.
+    private func startThread(
+        name: String, isService: Bool, parent: Int32, _ body: @escaping @Sendable () -> Void
+    ) -> Int32 {
+        let thread = childNumber(of: parent)
+        threadNames[Int(thread)] = name
+        threads[Int(thread)].state = .parked
+        threads[Int(thread)].isService = isService
+        threads[Int(thread)].starter = -1
+        threads[Int(thread)].armed = -1
+        threads[Int(thread)].last = -1
+        threads[Int(thread)].enabler = parent >= 0 ? threads[Int(parent)].last : -1
+        threads[Int(thread)].steps = 0
+        threads[Int(thread)].isSpinning = false
+        threads[Int(thread)].spawnIndex = Int32(truncatingIfNeeded: spawned.count)
+        threads[Int(thread)].kind = .touch
+        spawned.append(thread)
+        if tracksRaces, parent >= 0 { sync.spawn(thread, by: parent) }
+        bodies[Int(thread)]?.release()
+        bodies[Int(thread)] = ThreadBody(body)
+        if fibers[Int(thread)] == nil { fibers[Int(thread)] = .make() }
+        fibers[Int(thread)]!.prepare(self, world: world!, id: UInt32(thread) + 1)
+        return thread
+    }
+
+    /// The number of `parent`'s next child: the same in every execution.
+    private func childNumber(of parent: Int32) -> Int32 {
+        guard parent >= 0 else { return threadCount > 0 ? 0 : addThread(parent: -1) }
+        let last = threads[Int(parent)].lastStarted
+        let known = last < 0 ? threads[Int(parent)].firstChild : threads[Int(last)].nextSibling
+        if known >= 0 {
+            threads[Int(parent)].lastStarted = known
+            return known
+        }
+        let thread = addThread(parent: parent)
+        if last < 0 { threads[Int(parent)].firstChild = thread } else { threads[Int(last)].nextSibling = thread }
+        threads[Int(parent)].lastStarted = thread
+        return thread
+    }
+
+    private func addThread(parent: Int32) -> Int32 {
+        guard threadCount < Int32(options.threadLimit) else {
+            fatalError("an exploration has more than \(options.threadLimit) threads")
+        }
+        var record = ThreadRecord()
+        record.parent = parent
+        threads.append(record)
+        fibers.append(nil)
+        bodies.append(nil)
+        threadNames.append("")
+        storeBuffers.append([])
+        spinReads.append([])
+        threadCount += 1
+        return threadCount - 1
+    }
+
+    /// The thread that stands for the store buffer of `thread`.
+    func bufferThread(of thread: Int32) -> Int32 {
+        let known = threads[Int(thread)].bufferLink
+        if known >= 0 { return known }
+        let buffer = addThread(parent: thread)
+        threads[Int(buffer)].isBuffer = true
+        threads[Int(buffer)].bufferLink = thread
+        threads[Int(thread)].bufferLink = buffer
+        threadNames[Int(buffer)] = "store buffer of \(threadNames[Int(thread)])"
+        return buffer
+    }
+
+    /// The life of a fiber. Never returns: it is switched away from for good.
+    func runBody() {
+        let thread = current
+        if mode == .afterwards {
+            for body in afterwardsBodies { body() }
+            leave(thread)
+        }
+        bodies[Int(thread)]?.run()
+        endThread(thread)
+        fatalError("an ended thread was resumed")
+    }
+
+    private func endThread(_ thread: Int32) {
+        releaseLocals()
+        if threads[Int(thread)].buffered > 0, mode == .exploring || mode == .finishing {
+            // A thread's end drains its store buffer, as its last step.
+            threads[Int(thread)].kind = .fence
+            park(thread)
+        }
+        threads[Int(thread)].state = .finished
+        if mode == .draining { return leave(thread) }
+        let starter = threads[Int(thread)].starter
+        if starter >= 0 {
+            threads[Int(thread)].starter = -1
+            return transfer(from: thread, to: starter)
+        }
+        let next = pick()
+        if next < 0 { leave(thread) } else { transfer(from: thread, to: next) }
+    }
+
+    private func releaseLocals() {
+        let block = unsafe quiesce_current_block()
+        if let locals = unsafe block.pointee.locals {
+            unsafe block.pointee.locals = nil
+            unsafe Unmanaged<AnyObject>.fromOpaque(locals).release()
+        }
+    }
+
+    // MARK: The end of an execution
+
+    private func noteTrap(_ thread: Int32, _ trap: quiesce_trap) {
+        threads[Int(thread)].state = .dead
+        let report = TrapReport(trap, fiber: fibers[Int(thread)]!)
+        if mode == .exploring || mode == .afterwards {
+            fail(
+                report.isStuck ? .blockedOutside : .trap, report.sentence(thread: threadNames[Int(thread)]),
+                steps: recorder.map { [$0.count - 1] } ?? [])
+            if report.isStuck { mustStop = true }
+        }
+    }
+
+    /// Whether going on makes no sense: every further execution would block outside Substrate again.
+    private(set) var mustStop = false
+
+    private func runAfterwards() {
+        guard !afterwardsBodies.isEmpty else { return }
+        mode = .afterwards
+        let checker = startThread(name: "afterwards", isService: true, parent: 0) {}
+        enter(checker)
+        if let trap = traps.take() { noteTrap(checker, trap) }
+        threads[Int(checker)].state = .finished
+    }
+
+    /// Lets every thread that has not ended run to its end, every wait granted, so that its stack unwinds.
+    private func drain() {
+        mode = .draining
+        for thread in 0..<threadCount where threads[Int(thread)].state == .parked && !threads[Int(thread)].isBuffer {
+            drainSteps = 0
+            enter(thread)
+            if traps.take() != nil { threads[Int(thread)].state = .dead }
+            if threads[Int(thread)].state == .parked {
+                threads[Int(thread)].state = .dead
+                abandoned += 1
+            }
+        }
+    }
+
+    /// One operation of a thread that is being drained.
+    func drainStep(_ thread: Int32) {
+        heartbeat.tick()
+        drainSteps += 1
+        if drainSteps > options.drainLimit { leave(thread) }
+    }
+
+    // MARK: What Substrate asks (each in its own file)
+
+    override func begin(_ operation: borrowing Operation) -> Directive { beginAtomic(operation) }
+    override func end(old: Bits, new: Bits, wrote: Bool) { endAtomic(old: old, new: new, wrote: wrote) }
+    override func describe(old: String, new: String) { recorder?.describe(old: old, new: new) }
+    override func perform(_ operation: borrowing Operation) -> Bool { performOperation(operation) }
+    override func spinBegins() { beginSpin() }
+    override func spinEnds() { endSpin() }
+    override func spinWaits(at site: Site) { waitInSpin(site) }
+    override func now(at site: Site) -> UInt64 { readClock(site) }
+    override func label(_ address: UInt, _ name: String) { setLabel(address, name) }
+    override func destroyed(_ address: UInt, size: Int) { forget(address) }
+    override func spawn(name: String, isService: Bool, _ body: @escaping @Sendable () -> Void) -> UInt {
+        UInt(spawnThread(name: name, isService: isService, body))
+    }
+    override func allocate(
+        size: Int, alignment: Int, name: String, site: Site, destroy: @escaping (UnsafeMutableRawPointer) -> Void
+    ) -> UnsafeMutableRawPointer {
+        unsafe allocateStorage(size: size, alignment: alignment, name: name, site: site, destroy: destroy)
+    }
+    override func waits(for waitClass: WaitClass, begins: Bool) { noteWait(waitClass, begins: begins) }
+
+    /// Records the first thing that this execution did wrong.
+    func fail(_ kind: Verdict.Kind, _ sentence: @autoclosure () -> String, steps: [Int] = [], objects: [Int32] = []) {
+        guard verdict == nil, mode == .exploring || mode == .afterwards else { return }
+        verdict = Verdict(kind, sentence(), steps: steps, objects: objects)
+    }
+}
+
+/// A label that a story reached, and the order it is bound to.
+struct Mark {
+    var object: Int32
+    var isReached = false
+}
+
+struct OrderConstraint {
+    var first: String
+    var second: String
+}

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Substrate
+
+/// The manually managed memory of one execution. Freed memory is kept until the execution ends.
+@safe
+struct StorageTable {
+    @safe
+    struct Block {
+        var base: UInt
+        var size: Int
+        /// The object that stands for the block's lifetime: accesses read it, the free writes it.
+        var lifetime: Int32
+        var name: String
+        var isFreed = false
+        /// Where a recorder has the allocation and the free; -1 when nobody records.
+        var allocated: Int32 = -1
+        var freed: Int32 = -1
+        var freedBy: Int32 = -1
+        var site: Site
+        var isReused = false
+        var destroy: (UnsafeMutableRawPointer) -> Void
+    }
+
+    private(set) var blocks: [Block] = []
+
+    subscript(index: Int) -> Block {
+        get { blocks[index] }
+        set { blocks[index] = newValue }
+    }
+
+    var isEmpty: Bool { blocks.isEmpty }
+
+    mutating func add(_ block: Block) { blocks.append(block) }
+
+    /// The block that holds `address`, the youngest where addresses are reused.
+    func block(at address: UInt) -> Int? {
+        blocks.lastIndex { address >= $0.base && address < $0.base + UInt(max($0.size, 1)) }
+    }
+
+    func block(withLifetime lifetime: Int32) -> Int? { blocks.firstIndex { $0.lifetime == lifetime } }
+
+    /// Ends every value's life and gives all memory back.
+    mutating func destroyAll() {
+        while let block = blocks.popLast() {
+            if block.isReused { continue }
+            guard let pointer = unsafe UnsafeMutableRawPointer(bitPattern: block.base) else { continue }
+            unsafe block.destroy(pointer)
+            unsafe pointer.deallocate()
+        }
+    }
+}

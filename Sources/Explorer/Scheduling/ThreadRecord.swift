@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Substrate
+
+/// What the scheduler knows of a thread of the exploration.
+///
+/// A thread is told by who spawned it and as which of its children, so that it has the same number in every execution.
+struct ThreadRecord: BitwiseCopyable {
+    enum State: UInt8 {
+        case unused
+        /// Waits to take its next step, which may not be possible yet.
+        case parked
+        case finished
+        /// Trapped, or given up.
+        case dead
+    }
+
+    var state = State.unused
+    var isService = false
+    /// Whether this stands for another thread's store buffer: its steps are flushes.
+    var isBuffer = false
+
+    // The tree of threads. Links last as long as the exploration; the cursor, as long as the execution.
+    var parent: Int32 = -1
+    var firstChild: Int32 = -1
+    var nextSibling: Int32 = -1
+    var lastStarted: Int32 = -1
+    /// The thread that stands for this one's store buffer, or the one whose buffer this stands for.
+    var bufferLink: Int32 = -1
+    /// In which order this execution's threads were spawned.
+    var spawnIndex: Int32 = 0
+    /// While it runs to its first step: who spawned it and waits.
+    var starter: Int32 = -1
+
+    // The step it waits for.
+    var kind = StepKind.resume
+    var object: Int32 = -1
+    var other: Int32 = -1
+    var order = MemoryOrder.relaxed
+    var failureOrder = MemoryOrder.relaxed
+    var expected = Bits()
+    var deadline: UInt64 = 0
+    var prefersReaders = false
+    /// Waiting: has somebody woken it, or did its deadline pass?
+    var isWoken = false
+    var isTimedOut = false
+    /// The event that armed its timer, -1 while none is armed.
+    var armed: Int32 = -1
+    /// Its last event, and the event that enables its next.
+    var last: Int32 = -1
+    var enabler: Int32 = -1
+    /// Stores that have not been flushed.
+    var buffered: Int32 = 0
+    var isSpinning = false
+    var steps: Int32 = 0
+}

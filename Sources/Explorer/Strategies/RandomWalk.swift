@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// Executions in which each step is picked at random among those that are possible.
+final class RandomWalk: Strategy {
+    private let executions: Int
+    private var done = 0
+    private let seed: UInt64
+    private var state: UInt64
+
+    init(_ scheduler: Scheduler, executions: Int, seed: UInt64) {
+        self.executions = executions
+        self.seed = seed
+        state = seed
+        super.init(scheduler)
+    }
+
+    override func beginExecution() {
+        // Each execution has a stream of its own, so that it can be run again.
+        state = seed &+ UInt64(done) &* 0x9E37_79B9_7F4A_7C15
+    }
+
+    override func choose() -> Decision {
+        let threads = (0..<scheduler.threadCount).filter { scheduler.isEnabled($0) }
+        guard !threads.isEmpty else { return .nobody }
+        let thread = threads[random(below: threads.count)]
+        let waiters = scheduler.choices(of: thread)
+        guard waiters != 0 else { return Decision(thread: thread) }
+        let choices = (0..<64).filter { waiters & (1 << UInt64($0)) != 0 }
+        return Decision(thread: thread, choice: Int32(choices[random(below: choices.count)]))
+    }
+
+    override func endExecution(_ outcome: Outcome) -> Bool {
+        done += 1
+        return done < executions
+    }
+
+    /// SplitMix64.
+    private func random(below count: Int) -> Int {
+        state &+= 0x9E37_79B9_7F4A_7C15
+        var mixed = state
+        mixed = (mixed ^ mixed >> 30) &* 0xBF58_476D_1CE4_E5B9
+        mixed = (mixed ^ mixed >> 27) &* 0x94D0_49BB_1331_11EB
+        return Int((mixed ^ mixed >> 31) % UInt64(count))
+    }
+}

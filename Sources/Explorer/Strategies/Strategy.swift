@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Substrate
+
+/// How an exploration picks the next step. One of these drives a scheduler through executions.
+class Strategy {
+    unowned let scheduler: Scheduler
+
+    init(_ scheduler: Scheduler) {
+        self.scheduler = scheduler
+    }
+
+    /// Who runs next.
+    struct Decision {
+        var thread: Int32
+        /// The waiter that a signal wakes, -1 where there is no choice.
+        var choice: Int32 = -1
+
+        /// Nobody can run.
+        static var nobody: Decision { Decision(thread: -1) }
+        /// Somebody can, and all who can have been explored from here.
+        static var allAsleep: Decision { Decision(thread: -2) }
+    }
+
+    /// A new execution begins.
+    func beginExecution() {}
+    /// Picks the next step.
+    func choose() -> Decision { .nobody }
+    /// The step that was picked happened.
+    func committed(_ event: Event) throws(Divergence) {}
+    /// The execution ended. Returns whether there is another.
+    func endExecution(_ outcome: Outcome) -> Bool { false }
+    /// The next execution is to be the last one again.
+    func repeatLast() {}
+
+    /// The default policy: the running thread goes on; else the first that can.
+    final func defaultDecision() -> Decision {
+        let current = scheduler.current
+        if current >= 0, scheduler.isEnabled(current) { return Decision(thread: current, choice: firstChoice(of: current)) }
+        for thread in 0..<scheduler.threadCount where scheduler.isEnabled(thread) {
+            return Decision(thread: thread, choice: firstChoice(of: thread))
+        }
+        return .nobody
+    }
+
+    final func firstChoice(of thread: Int32) -> Int32 {
+        let waiters = scheduler.choices(of: thread)
+        return waiters == 0 ? -1 : Int32(waiters.trailingZeroBitCount)
+    }
+}
+
+/// How an execution ended.
+enum Outcome {
+    /// Every thread that is not a service has ended.
+    case complete
+    /// A thread has not ended and nobody can run.
+    case deadlocked
+    /// Everybody who can run sleeps: the execution repeats one that was explored.
+    case blocked
+    /// The step limit was reached.
+    case cut
+}
+
+/// The program under test behaved differently from what was recorded.
+struct Divergence: Error {
+    var step: Int
+    var expected: String
+    var found: String
+}

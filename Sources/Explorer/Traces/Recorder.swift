@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Substrate
+
+/// Keeps what happened in one execution, for a person to read.
+final class Recorder {
+    enum Action {
+        case event(Event)
+        case note(String)
+        case allocate(String)
+        case plainRead(Int32)
+        case plainWrite(Int32)
+        case waiting(String)
+        /// The thread could have gone on, and another one was picked.
+        case preempted
+        /// At the end: what the thread waits for, and for whom.
+        case blocked(String, on: String)
+    }
+
+    struct Entry {
+        var thread: Int32
+        var action: Action
+        var object: Int32 = -1
+        var other: Int32 = -1
+        var site: Site?
+        var old = ""
+        var new = ""
+        var woken = ""
+        /// Whether a storage access read or wrote.
+        var isWrite: Bool?
+        /// The entries of the same thread's last event and of what this one conflicts with are found by position.
+        var position = -1
+    }
+
+    private(set) var entries: [Entry] = []
+    private(set) var positions: [Int] = []
+    var history = History()
+    var wokenNames = ""
+
+    var count: Int { entries.count }
+
+    func removeAll() {
+        entries.removeAll()
+        positions.removeAll()
+        history.removeAll()
+    }
+
+    func step(_ event: Event, object: Int32, other: Int32, site: Site) {
+        var entry = Entry(thread: event.thread, action: .event(event), object: object, other: other, site: site)
+        entry.position = positions.count
+        entry.woken = wokenNames
+        wokenNames = ""
+        positions.append(entries.count)
+        entries.append(entry)
+        history.append(event)
+    }
+
+    func note(thread: Int32, _ action: Action, site: Site?) {
+        entries.append(Entry(thread: thread, action: action, site: site))
+        switch action {
+        case .plainRead(let object), .plainWrite(let object): entries[entries.count - 1].object = object
+        default: break
+        }
+    }
+
+    func describe(old: String, new: String) {
+        guard !entries.isEmpty else { return }
+        entries[entries.count - 1].old = old
+        entries[entries.count - 1].new = new
+    }
+
+    func refine(_ kind: OperationKind) {
+        guard !entries.isEmpty else { return }
+        entries[entries.count - 1].isWrite = kind == .plainWrite
+    }
+}

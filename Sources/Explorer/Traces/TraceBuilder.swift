@@ -1,0 +1,279 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Substrate
+
+/// Makes a trace of a recorded execution: numbers the steps that matter and puts them into words.
+struct TraceBuilder {
+    private let scheduler: Scheduler
+    private let verdict: Verdict
+    private let origin: Trace.Origin
+    private let recorder: Recorder
+
+    init(_ scheduler: Scheduler, _ verdict: Verdict, _ origin: Trace.Origin) {
+        self.scheduler = scheduler
+        self.verdict = verdict
+        self.origin = origin
+        recorder = scheduler.recorder ?? Recorder()
+    }
+
+    func build() -> Trace {
+        let shown = relevantEntries()
+        var trace = Trace()
+        trace.total = recorder.positions.count
+        trace.preemptions = origin.preemptions
+        trace.isMinimal = origin.isMinimal
+        trace.executionNumber = origin.number
+        let columns = columns(of: shown)
+        trace.threads = columns.map { scheduler.name(ofThread: $0) }
+        trace.stateTitle = stateTitle
+
+        var numbers: [Int: Int] = [:]
+        for index in shown {
+            let entry = recorder.entries[index]
+            guard let column = columns.firstIndex(of: columnThread(of: entry)) else { continue }
+            var row = Trace.Row(step: nil, thread: column, text: text(of: entry), badge: badge(of: index), state: "")
+            if case .preempted = entry.action {
+                row.text = "⋯ preempted ⋯"
+            } else {
+                numbers[index] = numbers.count + 1
+                row.step = numbers.count
+                row.state = state(of: entry)
+                if entry.position >= 0 { trace.shown += 1 }
+            }
+            trace.rows.append(row)
+        }
+        trace.rows = withoutIdleMarks(trace.rows)
+        trace.sources = sources()
+        trace.sentence = numbered(verdict.sentence, numbers)
+        trace.remark = remark(numbers)
+        return trace
+    }
+
+    // MARK: What matters
+
+    /// The steps in the causal past of the failure, and what their threads noted on the way.
+    private func relevantEntries() -> [Int] {
+        let entries = recorder.entries
+        let targets = verdict.steps.filter { $0 >= 0 && $0 < entries.count }
+        // A failure that is seen at the end is about everything.
+        let isAboutAll = targets.isEmpty || verdict.kind == .leak
+        let ends = targets.compactMap { lastEvent(upTo: $0) }
+        var keptLast: Set<Int32> = []
+        var result: [Int] = []
+        let last = isAboutAll ? entries.count - 1 : targets.max() ?? entries.count - 1
+        for (index, entry) in entries.enumerated() where index <= last || targets.contains(index) {
+            let isKept: Bool
+            switch entry.action {
+            case .event:
+                isKept =
+                    isAboutAll || ends.contains { recorder.history.happens(entry.position, before: $0) }
+                    || targets.contains(index)
+                if isKept { keptLast.insert(entry.thread) } else { keptLast.remove(entry.thread) }
+            case .allocate: isKept = targets.contains(index)
+            case .plainRead(let object), .plainWrite(let object):
+                isKept = targets.contains(index) || (verdict.objects.contains(object) && isAboutAll)
+            case .blocked: isKept = true
+            case .preempted: isKept = true
+            case .note, .waiting:
+                isKept = targets.contains(index) || keptLast.contains(entry.thread) || !hasEvent(entry.thread, before: index)
+            }
+            if isKept { result.append(index) }
+        }
+        return result
+    }
+
+    private func hasEvent(_ thread: Int32, before index: Int) -> Bool {
+        recorder.entries[..<index].contains { $0.thread == thread && $0.position >= 0 }
+    }
+
+    /// The position of the last event that the entry's thread took by then.
+    private func lastEvent(upTo index: Int) -> Int? {
+        let thread = recorder.entries[index].thread
+        return recorder.entries[...index].last { $0.thread == thread && $0.position >= 0 }?.position
+    }
+
+    /// A mark of a preemption between two steps of the same thread says nothing.
+    private func withoutIdleMarks(_ rows: [Trace.Row]) -> [Trace.Row] {
+        var result: [Trace.Row] = []
+        for (index, row) in rows.enumerated() {
+            if row.step == nil {
+                let before = result.last { $0.step != nil }?.thread
+                let after = rows[(index + 1)...].first { $0.step != nil }?.thread
+                let returns = rows[(index + 1)...].contains { $0.step != nil && $0.thread == row.thread }
+                guard before == row.thread, let after, after != row.thread, returns else { continue }
+            }
+            result.append(row)
+        }
+        return result
+    }
+
+    private func columnThread(of entry: Recorder.Entry) -> Int32 {
+        scheduler.threads[Int(entry.thread)].isBuffer ? scheduler.threads[Int(entry.thread)].bufferLink : entry.thread
+    }
+
+    private func columns(of shown: [Int]) -> [Int32] {
+        var threads: [Int32] = []
+        for index in shown {
+            let thread = columnThread(of: recorder.entries[index])
+            if !threads.contains(thread) { threads.append(thread) }
+        }
+        return threads.sorted { scheduler.threads[Int($0)].spawnIndex < scheduler.threads[Int($1)].spawnIndex }
+    }
+
+    // MARK: Words
+
+    private func text(of entry: Recorder.Entry) -> String {
+        switch entry.action {
+        case .note(let text): return text
+        case .allocate(let name): return "allocate \(name)"
+        case .waiting(let name): return "waits for \(name)"
+        case .preempted: return ""
+        case .blocked(let what, _): return what
+        case .plainRead(let object): return "\(scheduler.name(of: object)) → \(entry.new)"
+        case .plainWrite(let object): return write(scheduler.name(of: object), entry)
+        case .event(let event): return text(of: event, entry)
+        }
+    }
+
+    private func write(_ name: String, _ entry: Recorder.Entry) -> String {
+        entry.new.isEmpty ? "change \(name)" : "\(name) = \(entry.new)"
+    }
+
+    private func text(of event: Event, _ entry: Recorder.Entry) -> String {
+        let name = scheduler.name(of: entry.object)
+        switch event.kind {
+        case .load: return "\(name) → \(entry.new)"
+        case .store: return "\(name) = \(entry.new)"
+        case .bufferedStore: return "\(name) = \(entry.new) (buffered)"
+        case .flush: return "buffer flushes \(name)"
+        case .update: return "\(name) \(entry.old)→\(entry.new)"
+        case .compareExchange:
+            return event.footprint.writes(0) ? "\(name) \(entry.old)→\(entry.new)" : "\(name) is \(entry.old), not \(entry.new)"
+        case .fence: return "fence"
+        case .membarrier: return "membarrier"
+        case .lock: return "lock \(name)"
+        case .tryLock, .tryReadLock, .tryWriteLock:
+            return "try \(name): \(event.kind == .tryReadLock || event.footprint.writes(0) ? "got it" : "taken")"
+        case .unlock: return "unlock \(name)"
+        case .readLock: return "read-lock \(name)"
+        case .readUnlock: return "read-unlock \(name)"
+        case .writeRequest: return "wait to write \(name)"
+        case .writeLock: return "write-lock \(name)"
+        case .writeUnlock: return "write-unlock \(name)"
+        case .wait: return "wait \(name)"
+        case .timeout: return "wait times out"
+        case .reacquire: return "woken, lock \(name)"
+        case .signal, .broadcast, .wake:
+            let verb = event.kind == .broadcast ? "wake all" : event.kind == .wake ? "wake" : "signal"
+            return "\(verb) \(scheduler.waitName(entry.object))" + (entry.woken.isEmpty ? ": nobody" : ": \(entry.woken)")
+        case .park:
+            return event.footprint.count > 1 && event.footprint.writes(Int(event.footprint.count) - 1)
+                ? "sleep while \(name)" : "\(name) differs: no sleep"
+        case .unpark: return "woken"
+        case .join: return "join \(scheduler.name(ofThread: entry.other))"
+        case .arm: return "sleep"
+        case .fire: return "time passes"
+        case .readClock: return "read the clock"
+        case .free: return "free \(name)"
+        case .touch:
+            if entry.isWrite == true { return write(name, entry) }
+            return entry.new.isEmpty ? "read \(name)" : "\(name) → \(entry.new)"
+        case .mark: return entry.new
+        case .resume: return "goes on"
+        }
+    }
+
+    private var isDeadlock: Bool { verdict.kind == .deadlock || verdict.kind == .lostWakeUp }
+
+    private var stateTitle: String {
+        if isDeadlock { return "waiting" }
+        if let object = verdict.objects.first, verdict.kind == .useAfterFree || verdict.kind == .doubleFree || verdict.kind == .leak {
+            return scheduler.name(of: object)
+        }
+        return "state"
+    }
+
+    private func state(of entry: Recorder.Entry) -> String {
+        if isDeadlock {
+            if case .blocked(_, let whom) = entry.action { return "\(scheduler.name(ofThread: entry.thread)) on \(whom)" }
+            return ""
+        }
+        let name = shortName(entry.object)
+        switch entry.action {
+        case .allocate(let name) where name == stateTitle: return "alive"
+        case .event(let event):
+            switch event.kind {
+            case .free where scheduler.name(of: entry.object) == stateTitle: return "freed"
+            case .update: return "\(name) \(entry.old)→\(entry.new)"
+            case .store: return "\(name) \(entry.old)→\(entry.new)"
+            case .compareExchange where event.footprint.writes(0): return "\(name) \(entry.old)→\(entry.new)"
+            default: return ""
+            }
+        default: return ""
+        }
+    }
+
+    /// A name without the part that the column's title says.
+    private func shortName(_ object: Int32) -> String {
+        let name = scheduler.name(of: object)
+        return name.hasPrefix(stateTitle + ".") ? String(name.dropFirst(stateTitle.count + 1)) : name
+    }
+
+    private func badge(of index: Int) -> String {
+        let entry = recorder.entries[index]
+        if case .blocked = entry.action { return "⧗" }
+        guard let place = verdict.steps.firstIndex(of: index) else {
+            if case .event(let event) = entry.action, event.kind == .lock || event.kind == .reacquire { return "held" }
+            return ""
+        }
+        switch entry.action {
+        case .allocate: return "●"
+        case .event(let event) where event.kind == .free && place < verdict.steps.count - 1: return "◆"
+        default: return verdict.kind == .leak ? "" : "✗"
+        }
+    }
+
+    private func sources() -> [Trace.Source] {
+        verdict.steps.filter { $0 >= 0 && $0 < recorder.entries.count }.compactMap { index in
+            let entry = recorder.entries[index]
+            guard let site = entry.site, site.line > 0 else { return nil }
+            let label: String
+            switch entry.action {
+            case .allocate: label = "alloc"
+            case .event(let event): label = event.kind == .free ? "free" : "\(event.kind)"
+            case .plainRead: label = "read"
+            case .plainWrite: label = "write"
+            case .blocked: label = scheduler.name(ofThread: entry.thread)
+            default: label = "here"
+            }
+            return Trace.Source(
+                badge: badge(of: index), label: label == "touch" ? (entry.isWrite == true ? "write" : "read") : label,
+                file: SourceFile.name(site.file), line: Int(site.line),
+                text: SourceFile.line(site.line, of: "\(site.file)"))
+        }
+    }
+
+    private func numbered(_ sentence: String, _ numbers: [Int: Int]) -> String {
+        var result = ""
+        var parts = sentence.split(separator: "#", omittingEmptySubsequences: false)[...]
+        while let part = parts.popFirst() {
+            if let index = Int(part), let number = numbers[index] { result += "\(number)" } else { result += String(part) }
+        }
+        return result
+    }
+
+    private func remark(_ numbers: [Int: Int]) -> String? {
+        guard verdict.kind == .useAfterFree, verdict.steps.count >= 2 else { return nil }
+        let free = recorder.entries[verdict.steps[verdict.steps.count - 2]]
+        let access = recorder.entries[verdict.steps[verdict.steps.count - 1]]
+        guard free.position >= 0, access.position >= 0, free.thread != access.thread,
+            let first = numbers[verdict.steps[verdict.steps.count - 2]],
+            let second = numbers[verdict.steps[verdict.steps.count - 1]]
+        else { return nil }
+        let before = Int(recorder.history.events[access.position].previous)
+        if before >= 0, recorder.history.happens(free.position, before: before) {
+            return "Step \(second) comes after step \(first) in every schedule that gets this far."
+        }
+        return "Steps \(first) and \(second) are unordered: no lock, reference or grace period keeps one before the other."
+    }
+}

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CSubstrate
+
+/// What is known of a trap, in words.
+@safe
+struct TrapReport {
+    private let trap: quiesce_trap
+    private let isOverflow: Bool
+
+    init(_ trap: quiesce_trap, fiber: Fiber) {
+        self.trap = trap
+        isOverflow = trap.address != 0 && fiber.contains(trap.address)
+    }
+
+    /// Whether the watchdog stopped the thread.
+    var isStuck: Bool { trap.signal == quiesce_trap_stuck }
+
+    func sentence(thread: String) -> String {
+        let place = function.map { " in \($0)" } ?? ""
+        if isStuck {
+            return "\(thread) did nothing that Substrate sees for too long\(place): it blocks or loops outside Substrate"
+                + stack
+        }
+        if isOverflow { return "\(thread) overflowed its stack\(place)" }
+        let cause =
+            switch trap.signal {
+            case 4, 5: "trapped"
+            case 6: "aborted"
+            case 8: "divided by zero or overflowed"
+            case 7, 11: "accessed memory at an invalid address"
+            default: "was stopped by signal \(trap.signal)"
+            }
+        return "\(thread) \(cause)\(place)"
+    }
+
+    private var addresses: [UInt] {
+        var trap = trap
+        let depth = Int(trap.depth)
+        let frames = unsafe withUnsafeBytes(of: &trap.frames) { unsafe Array($0.bindMemory(to: UInt.self).prefix(depth)) }
+        return [trap.instruction] + frames
+    }
+
+    /// The innermost function that is not the runtime's own way to report an error.
+    private var function: String? {
+        for address in addresses {
+            guard let name = TrapReport.symbol(address) else { continue }
+            if name.hasPrefix("Swift.") || name.hasPrefix("closure #1") && name.contains(" in Swift.") { continue }
+            if ["abort", "raise", "gsignal", "pthread_kill", "syscall", "__assert_fail"].contains(name) { continue }
+            return name
+        }
+        return nil
+    }
+
+    private var stack: String {
+        let names = addresses.compactMap(TrapReport.symbol).prefix(8)
+        return names.isEmpty ? "" : " [" + names.joined(separator: " ← ") + "]"
+    }
+
+    private static func symbol(_ address: UInt) -> String? {
+        var offset: UInt = 0
+        guard let name = unsafe quiesce_symbol_name(address, &offset) else { return nil }
+        return demangled(unsafe String(cString: name))
+    }
+
+    static func demangled(_ name: String) -> String {
+        guard name.hasPrefix("$s") || name.hasPrefix("_$s") else { return name }
+        guard let text = unsafe quiesce_demangle(name) else { return name }
+        defer { unsafe quiesce_free_text(text) }
+        return unsafe String(cString: text)
+    }
+}

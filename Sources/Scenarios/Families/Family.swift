@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import Explorer
+
+/// A parametric program whose number of executions is known: the measure of the explorer.
+public struct Family: Sendable {
+    public let name: String
+    /// How the size is written, with an example.
+    public let sizeHint: String
+    /// How many numbers a size has.
+    let arity: Int
+    let program: @Sendable (FamilySize) -> @Sendable (ExploredWorld) -> Void
+
+    /// The exploration of this family's program of the given size.
+    public func exploration(_ size: FamilySize, options: ExplorationOptions) throws(FamilySize.Failure) -> Exploration {
+        guard size.numbers.count == arity else { throw .wrongArity(family: name, hint: sizeHint) }
+        return Exploration("\(name) \(size)", options: options, program(size))
+    }
+
+    /// The family of that name.
+    public static func named(_ name: String) -> Family? { all.first { $0.name == name } }
+
+    public static let all: [Family] =
+        [
+            Family(name: "lastzero", sizeHint: "5", arity: 1) { LastZero.program($0[0]) },
+            Family(name: "readers", sizeHint: "8", arity: 1) { Readers.program($0[0]) },
+            Family(name: "indexer", sizeHint: "12", arity: 1) { Indexer.program($0[0]) },
+            Family(name: "filesystem", sizeHint: "16", arity: 1) { FileSystem.program($0[0]) },
+            Family(name: "increments", sizeHint: "2x4", arity: 2) { Increments.program($0[0], $0[1], withMutex: false) },
+            Family(name: "increments-mutex", sizeHint: "2x4", arity: 2) {
+                Increments.program($0[0], $0[1], withMutex: true)
+            },
+            Family(name: "mutex-counter", sizeHint: "2x3", arity: 2) { MutexCounter.program($0[0], $0[1]) },
+            Family(name: "philosophers-ordered", sizeHint: "3", arity: 1) { Philosophers.program($0[0], ordered: true) },
+            Family(name: "philosophers", sizeHint: "3", arity: 1) { Philosophers.program($0[0], ordered: false) },
+            Family(name: "abba", sizeHint: "2", arity: 1) { _ in ABBA.program() },
+            Family(name: "account", sizeHint: "2", arity: 1) { Accounts.program($0[0], locked: true) },
+            Family(name: "account-unlocked", sizeHint: "2", arity: 1) { Accounts.program($0[0], locked: false) },
+            Family(name: "refcount", sizeHint: "2", arity: 1) { GetUnlessZero.program($0[0]) },
+            Family(name: "treiber", sizeHint: "1", arity: 1) { TreiberStack.program($0[0]) },
+            Family(name: "msqueue", sizeHint: "2,1", arity: 2) { MichaelScottQueue.program($0[0], $0[1]) },
+            Family(name: "bounded-buffer", sizeHint: "2,1", arity: 2) {
+                BoundedBuffer.program($0[0], $0[1], oneCondition: false)
+            },
+            Family(name: "bounded-buffer-one-condition", sizeHint: "2,2", arity: 2) {
+                BoundedBuffer.program($0[0], $0[1], oneCondition: true)
+            },
+            Family(name: "lost-wakeup", sizeHint: "2", arity: 1) { _ in LostWakeUp.program() },
+        ]
+}
+
+/// A family's size: `5`, `2x4` or `2,1`.
+public struct FamilySize: Sendable, CustomStringConvertible {
+    public let numbers: [Int]
+    public let description: String
+
+    subscript(index: Int) -> Int { numbers[index] }
+
+    /// Why a text is not a size.
+    public enum Failure: Error, CustomStringConvertible, Equatable {
+        case malformed(String)
+        case wrongArity(family: String, hint: String)
+
+        public var description: String {
+            switch self {
+            case .malformed(let text):
+                "\"\(text)\" is not a size; sizes are written 5, 2x4 or 2,1, each number from 1 to \(FamilySize.largest)"
+            case .wrongArity(let family, let hint): "the size of \(family) is written like \(hint)"
+            }
+        }
+    }
+
+    private static let largest = 60
+
+    /// Reads a size.
+    public init(_ text: String) throws(Failure) {
+        let separators = text.filter { $0 == "x" || $0 == "," }
+        let parts = text.split(omittingEmptySubsequences: false) { $0 == "x" || $0 == "," }
+        let numbers = parts.compactMap { Int($0) }
+        guard separators.count <= 1, numbers.count == parts.count,
+            numbers.allSatisfy({ $0 >= 0 && $0 <= FamilySize.largest }), numbers[0] > 0
+        else { throw .malformed(text) }
+        self.numbers = numbers
+        description = text
+    }
+}

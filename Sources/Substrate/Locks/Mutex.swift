@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import CSubstrate
+public import Synchronization
+
+/// A lock that protects a value: `Synchronization.Mutex`, visible to whoever watches the thread.
+///
+/// Not recursive: locking it again on the same thread traps with a sentence, and is a deadlock while explored. Not fair.
+/// `lock` acquires, `unlock` releases. An uncontended pair is two compare-exchanges; a waiter sleeps in the kernel.
+///
+/// Kernel counterpart: `struct mutex`.
+@frozen
+public struct Mutex<Value: ~Copyable>: ~Copyable {
+    /// 0 when free, else the holder's number, with `LockWord.contended` set when somebody sleeps.
+    @usableFromInline let word: Synchronization.Atomic<UInt32>
+    @usableFromInline let cell: Cell<Value>
+
+    /// A free lock around `initialValue`.
+    @inlinable
+    public init(_ initialValue: consuming sending Value) {
+        word = Synchronization.Atomic(0)
+        cell = Cell(initialValue)
+    }
+
+    @inlinable
+    deinit {
+        if let observer = Watch.observer { observer.destroyed(address, size: MemoryLayout<Self>.size) }
+    }
+
+    /// Calls `body` with the value while holding the lock.
+    @inlinable
+    @inline(__always)
+    public borrowing func withLock<Result: ~Copyable, Failure: Error>(
+        file: StaticString = #filePath, line: UInt = #line,
+        _ body: (inout sending Value) throws(Failure) -> sending Result
+    ) throws(Failure) -> sending Result {
+        acquire(file, line)
+        defer { release(file, line) }
+        return unsafe try body(&cell.address.pointee)
+    }
+
+    /// Calls `body` with the value if the lock is free; returns nil if it is not.
+    @inlinable
+    @inline(__always)
+    public borrowing func withLockIfAvailable<Result: ~Copyable, Failure: Error>(
+        file: StaticString = #filePath, line: UInt = #line,
+        _ body: (inout sending Value) throws(Failure) -> sending Result
+    ) throws(Failure) -> sending Result? {
+        guard tryAcquire(file, line) else { return nil }
+        defer { release(file, line) }
+        return unsafe try body(&cell.address.pointee)
+    }
+
+    /// Names this lock in traces. Does nothing when nobody watches. Call it where the lock will stay.
+    @inlinable
+    public borrowing func label(_ name: @autoclosure () -> String) {
+        if let observer = Watch.observer { observer.label(address, name()) }
+    }
+}
+
+// The value is reached by the lock's holder alone.
+extension Mutex: @unchecked Sendable where Value: ~Copyable {}
+
+// MARK: - Lock and unlock apart
+
+extension Mutex where Value: ~Copyable {
+    /// Acquires the lock; waits while another thread holds it. Prefer `withLock`.
+    @available(*, noasync, message: "a task may continue on another thread than the one that holds the lock")
+    @inlinable
+    @inline(__always)
+    public borrowing func lock(file: StaticString = #filePath, line: UInt = #line) {
+        acquire(file, line)
+    }
+
+    /// Acquires the lock if it is free, and says whether it did.
+    @available(*, noasync, message: "a task may continue on another thread than the one that holds the lock")
+    @inlinable
+    @inline(__always)
+    public borrowing func tryLock(file: StaticString = #filePath, line: UInt = #line) -> Bool {
+        tryAcquire(file, line)
+    }
+
+    /// Releases the lock, which this thread must hold.
+    @available(*, noasync, message: "a task may continue on another thread than the one that holds the lock")
+    @inlinable
+    @inline(__always)
+    public borrowing func unlock(file: StaticString = #filePath, line: UInt = #line) {
+        release(file, line)
+    }
+
+    @usableFromInline
+    var address: UInt {
+        @inlinable get { unsafe withUnsafePointer(to: word) { UInt(bitPattern: $0) } }
+    }
+
+    @inlinable
+    @inline(__always)
+    borrowing func acquire(_ file: StaticString, _ line: UInt) {
+        let token = unsafe quiesce_current_block().pointee.token
+        if _fastPath(
+            token != 0 && word.compareExchange(expected: 0, desired: token, ordering: .acquiring).exchanged)
+        {
+            return
+        }
+        acquireSlow(file, line)
+    }
+
+    @inlinable
+    @inline(__always)
+    borrowing func release(_ file: StaticString, _ line: UInt) {
+        let token = unsafe quiesce_current_block().pointee.token
+        if _fastPath(
+            token != 0 && word.compareExchange(expected: token, desired: 0, ordering: .releasing).exchanged)
+        {
+            return
+        }
+        releaseSlow(file, line)
+    }
+
+    @inlinable
+    @inline(__always)
+    borrowing func tryAcquire(_ file: StaticString, _ line: UInt) -> Bool {
+        if let observer = Watch.observer {
+            return observer.perform(Operation(.tryLock, address, .acquiring, site: Site(file, line)))
+        }
+        return word.compareExchange(expected: 0, desired: LockWord.token(), ordering: .acquiring).exchanged
+    }
+
+    @usableFromInline
+    @inline(never)
+    borrowing func acquireSlow(_ file: StaticString, _ line: UInt) {
+        if let observer = Watch.observer {
+            _ = observer.perform(Operation(.lock, address, .acquiring, site: Site(file, line)))
+            return
+        }
+        LockWord.acquire(word, LockWord.token())
+    }
+
+    @usableFromInline
+    @inline(never)
+    borrowing func releaseSlow(_ file: StaticString, _ line: UInt) {
+        if let observer = Watch.observer {
+            _ = observer.perform(Operation(.unlock, address, .releasing, site: Site(file, line)))
+            return
+        }
+        LockWord.release(word, LockWord.token())
+    }
+}

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// Memory that threads share by protocol: nothing orders its accesses but what the program does around them.
+///
+/// Free in production. While explored, two accesses of which one writes and that no declared order, lock or join separates are a data race,
+/// and that is a finding.
+@frozen
+public struct Unsynchronized<Value: ~Copyable>: ~Copyable {
+    @usableFromInline let cell: Cell<Value>
+
+    @inlinable
+    public init(_ initialValue: consuming Value) {
+        cell = Cell(initialValue)
+    }
+
+    @inlinable
+    deinit {
+        if let observer = Watch.observer { observer.destroyed(address, size: MemoryLayout<Value>.size) }
+    }
+
+    @usableFromInline
+    var address: UInt {
+        @inlinable get { UInt(bitPattern: unsafe cell.address) }
+    }
+
+    /// Names this memory in traces. Does nothing when nobody watches.
+    @inlinable
+    public borrowing func label(_ name: @autoclosure () -> String) {
+        if let observer = Watch.observer { observer.label(address, name()) }
+    }
+
+    /// Calls `body` with the value, which it may change.
+    @inlinable
+    public borrowing func withValue<Result: ~Copyable, Failure: Error>(
+        file: StaticString = #filePath, line: UInt = #line,
+        _ body: (inout Value) throws(Failure) -> Result
+    ) throws(Failure) -> Result {
+        if let observer = Watch.observer {
+            _ = observer.perform(Operation(.plainWrite, address, .relaxed, site: Site(file, line)))
+        }
+        return unsafe try body(&cell.address.pointee)
+    }
+}
+
+// The program promises that its accesses do not race; exploring it checks the promise.
+extension Unsynchronized: @unchecked Sendable where Value: ~Copyable {}
+
+extension Unsynchronized {
+    /// The value now.
+    @inlinable
+    public borrowing func load(file: StaticString = #filePath, line: UInt = #line) -> Value {
+        guard let observer = Watch.observer else { return unsafe cell.address.pointee }
+        _ = observer.perform(Operation(.plainRead, address, .relaxed, site: Site(file, line)))
+        let value = unsafe cell.address.pointee
+        if observer.isRecording { observer.describe(old: "\(value)", new: "\(value)") }
+        return value
+    }
+
+    /// Replaces the value.
+    @inlinable
+    public borrowing func store(_ newValue: consuming Value, file: StaticString = #filePath, line: UInt = #line) {
+        if let observer = Watch.observer {
+            _ = observer.perform(Operation(.plainWrite, address, .relaxed, site: Site(file, line)))
+            if observer.isRecording {
+                let copy = copy newValue
+                observer.describe(old: unsafe "\(cell.address.pointee)", new: "\(copy)")
+            }
+        }
+        unsafe cell.address.pointee = newValue
+    }
+}

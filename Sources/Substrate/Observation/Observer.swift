@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import CSubstrate
+
+/// Who watches the operations of a thread: a checker derives from this class and puts itself into a thread's block.
+///
+/// An operation of a watched thread calls its observer instead of the processor's primitive. The observer returns when the
+/// operation may happen; until then it may run other threads. This base class lets everything happen at once.
+open class Observer: @unchecked Sendable {
+    // Unchecked: an observer is called by the threads that it watches, and by those alone.
+    public init() {}
+
+    /// Whether values are wanted as text (`describe`).
+    public final var isRecording = false
+
+    /// How an atomic operation goes on after `begin`.
+    public enum Directive {
+        /// The processor performs it; `end` follows.
+        case perform
+        /// A load takes this value from the thread's own store buffer; nothing follows.
+        case forward(Bits)
+        /// The observer performed it; nothing follows.
+        case done
+    }
+
+    /// An atomic operation is about to happen.
+    open func begin(_ operation: borrowing Operation) -> Directive { .perform }
+    /// The atomic operation that began last on this thread happened.
+    open func end(old: Bits, new: Bits, wrote: Bool) {}
+    /// The value that the last operation read or wrote, as text; called only while recording.
+    open func describe(old: String, new: String) {}
+
+    /// Performs an operation that needs no processor primitive, or that waits.
+    /// The result says whether a try succeeded, and for a wait whether it ended before its deadline.
+    open func perform(_ operation: borrowing Operation) -> Bool { true }
+
+    /// A spin loop begins to evaluate its condition.
+    open func spinBegins() {}
+    /// The condition held: the thread waits until something that it read is written.
+    open func spinWaits(at site: Site) {}
+
+    /// The condition was false: the loop is over.
+    open func spinEnds() {}
+
+    /// Gives the object at `address` a name.
+    open func label(_ address: UInt, _ name: String) {}
+    /// The object at `address`, which is `size` bytes long, is no more.
+    open func destroyed(_ address: UInt, size: Int) {}
+
+    /// Starts a thread; the result identifies it for `join`.
+    open func spawn(name: String, isService: Bool, _ body: @escaping @Sendable () -> Void) -> UInt { 0 }
+
+    /// Allocates manually managed memory. `destroy` ends the value's life; the memory is the observer's.
+    open func allocate(
+        size: Int, alignment: Int, name: String, site: Site,
+        destroy: @escaping (UnsafeMutableRawPointer) -> Void
+    ) -> UnsafeMutableRawPointer {
+        .allocate(byteCount: size, alignment: alignment)
+    }
+
+    /// The time, in monotonic nanoseconds.
+    open func now(at site: Site) -> UInt64 { 0 }
+
+    /// A section that others may wait for begins or ends on this thread (law: every wait is declared).
+    open func section(of waitClass: WaitClass, begins: Bool) {}
+    /// The thread begins or ceases to wait for sections of a class.
+    open func waits(for waitClass: WaitClass, begins: Bool) {}
+}
+
+/// What every operation asks first: who watches this thread?
+@usableFromInline
+enum Watch {
+    /// The observer of the running thread. One load from the thread's own cache line.
+    @_transparent
+    @usableFromInline
+    static var observer: Observer? {
+        guard let pointer = unsafe quiesce_current_block().pointee.observer else { return nil }
+        return unsafe Unmanaged<Observer>.fromOpaque(pointer).takeUnretainedValue()
+    }
+}

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CSubstrate
+
+/// A thread of the operating system; while explored, a thread of the exploration.
+///
+/// `join` waits for its end. A thread that is not joined goes on by itself.
+public struct Thread: ~Copyable, Sendable {
+    private let handle: UInt
+    private let isWatched: Bool
+    private var isJoined = false
+
+    /// Starts a thread that runs `body`.
+    ///
+    /// - Parameters:
+    ///   - name: what debuggers and traces call it; the kernel keeps 15 characters.
+    ///   - isService: whether it serves others for ever. While explored, a service thread that waits is neither a deadlock
+    ///     nor a leak.
+    /// - Throws: `ThreadError.refused` when the system has no thread to give.
+    public static func spawn(
+        name: String = "thread", isService: Bool = false, _ body: @escaping @Sendable () -> Void
+    ) throws(ThreadError) -> Thread {
+        if let observer = Watch.observer {
+            return Thread(handle: observer.spawn(name: name, isService: isService, body), isWatched: true)
+        }
+        var handle: UInt = 0
+        let context = unsafe Unmanaged.passRetained(Body(body)).toOpaque()
+        let error = unsafe name.withCString { name in
+            unsafe quiesce_thread_start(&handle, name, { unsafe Body.run($0!) }, context)
+        }
+        guard error == 0 else {
+            unsafe Unmanaged<Body>.fromOpaque(context).release()
+            throw .refused(error)
+        }
+        return Thread(handle: handle, isWatched: false)
+    }
+
+    private init(handle: UInt, isWatched: Bool) {
+        self.handle = handle
+        self.isWatched = isWatched
+    }
+
+    deinit {
+        if !isWatched && !isJoined { quiesce_thread_detach(handle) }
+    }
+
+    /// Waits until the thread has ended. What it did happens before the return.
+    @available(*, noasync, message: "it would block a thread of the cooperative pool")
+    public consuming func join(file: StaticString = #filePath, line: UInt = #line) {
+        isJoined = true
+        if isWatched {
+            guard let observer = Watch.observer else {
+                fatalError("an explored thread was joined from outside its exploration")
+            }
+            var operation = Operation(.join, 0, .acquiring, site: Site(file, line))
+            operation.other = handle
+            _ = observer.perform(operation)
+        } else {
+            quiesce_thread_join(handle)
+        }
+    }
+
+    private final class Body: Sendable {
+        let body: @Sendable () -> Void
+
+        init(_ body: @escaping @Sendable () -> Void) { self.body = body }
+
+        static func run(_ context: UnsafeMutableRawPointer) {
+            World.registerCurrentThread()
+            unsafe Unmanaged<Body>.fromOpaque(context).takeRetainedValue().body()
+        }
+    }
+}
+
+/// Why a thread did not start.
+public enum ThreadError: Error, Equatable {
+    /// The system refused, with this error number.
+    case refused(Int32)
+}

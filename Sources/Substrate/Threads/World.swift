@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CSubstrate
+import Synchronization
+
+/// Everything that is process-wide hangs off a world, which a thread reaches through its block.
+///
+/// The process has one; each execution of an exploration starts in a fresh one, so that no state survives an execution and
+/// explorations run beside each other.
+public final class World: Sendable {
+    /// How many threads can run at once.
+    public let processorCount: Int
+
+    private let shared = Synchronization.Mutex<[ObjectIdentifier: any Sendable]>([:])
+    private let threads = Synchronization.Mutex(Threads())
+
+    private struct Threads: Sendable {
+        var next: UInt32 = 1
+        var free: [UInt32] = []
+        var live = 0
+    }
+
+    /// A world in which `processorCount` threads run at once.
+    public init(processorCount: Int) {
+        self.processorCount = processorCount
+    }
+
+    /// The world of everything that is not explored.
+    public static let process: World = {
+        quiesce_after_fork_in_child { World.process.forgetOtherThreads() }
+        return World(processorCount: Int(quiesce_processor_count()))
+    }()
+
+    /// The running thread's world.
+    public static var current: World {
+        guard let pointer = unsafe quiesce_current_block().pointee.world else { return process }
+        return unsafe Unmanaged<World>.fromOpaque(pointer).takeUnretainedValue()
+    }
+
+    /// The one object of its kind in this world, made by the first who asks.
+    ///
+    /// `make` runs under the world's lock and must not ask for another.
+    public func value<Value: AnyObject & Sendable>(_ kind: Value.Type, make: () -> Value) -> Value {
+        shared.withLock { shared in
+            if let found = shared[ObjectIdentifier(kind)] as? Value { return found }
+            let made = make()
+            shared[ObjectIdentifier(kind)] = made
+            return made
+        }
+    }
+
+    /// How many threads have registered with this world and not ended.
+    public var registeredThreadCount: Int { threads.withLock { $0.live } }
+
+    /// Gives the running thread a number in the process's world. The number is given back when the thread ends.
+    ///
+    /// Threads that Substrate did not make register at their first use.
+    @discardableResult
+    static func registerCurrentThread() -> UInt32 {
+        let block = unsafe quiesce_current_block()
+        if unsafe block.pointee.id != 0 { return unsafe block.pointee.id }
+        let id = process.threads.withLock { threads in
+            threads.live += 1
+            if let id = threads.free.popLast() { return id }
+            defer { threads.next += 1 }
+            return threads.next
+        }
+        precondition(id < LockWord.contended, "more threads than a lock word can name")
+        unsafe block.pointee.id = id
+        unsafe block.pointee.token = id
+        unsafe quiesce_block_watch_exit { block in unsafe World.threadEnds(block) }
+        return id
+    }
+
+    private static func threadEnds(_ block: UnsafeMutablePointer<quiesce_block>) {
+        let id = unsafe block.pointee.id
+        if let locals = unsafe block.pointee.locals {
+            unsafe block.pointee.locals = nil
+            unsafe Unmanaged<AnyObject>.fromOpaque(locals).release()
+        }
+        guard id != 0 else { return }
+        unsafe block.pointee.id = 0
+        unsafe block.pointee.token = 0
+        process.threads.withLock { threads in
+            threads.live -= 1
+            threads.free.append(id)
+        }
+    }
+
+    /// A forked child has one thread: the numbers of the others are free again, and it goes on under its own.
+    private func forgetOtherThreads() {
+        let id = unsafe quiesce_current_block().pointee.id
+        threads.withLock { threads in
+            threads.live = id == 0 ? 0 : 1
+            threads.free = id == 0 ? [] : (1..<threads.next).filter { $0 != id }
+        }
+    }
+}
