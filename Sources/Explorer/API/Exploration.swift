@@ -48,10 +48,11 @@ public struct Exploration {
         var number = 0
         let divergence = exploring(scheduler) { run -> Divergence? in
             // Lazy globals come into being in a run of their own, of which nothing is kept.
-            scheduler.strategy = DefaultPolicy(scheduler)
-            _ = run()
+            let warmUp = DefaultPolicy(scheduler)
+            scheduler.use(warmUp)
+            withExtendedLifetime(warmUp) { _ = run() }
             let strategy = makeStrategy(scheduler)
-            scheduler.strategy = strategy
+            scheduler.use(strategy)
             while true {
                 var outcome = run()
                 if scheduler.racesFromNext {
@@ -183,8 +184,8 @@ public struct Exploration {
     private func preemptions(of steps: [ScheduleStep]) throws(Failure) -> Int {
         let scheduler = Scheduler(options)
         let strategy = Replay(scheduler, steps: steps)
-        scheduler.strategy = strategy
-        exploring(scheduler) { run in _ = run() }
+        scheduler.use(strategy)
+        exploring(scheduler) { run in withExtendedLifetime(strategy) { _ = run() } }
         if let divergence = strategy.divergence { throw divergence.failure }
         return strategy.preemptions
     }
@@ -196,7 +197,7 @@ public struct Exploration {
         let scheduler = Scheduler(options)
         return exploring(scheduler) { run in
             let strategy = DepthFirst(scheduler, preemptions: bound)
-            scheduler.strategy = strategy
+            scheduler.use(strategy)
             scheduler.racesFromNext = true
             var used = 0
             while used < budget {
@@ -216,10 +217,10 @@ public struct Exploration {
     ) throws(Failure) -> Counterexample? {
         let scheduler = Scheduler(options)
         let strategy = Replay(scheduler, steps: steps)
-        scheduler.strategy = strategy
-        scheduler.recorder = Recorder()
+        scheduler.use(strategy)
+        scheduler.record(Recorder())
         scheduler.racesFromNext = true
-        exploring(scheduler) { run in _ = run() }
+        exploring(scheduler) { run in withExtendedLifetime(strategy) { _ = run() } }
         if let divergence = strategy.divergence { throw divergence.failure }
         guard let verdict = scheduler.verdict else { return nil }
         var origin = origin

@@ -3,12 +3,12 @@
 /// The events of one execution with the happens-before order of their conflicts, as vector clocks.
 ///
 /// Events are appended and cut off at the end only. An execution that shares a prefix with the one before keeps the clocks of it.
-struct History: ~Copyable {
-    private(set) var events = Stack<Event>(capacity: 256)
-    private var accesses = Stack<Access>(capacity: 512)
+final class History {
+    let events = Stack<Event>(capacity: 256)
+    private let accesses = Stack<Access>(capacity: 512)
     /// By object: its last access, -1 for none.
-    private var heads = Stack<Int32>(capacity: 128)
-    private var clocks = Stack<UInt32>(capacity: 4096)
+    private let heads = Stack<Int32>(capacity: 128)
+    private let clocks = Stack<UInt32>(capacity: 4096)
     /// How many threads a clock has room for.
     private(set) var width = 8
 
@@ -36,18 +36,17 @@ struct History: ~Copyable {
     func clock(_ event: Int, _ thread: Int) -> UInt32 { clocks[event * width + thread] }
 
     /// Appends `event`, computing its clock. `event.previous` and `enabler` must be set.
-    mutating func append(_ event: Event) {
+    func append(_ event: borrowing Event) {
         if Int(event.thread) >= width { widen(to: Int(event.thread) + 1) }
         let position = events.count
         let row = position * width
         if event.previous >= 0 {
-            _ = clocks.duplicate(from: Int(event.previous) * width, length: width)
+            clocks.duplicate(from: Int(event.previous) * width, length: width)
         } else {
             clocks.extend(to: row + width, with: 0)
         }
         if event.enabler >= 0 { clocks.joinRow(at: row, with: Int(event.enabler) * width, length: width) }
-        var stored = event
-        stored.accesses = Int32(truncatingIfNeeded: accesses.count)
+        let firstAccess = Int32(truncatingIfNeeded: accesses.count)
         for index in 0..<Int(event.footprint.count) {
             let object = event.footprint.object(index)
             let writes = event.footprint.writes(index)
@@ -71,17 +70,18 @@ struct History: ~Copyable {
                     lastWrite: lastWrite))
         }
         clocks[row + Int(event.thread)] = UInt32(truncatingIfNeeded: position + 1)
-        events.append(stored)
+        events.append(copy event)
+        events[position].accesses = firstAccess
         if event.opener >= 0 { events[Int(event.opener)].closer = Int32(truncatingIfNeeded: position) }
     }
 
     @inline(__always)
-    private mutating func join(_ row: Int, _ event: Int) {
+    private func join(_ row: Int, _ event: Int) {
         guard clocks[row + Int(events[event].thread)] < UInt32(truncatingIfNeeded: event + 1) else { return }
         clocks.joinRow(at: row, with: event * width, length: width)
     }
 
-    mutating func truncate(to count: Int) {
+    func truncate(to count: Int) {
         guard count < events.count else { return }
         let first = Int(events[count].accesses)
         while accesses.count > first {
@@ -93,7 +93,7 @@ struct History: ~Copyable {
         events.truncate(to: count)
     }
 
-    mutating func removeAll() { truncate(to: 0) }
+    func removeAll() { truncate(to: 0) }
 
     /// The event that closed the window opened by `opener`, or nil while it is open.
     func closer(of opener: Int) -> Int? {
@@ -124,14 +124,14 @@ struct History: ~Copyable {
         }
     }
 
-    private mutating func widen(to needed: Int) {
+    private func widen(to needed: Int) {
         let wider = max(width * 2, needed)
-        var moved = Stack<UInt32>(capacity: max(4096, events.count * wider * 2))
+        let moved = Stack<UInt32>(capacity: max(4096, events.count * wider * 2))
         for event in 0..<events.count {
             for thread in 0..<width { moved.append(clocks[event * width + thread]) }
             moved.extend(to: (event + 1) * wider, with: 0)
         }
-        clocks = moved
+        clocks.replace(with: moved)
         width = wider
     }
 }

@@ -4,7 +4,7 @@
 ///
 /// A wake-up tree says which continuations of a prefix are still to be explored (Abdulla, Aronis, Jonsson, Sagonas:
 /// Optimal Dynamic Partial Order Reduction, POPL 2014). A list of siblings is in the order of their exploration.
-struct WakeupTrees: ~Copyable {
+final class WakeupTrees {
     struct Node: BitwiseCopyable {
         var thread: Int32
         var choice: Int32
@@ -13,7 +13,7 @@ struct WakeupTrees: ~Copyable {
         var next: Int32 = -1
     }
 
-    private var nodes = Stack<Node>(capacity: 256)
+    private let nodes = Stack<Node>(capacity: 256)
     private var free: Int32 = -1
     /// Nodes in use, to see that none is lost.
     private(set) var live = 0
@@ -24,7 +24,7 @@ struct WakeupTrees: ~Copyable {
         set { nodes[Int(index)] = newValue }
     }
 
-    mutating func make(thread: Int32, choice: Int32, footprint: Footprint) -> Int32 {
+    func make(thread: Int32, choice: Int32, footprint: Footprint) -> Int32 {
         live += 1
         let node = Node(thread: thread, choice: choice, footprint: footprint)
         if free >= 0 {
@@ -37,7 +37,7 @@ struct WakeupTrees: ~Copyable {
         return Int32(truncatingIfNeeded: nodes.count - 1)
     }
 
-    mutating func release(_ index: Int32) {
+    func release(_ index: Int32) {
         live -= 1
         nodes[Int(index)].next = free
         nodes[Int(index)].firstChild = -1
@@ -45,7 +45,7 @@ struct WakeupTrees: ~Copyable {
     }
 
     /// Releases a list of siblings and all below them.
-    mutating func releaseAll(_ first: Int32) {
+    func releaseAll(_ first: Int32) {
         var index = first
         while index >= 0 {
             let node = nodes[Int(index)]

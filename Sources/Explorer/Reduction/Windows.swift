@@ -16,7 +16,7 @@ enum Windows {
     }
 
     /// The event to reverse with `second`, whose nearest conflict is `first`; nil when there is none.
-    static func partner(of second: Event, at first: Int, in history: borrowing History) -> Int? {
+    static func partner(of second: Event, at first: Int, in history: History) -> Int? {
         let event = history.events[first]
         switch second.kind {
         case .lock, .reacquire:
@@ -42,7 +42,7 @@ enum Windows {
     }
 
     /// Whether `event` opens a window that keeps `second` from happening.
-    static func opens(_ index: Int, against second: Event, in history: borrowing History) -> Bool {
+    static func opens(_ index: Int, against second: Event, in history: History) -> Bool {
         let event = history.events[index]
         guard event.thread != second.thread else { return false }
         switch second.kind {
@@ -101,7 +101,7 @@ enum Windows {
     }
 
     /// Where a writer's window for readers begins: its request, if it had to wait.
-    private static func arrival(_ lock: Int, in history: borrowing History) -> Int {
+    private static func arrival(_ lock: Int, in history: History) -> Int {
         let previous = Int(history.events[lock].previous)
         if previous >= 0, history.events[previous].kind == .writeRequest,
             sharesObject(history.events[previous], history.events[lock])
@@ -111,7 +111,7 @@ enum Windows {
         return lock
     }
 
-    private static func blocks(timer index: Int, _ second: Event, in history: borrowing History) -> Bool {
+    private static func blocks(timer index: Int, _ second: Event, in history: History) -> Bool {
         let event = history.events[index]
         switch event.kind {
         case .arm, .wait, .park: return event.deadline != 0 && event.deadline < second.deadline

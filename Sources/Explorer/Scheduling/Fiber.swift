@@ -5,7 +5,7 @@ import Substrate
 
 /// A stack to run on. The scheduler that makes it destroys it, and switches only between fibers of its own thread.
 @safe
-struct Fiber {
+struct Fiber: BitwiseCopyable {
     private let pointer: OpaquePointer
 
     private static let stackSize = 256 * 1024
@@ -84,7 +84,7 @@ final class TrapCatcher {
 
 /// A thread's closure, held without a retain by the fiber that runs it, so that a fiber that is given up keeps nothing.
 @safe
-struct ThreadBody {
+struct ThreadBody: BitwiseCopyable {
     private final class Box {
         let run: @Sendable () -> Void
         init(_ run: @escaping @Sendable () -> Void) { self.run = run }

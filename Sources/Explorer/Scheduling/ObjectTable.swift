@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /// The objects of one execution: numbers for addresses, in the order in which they are first seen.
-struct ObjectTable: ~Copyable {
+@safe
+final class ObjectTable {
     /// What the scheduler knows of an object.
     struct Record: BitwiseCopyable {
         var address: UInt
@@ -21,10 +22,10 @@ struct ObjectTable: ~Copyable {
         var execution: UInt32 = 0
     }
 
-    private var slots = Stack<Slot>(capacity: 256)
+    private let slots = Stack<Slot>(capacity: 256)
     private var used = 0
     private var execution: UInt32 = 0
-    private(set) var records = Stack<Record>(capacity: 128)
+    let records = Stack<Record>(capacity: 128)
 
     /// Objects without an address of their own: the clock, and what barriers order.
     static let clock: Int32 = 0
@@ -38,12 +39,12 @@ struct ObjectTable: ~Copyable {
 
     subscript(object: Int32) -> Record {
         @inline(__always)
-        unsafeAddress { unsafe records.address(of: Int(object)) }
+        unsafeAddress { unsafe UnsafePointer(records.address(of: Int(object))) }
         @inline(__always)
-        unsafeMutableAddress { unsafe records.mutableAddress(of: Int(object)) }
+        unsafeMutableAddress { unsafe records.address(of: Int(object)) }
     }
 
-    mutating func beginExecution() {
+    func beginExecution() {
         execution &+= 1
         used = 0
         records.removeAll()
@@ -53,7 +54,7 @@ struct ObjectTable: ~Copyable {
 
     /// The number of the object at `address`, and whether it is new.
     @inline(__always)
-    mutating func find(_ address: UInt) -> (object: Int32, isNew: Bool) {
+    func find(_ address: UInt) -> (object: Int32, isNew: Bool) {
         let mask = slots.count - 1
         var index = Int(truncatingIfNeeded: (address &>> 3) &* 0x9E37_79B9_7F4A_7C15 &>> 40) & mask
         while true {
@@ -69,7 +70,7 @@ struct ObjectTable: ~Copyable {
     }
 
     @inline(never)
-    private mutating func insert(_ address: UInt, at index: Int) -> Int32 {
+    private func insert(_ address: UInt, at index: Int) -> Int32 {
         let object = count
         records.append(Record(address: address))
         if slots[index].execution != execution { used += 1 }
@@ -79,7 +80,7 @@ struct ObjectTable: ~Copyable {
     }
 
     /// The object at `address` is gone: what is found there next is another one.
-    mutating func forget(_ address: UInt) {
+    func forget(_ address: UInt) {
         let mask = slots.count - 1
         var index = Int(truncatingIfNeeded: (address &>> 3) &* 0x9E37_79B9_7F4A_7C15 &>> 40) & mask
         while slots[index].execution == execution {
@@ -91,9 +92,9 @@ struct ObjectTable: ~Copyable {
         }
     }
 
-    private mutating func grow() {
+    private func grow() {
         let size = slots.count * 2
-        var larger = Stack<Slot>(capacity: size)
+        let larger = Stack<Slot>(capacity: size)
         larger.extend(to: size, with: Slot())
         for index in 0..<slots.count where slots[index].execution == execution && slots[index].object >= 0 {
             var target =
@@ -101,6 +102,6 @@ struct ObjectTable: ~Copyable {
             while larger[target].execution == execution { target = (target + 1) & (size - 1) }
             larger[target] = slots[index]
         }
-        slots = larger
+        slots.replace(with: larger)
     }
 }

@@ -16,7 +16,7 @@ struct BufferedStore {
 
 // Atomic operations, and the store buffers of asymmetric stores.
 extension Scheduler {
-    func beginAtomic(_ operation: borrowing Operation) -> Directive {
+    func beginAtomic(_ operation: Operation) -> Directive {
         let thread = current
         switch mode {
         case .exploring, .finishing: break
@@ -84,7 +84,7 @@ extension Scheduler {
         storeBuffers[Int(thread)].last { $0.address == address }?.bits
     }
 
-    private func buffer(_ thread: Int32, _ operation: borrowing Operation) -> Directive {
+    private func buffer(_ thread: Int32, _ operation: Operation) -> Directive {
         let object = threads[Int(thread)].object
         threads[Int(thread)].kind = .bufferedStore
         // The buffer's own thread is numbered before anything can depend on it.

@@ -4,7 +4,7 @@ import Substrate
 
 // Locks, and the operations that wait.
 extension Scheduler {
-    func performOperation(_ operation: borrowing Operation) -> Bool {
+    func performOperation(_ operation: Operation) -> Bool {
         let thread = current
         switch mode {
         case .exploring, .finishing: break
@@ -43,7 +43,7 @@ extension Scheduler {
 
     // MARK: Mutex
 
-    private func mutex(_ thread: Int32, _ operation: borrowing Operation) -> Bool {
+    private func mutex(_ thread: Int32, _ operation: Operation) -> Bool {
         let lock = object(at: operation.object)
         threads[Int(thread)].object = lock
         threads[Int(thread)].kind =
@@ -96,7 +96,7 @@ extension Scheduler {
 
     // MARK: Reader-writer lock
 
-    private func readerWriterLock(_ thread: Int32, _ operation: borrowing Operation) -> Bool {
+    private func readerWriterLock(_ thread: Int32, _ operation: Operation) -> Bool {
         let index = Int(thread)
         let lock = object(at: operation.object)
         threads[index].object = lock
@@ -188,7 +188,7 @@ extension Scheduler {
 
     // MARK: Condition
 
-    private func wait(_ thread: Int32, _ operation: borrowing Operation) -> Bool {
+    private func wait(_ thread: Int32, _ operation: Operation) -> Bool {
         let index = Int(thread)
         let condition = object(at: operation.object)
         let lock = object(at: operation.other)
@@ -263,7 +263,7 @@ extension Scheduler {
         timerCount -= 1
     }
 
-    private func notify(_ thread: Int32, _ operation: borrowing Operation) {
+    private func notify(_ thread: Int32, _ operation: Operation) {
         let condition = object(at: operation.object)
         wakeUp(thread, condition, all: operation.kind == .broadcast, .signal, operation.site)
     }
@@ -306,7 +306,7 @@ extension Scheduler {
 
     // MARK: Wait point
 
-    private func parkWhile(_ thread: Int32, _ operation: borrowing Operation) -> Bool {
+    private func parkWhile(_ thread: Int32, _ operation: Operation) -> Bool {
         let index = Int(thread)
         let word = object(at: operation.object)
         let queue = object(at: operation.object + 1)
@@ -332,7 +332,7 @@ extension Scheduler {
         return true
     }
 
-    private func wake(_ thread: Int32, _ operation: borrowing Operation) {
+    private func wake(_ thread: Int32, _ operation: Operation) {
         let queue = object(at: operation.object + 1)
         let count = operation.operand.low
         // More than one, but not all, is one after the other.
@@ -343,7 +343,7 @@ extension Scheduler {
 
     // MARK: Join, time, fences
 
-    private func join(_ thread: Int32, _ operation: borrowing Operation) {
+    private func join(_ thread: Int32, _ operation: Operation) {
         let target = Int32(truncatingIfNeeded: Int(bitPattern: operation.other))
         threads[Int(thread)].other = target
         threads[Int(thread)].kind = .join
@@ -354,7 +354,7 @@ extension Scheduler {
         if tracksRaces { sync.join(thread, with: target) }
     }
 
-    private func sleep(_ thread: Int32, _ operation: borrowing Operation) {
+    private func sleep(_ thread: Int32, _ operation: Operation) {
         let index = Int(thread)
         threads[index].object = ObjectTable.clock
         threads[index].kind = .arm
@@ -394,7 +394,7 @@ extension Scheduler {
         return time
     }
 
-    private func fence(_ thread: Int32, _ operation: borrowing Operation) {
+    private func fence(_ thread: Int32, _ operation: Operation) {
         if tracksRaces { sync.fence(thread, operation.order) }
         // Only a full fence drains the store buffer; where there is nothing to drain it is no step.
         guard operation.order == .sequentiallyConsistent, threads[Int(thread)].buffered > 0 else { return }
@@ -404,7 +404,7 @@ extension Scheduler {
         commit(Event(thread: thread, kind: .fence), site: operation.site)
     }
 
-    private func barrier(_ thread: Int32, _ operation: borrowing Operation) {
+    private func barrier(_ thread: Int32, _ operation: Operation) {
         threads[Int(thread)].object = ObjectTable.barrier
         threads[Int(thread)].kind = .membarrier
         park(thread)

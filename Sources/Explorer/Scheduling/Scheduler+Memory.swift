@@ -38,7 +38,7 @@ extension Scheduler {
         storages.blocks.lastIndex { $0.isFreed && !$0.isReused && $0.size == size }
     }
 
-    func free(_ thread: Int32, _ operation: borrowing Operation) {
+    func free(_ thread: Int32, _ operation: Operation) {
         guard let index = storages.block(at: operation.object) else {
             return fail(.misuse, "\(name(ofThread: thread)) freed memory that was not allocated while exploring")
         }
@@ -95,7 +95,7 @@ extension Scheduler {
         }
     }
 
-    func access(_ thread: Int32, _ operation: borrowing Operation, writes: Bool) {
+    func access(_ thread: Int32, _ operation: Operation, writes: Bool) {
         trackRaces()
         let object = object(at: operation.object)
         threads[Int(thread)].object = object
@@ -133,7 +133,7 @@ extension Scheduler {
     }
 
     /// What the program does once every thread has ended: nobody is left to interleave with.
-    func performAfterwards(_ operation: borrowing Operation) -> Bool {
+    func performAfterwards(_ operation: Operation) -> Bool {
         let (kind, address, site) = (operation.kind, operation.object, operation.site)
         switch kind {
         case .free:

@@ -76,6 +76,12 @@ extension Scheduler {
         return waiters & (waiters &- 1) == 0 ? 0 : waiters
     }
 
+    /// The waiter that a signal wakes when nothing else says which; -1 when there is no choice.
+    func firstChoice(of thread: Int32) -> Int32 {
+        let waiters = choices(of: thread)
+        return waiters == 0 ? -1 : Int32(waiters.trailingZeroBitCount)
+    }
+
     /// The threads that wait on `object`, as a set.
     func waiters(on object: Int32) -> UInt64 {
         guard waiterCount > 0 else { return 0 }
@@ -129,7 +135,7 @@ extension Scheduler {
         steps += 1
         if recorder != nil { recorder!.step(event, object: threads[thread].object, other: threads[thread].other, site: site) }
         if mode == .exploring {
-            do throws(Divergence) { try strategy.committed(event) } catch { diverge(error) }
+            if let divergence = strategy.with({ $0.committed(event) }) { diverge(divergence) }
         }
         if spinnerCount > 0 { wakeSpinners(event, position) }
         if !storages.isEmpty { checkLifetimes(event, site) }

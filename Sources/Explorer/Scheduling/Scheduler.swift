@@ -24,15 +24,16 @@ final class Scheduler: Observer, @unchecked Sendable {
     }
 
     let options: ExplorationOptions
-    var strategy: Strategy!
+    /// Who picks. Used at every step, so without a retain; whoever sets it keeps it.
+    private(set) var strategy = Borrowed<Strategy>()
     var mode = Mode.idle
 
     // Threads
-    var threads = Stack<ThreadRecord>(capacity: 32)
-    private var fibers: [Fiber?] = []
-    private var bodies: [ThreadBody?] = []
+    let threads = Stack<ThreadRecord>(capacity: 32)
+    private let fibers = Stack<Fiber?>(capacity: 32)
+    private let bodies = Stack<ThreadBody?>(capacity: 32)
     var threadNames: [String] = []
-    var spawned = Stack<Int32>(capacity: 32)
+    let spawned = Stack<Int32>(capacity: 32)
     /// The running thread; -1 while none runs.
     var current: Int32 = -1
     var threadCount: Int32 = 0
@@ -40,15 +41,15 @@ final class Scheduler: Observer, @unchecked Sendable {
     private let traps = TrapCatcher()
 
     // The execution
-    var objects = ObjectTable()
-    var sync = SyncClocks()
+    let objects = ObjectTable()
+    let sync = SyncClocks()
     var storages = StorageTable()
     var storeBuffers: [[BufferedStore]] = []
     var bufferedCount = 0
     var spinReads: [[Int32]] = []
     var spinnerCount = 0
     /// At the end: the steps that blocked threads would have taken.
-    var blockedSteps = Stack<Event>(capacity: 16)
+    let blockedSteps = Stack<Event>(capacity: 16)
     var readSections: [ReadSection] = []
     /// Where the running thread's atomic operation is.
     var pendingSite = Site("", 0)
@@ -61,7 +62,7 @@ final class Scheduler: Observer, @unchecked Sendable {
     var steps = 0
     var choice: Int32 = -1
     var outcome = Outcome.complete
-    var schedule = Stack<UInt32>(capacity: 256)
+    let schedule = Stack<UInt32>(capacity: 256)
     var verdict: Verdict?
     var divergence: Divergence?
     var labels: [Int32: String] = [:]
@@ -76,9 +77,7 @@ final class Scheduler: Observer, @unchecked Sendable {
     /// Whether plain memory is raced for. Turned on at its first use, which costs one repeated execution.
     var tracksRaces = false
     var racesFromNext = false
-    var recorder: Recorder? {
-        didSet { isRecording = recorder != nil }
-    }
+    private(set) var recorder: Recorder?
     /// Fibers that did not end even when every wait was granted.
     private(set) var abandoned = 0
 
@@ -89,8 +88,15 @@ final class Scheduler: Observer, @unchecked Sendable {
     }
 
     deinit {
-        for fiber in fibers { fiber?.destroy() }
+        for index in 0..<fibers.count { fibers[index]?.destroy() }
         host.destroy()
+    }
+
+    func use(_ strategy: Strategy) { self.strategy = Borrowed(strategy) }
+
+    func record(_ recorder: Recorder) {
+        self.recorder = recorder
+        isRecording = true
     }
 
     /// Runs `body` with traps of this thread's fibers caught.
@@ -110,7 +116,7 @@ final class Scheduler: Observer, @unchecked Sendable {
         reset()
         let world = World(processorCount: 2)
         self.world = world
-        strategy.beginExecution()
+        strategy.with { $0.beginExecution() }
         mode = .exploring
         outcome = .complete
         let main = startThread(name: "main", isService: false, parent: -1, body)
@@ -211,7 +217,7 @@ final class Scheduler: Observer, @unchecked Sendable {
     private func pick() -> Int32 {
         while true {
             if steps >= options.stepLimit { cut() }
-            let decision = mode == .exploring ? strategy.choose() : fairDecision()
+            let decision = mode == .exploring ? strategy.with { $0.choose() } : fairDecision()
             guard decision.thread >= 0 else {
                 conclude(decision)
                 return -1
@@ -286,7 +292,7 @@ final class Scheduler: Observer, @unchecked Sendable {
         var thread = current
         for _ in 0..<threadCount {
             thread = thread + 1 < threadCount ? thread + 1 : 0
-            if isEnabled(thread) { return .init(thread: thread, choice: strategy.firstChoice(of: thread)) }
+            if isEnabled(thread) { return .init(thread: thread, choice: firstChoice(of: thread)) }
         }
         return .nobody
     }
@@ -457,10 +463,10 @@ final class Scheduler: Observer, @unchecked Sendable {
 
     // MARK: What Substrate asks (each in its own file)
 
-    override func begin(_ operation: borrowing Operation) -> Directive { beginAtomic(operation) }
+    override func begin(_ operation: Operation) -> Directive { beginAtomic(operation) }
     override func end(old: Bits, new: Bits, wrote: Bool) { endAtomic(old: old, new: new, wrote: wrote) }
     override func describe(old: String, new: String) { recorder?.describe(old: old, new: new) }
-    override func perform(_ operation: borrowing Operation) -> Bool { performOperation(operation) }
+    override func perform(_ operation: Operation) -> Bool { performOperation(operation) }
     override func spinBegins() { beginSpin() }
     override func spinEnds() { endSpin() }
     override func spinWaits(at site: Site) { waitInSpin(site) }

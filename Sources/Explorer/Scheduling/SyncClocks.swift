@@ -3,12 +3,12 @@
 import Substrate
 
 /// Rows of counters, one a thread wide, that start at zero.
-struct ClockRows: ~Copyable {
-    private var cells = Stack<UInt32>(capacity: 256)
+final class ClockRows {
+    private let cells = Stack<UInt32>(capacity: 256)
     private(set) var width = 8
 
     @inline(__always)
-    mutating func prepare(_ row: Int) { cells.extend(to: (row + 1) * width, with: 0) }
+    func prepare(_ row: Int) { cells.extend(to: (row + 1) * width, with: 0) }
 
     subscript(row: Int, column: Int) -> UInt32 {
         @inline(__always) get { cells[row * width + column] }
@@ -17,27 +17,27 @@ struct ClockRows: ~Copyable {
 
     func has(_ row: Int) -> Bool { (row + 1) * width <= cells.count }
 
-    mutating func join(_ target: Int, with source: Int) {
+    func join(_ target: Int, with source: Int) {
         cells.joinRow(at: target * width, with: source * width, length: width)
     }
 
-    mutating func join(_ target: Int, with other: borrowing ClockRows, _ source: Int) {
+    func join(_ target: Int, with other: ClockRows, _ source: Int) {
         for column in 0..<width { self[target, column] = max(self[target, column], other[source, column]) }
     }
 
-    mutating func clear(_ row: Int) {
+    func clear(_ row: Int) {
         for column in 0..<width { self[row, column] = 0 }
     }
 
-    mutating func removeAll() { cells.removeAll() }
+    func removeAll() { cells.removeAll() }
 
-    mutating func widen(to newWidth: Int) {
-        var wider = Stack<UInt32>(capacity: max(256, cells.count / width * newWidth))
+    func widen(to newWidth: Int) {
+        let wider = Stack<UInt32>(capacity: max(256, cells.count / width * newWidth))
         for row in 0..<cells.count / width {
             for column in 0..<width { wider.append(self[row, column]) }
             wider.extend(to: (row + 1) * newWidth, with: 0)
         }
-        cells = wider
+        cells.replace(with: wider)
         width = newWidth
     }
 }
@@ -46,18 +46,18 @@ struct ClockRows: ~Copyable {
 ///
 /// A plain access races with another when this order leaves them unordered. It is weaker than the order in which the
 /// execution happened: a relaxed store publishes nothing. (The C++20 model's synchronizes-with, as vector clocks.)
-struct SyncClocks: ~Copyable {
-    private var threads = ClockRows()
+final class SyncClocks {
+    private let threads = ClockRows()
     /// What a thread's relaxed loads saw, until a fence acquires it; what its last release fence publishes.
-    private var seen = ClockRows()
-    private var fenced = ClockRows()
+    private let seen = ClockRows()
+    private let fenced = ClockRows()
     /// What an object's last release publishes.
-    private var objects = ClockRows()
+    private let objects = ClockRows()
 
     // Plain memory: the last write of an object, and each thread's last read since.
-    private var writes = Stack<Write>(capacity: 64)
-    private var reads = ClockRows()
-    private var readEntries = ClockRows()
+    private let writes = Stack<Write>(capacity: 64)
+    private let reads = ClockRows()
+    private let readEntries = ClockRows()
 
     private struct Write: BitwiseCopyable {
         var thread: Int32 = -1
@@ -73,7 +73,7 @@ struct SyncClocks: ~Copyable {
         var entry: Int32
     }
 
-    mutating func beginExecution() {
+    func beginExecution() {
         threads.removeAll()
         seen.removeAll()
         fenced.removeAll()
@@ -83,7 +83,7 @@ struct SyncClocks: ~Copyable {
         writes.removeAll()
     }
 
-    private mutating func prepare(_ thread: Int) {
+    private func prepare(_ thread: Int) {
         if thread >= threads.width {
             let width = max(threads.width * 2, thread + 1)
             threads.widen(to: width)
@@ -99,7 +99,7 @@ struct SyncClocks: ~Copyable {
         if threads[thread, thread] == 0 { threads[thread, thread] = 1 }
     }
 
-    mutating func spawn(_ child: Int32, by parent: Int32) {
+    func spawn(_ child: Int32, by parent: Int32) {
         prepare(Int(max(child, parent)))
         prepare(Int(child))
         prepare(Int(parent))
@@ -108,13 +108,13 @@ struct SyncClocks: ~Copyable {
         threads[Int(parent), Int(parent)] += 1
     }
 
-    mutating func join(_ thread: Int32, with ended: Int32) {
+    func join(_ thread: Int32, with ended: Int32) {
         prepare(Int(max(thread, ended)))
         threads.join(Int(thread), with: Int(ended))
     }
 
     /// `thread` reads `object` with `order`.
-    mutating func load(_ thread: Int32, _ object: Int32, _ order: MemoryOrder) {
+    func load(_ thread: Int32, _ object: Int32, _ order: MemoryOrder) {
         prepare(Int(thread))
         objects.prepare(Int(object))
         if order.acquires {
@@ -125,7 +125,7 @@ struct SyncClocks: ~Copyable {
     }
 
     /// `thread` stores to `object`: what was published through it before is published no more.
-    mutating func store(_ thread: Int32, _ object: Int32, _ order: MemoryOrder) {
+    func store(_ thread: Int32, _ object: Int32, _ order: MemoryOrder) {
         prepare(Int(thread))
         objects.prepare(Int(object))
         objects.clear(Int(object))
@@ -133,12 +133,12 @@ struct SyncClocks: ~Copyable {
     }
 
     /// `thread` reads and writes `object`: what was published through it stays so (a release sequence).
-    mutating func update(_ thread: Int32, _ object: Int32, _ order: MemoryOrder) {
+    func update(_ thread: Int32, _ object: Int32, _ order: MemoryOrder) {
         load(thread, object, order)
         publish(Int(thread), Int(object), order)
     }
 
-    private mutating func publish(_ thread: Int, _ object: Int, _ order: MemoryOrder) {
+    private func publish(_ thread: Int, _ object: Int, _ order: MemoryOrder) {
         if order.releases {
             objects.join(object, with: threads, thread)
             threads[thread, thread] += 1
@@ -147,7 +147,7 @@ struct SyncClocks: ~Copyable {
         }
     }
 
-    mutating func fence(_ thread: Int32, _ order: MemoryOrder) {
+    func fence(_ thread: Int32, _ order: MemoryOrder) {
         let thread = Int(thread)
         prepare(thread)
         if order.acquires { threads.join(thread, with: seen, thread) }
@@ -158,7 +158,7 @@ struct SyncClocks: ~Copyable {
     }
 
     /// `thread` accesses plain memory. Returns the access it races with.
-    mutating func access(_ thread: Int32, _ object: Int32, writes isWrite: Bool, entry: Int32) -> Conflict? {
+    func access(_ thread: Int32, _ object: Int32, writes isWrite: Bool, entry: Int32) -> Conflict? {
         prepare(Int(thread))
         let row = Int(object)
         writes.extend(to: row + 1, with: Write())

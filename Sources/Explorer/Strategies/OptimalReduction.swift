@@ -26,10 +26,10 @@ final class OptimalReduction: Strategy {
         var footprint: Footprint
     }
 
-    private var history = History()
-    private var frames = Stack<Frame>(capacity: 256)
-    private var sleepers = Stack<Sleeper>(capacity: 1024)
-    private var trees = WakeupTrees()
+    private let history = History()
+    private let frames = Stack<Frame>(capacity: 256)
+    private let sleepers = Stack<Sleeper>(capacity: 1024)
+    private let trees = WakeupTrees()
 
     /// Events of this execution that happened already; those before `replayed` are the last execution's.
     private var position = 0
@@ -43,14 +43,14 @@ final class OptimalReduction: Strategy {
     private(set) var infeasible = 0
 
     // Scratch for one inserted sequence.
-    private var sequence = Stack<Int32>(capacity: 256)
-    private var nextOfThread = Stack<Int32>(capacity: 256)
-    private var isRemoved = Stack<Bool>(capacity: 256)
-    private var firstOfThread = Stack<Int32>(capacity: 64)
-    private var lastOfThread = Stack<Int32>(capacity: 64)
-    private var candidates = Stack<Int32>(capacity: 64)
+    private let sequence = Stack<Int32>(capacity: 256)
+    private let nextOfThread = Stack<Int32>(capacity: 256)
+    private let isRemoved = Stack<Bool>(capacity: 256)
+    private let firstOfThread = Stack<Int32>(capacity: 64)
+    private let lastOfThread = Stack<Int32>(capacity: 64)
+    private let candidates = Stack<Int32>(capacity: 64)
     /// A clock: what happens before the second event of a race, apart from the race itself.
-    private var before = Stack<UInt32>(capacity: 64)
+    private let before = Stack<UInt32>(capacity: 64)
 
     // MARK: Running
 
@@ -147,21 +147,22 @@ final class OptimalReduction: Strategy {
         pendingTree = -1
     }
 
-    override func committed(_ event: Event) throws(Divergence) {
+    override func committed(_ event: borrowing Event) -> Divergence? {
         if position < replayed {
             let expected = history.events[position]
             if expected.thread != event.thread || expected.kind != event.kind
                 || expected.footprint.filter != event.footprint.filter
             {
-                throw Divergence(
-                    step: position + 1, expected: scheduler.describe(expected), found: scheduler.describe(event))
+                return Divergence(
+                    step: position + 1, expected: scheduler.describe(expected), found: scheduler.describe(copy event))
             }
             position += 1
-            return
+            return nil
         }
         history.append(event)
         position += 1
         if event.choice >= 0 { insertOtherChoices(of: position - 1) }
+        return nil
     }
 
     // MARK: Reversing races

@@ -4,7 +4,8 @@ import Substrate
 
 /// How an exploration picks the next step. One of these drives a scheduler through executions.
 class Strategy {
-    unowned let scheduler: Scheduler
+    /// Who asks. The two hold each other until the exploration is over.
+    let scheduler: Scheduler
 
     init(_ scheduler: Scheduler) {
         self.scheduler = scheduler
@@ -26,8 +27,8 @@ class Strategy {
     func beginExecution() {}
     /// Picks the next step.
     func choose() -> Decision { .nobody }
-    /// The step that was picked happened.
-    func committed(_ event: Event) throws(Divergence) {}
+    /// The step that was picked happened. Returns how it differs from the one that was recorded, if it does.
+    func committed(_ event: borrowing Event) -> Divergence? { nil }
     /// The execution ended. Returns whether there is another.
     func endExecution(_ outcome: Outcome) -> Bool { false }
     /// The next execution is to be the last one again.
@@ -36,16 +37,11 @@ class Strategy {
     /// The default policy: the running thread goes on; else the first that can.
     final func defaultDecision() -> Decision {
         let current = scheduler.current
-        if current >= 0, scheduler.isEnabled(current) { return Decision(thread: current, choice: firstChoice(of: current)) }
+        if current >= 0, scheduler.isEnabled(current) { return Decision(thread: current, choice: scheduler.firstChoice(of: current)) }
         for thread in 0..<scheduler.threadCount where scheduler.isEnabled(thread) {
-            return Decision(thread: thread, choice: firstChoice(of: thread))
+            return Decision(thread: thread, choice: scheduler.firstChoice(of: thread))
         }
         return .nobody
-    }
-
-    final func firstChoice(of thread: Int32) -> Int32 {
-        let waiters = scheduler.choices(of: thread)
-        return waiters == 0 ? -1 : Int32(waiters.trailingZeroBitCount)
     }
 }
 

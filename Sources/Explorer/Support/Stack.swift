@@ -2,101 +2,104 @@
 
 /// A growable row of plain values that never gives its memory back while it lives.
 ///
-/// The explorer's steps allocate nothing once the first executions have grown their stacks. Elements are changed in place.
+/// The explorer's steps allocate nothing once the first executions have grown their stacks. Elements are changed in
+/// place, through a constant reference: its owners are classes, whose variables would be checked for exclusive access at
+/// every step. One thread at a time uses a stack, and no access lasts longer than an expression.
 @safe
 struct Stack<Element: BitwiseCopyable>: ~Copyable {
-    private var base: UnsafeMutablePointer<Element>
-    private var capacity: Int
-    private(set) var count = 0
+    @safe
+    private struct Header {
+        var base: UnsafeMutablePointer<Element>
+        var capacity: Int
+        var count: Int
+    }
+
+    private let header: UnsafeMutablePointer<Header>
 
     init(capacity: Int = 64) {
-        unsafe base = .allocate(capacity: capacity)
-        self.capacity = capacity
+        unsafe header = .allocate(capacity: 1)
+        unsafe header.initialize(to: Header(base: .allocate(capacity: capacity), capacity: capacity, count: 0))
     }
 
     deinit {
-        unsafe base.deallocate()
+        unsafe header.pointee.base.deallocate()
+        unsafe header.deallocate()
     }
 
+    var count: Int { @inline(__always) get { unsafe header.pointee.count } }
     var isEmpty: Bool { @inline(__always) get { count == 0 } }
 
     subscript(index: Int) -> Element {
         @inline(__always)
-        unsafeAddress {
-            precondition(index >= 0 && index < count)
-            return unsafe UnsafePointer(base + index)
-        }
+        unsafeAddress { unsafe UnsafePointer(address(of: index)) }
         @inline(__always)
-        unsafeMutableAddress {
-            precondition(index >= 0 && index < count)
-            return unsafe base + index
-        }
+        nonmutating unsafeMutableAddress { unsafe address(of: index) }
     }
 
     /// Where an element is, for a type that hands it out in place.
     @unsafe
     @inline(__always)
-    func address(of index: Int) -> UnsafePointer<Element> {
+    func address(of index: Int) -> UnsafeMutablePointer<Element> {
         precondition(index >= 0 && index < count)
-        return unsafe UnsafePointer(base + index)
-    }
-
-    @unsafe
-    @inline(__always)
-    mutating func mutableAddress(of index: Int) -> UnsafeMutablePointer<Element> {
-        precondition(index >= 0 && index < count)
-        return unsafe base + index
+        return unsafe header.pointee.base + index
     }
 
     @inline(__always)
-    mutating func append(_ element: Element) {
-        if count == capacity { grow(to: count + 1) }
-        unsafe (base + count).initialize(to: element)
-        count += 1
+    func append(_ element: Element) {
+        let count = count
+        if unsafe count == header.pointee.capacity { grow(to: count + 1) }
+        unsafe (header.pointee.base + count).initialize(to: element)
+        unsafe header.pointee.count = count + 1
     }
 
     /// Appends copies of `element` until there are `newCount`.
     @inline(__always)
-    mutating func extend(to newCount: Int, with element: Element) {
+    func extend(to newCount: Int, with element: Element) {
         while count < newCount { append(element) }
     }
 
     @inline(__always)
-    mutating func truncate(to newCount: Int) {
-        precondition(newCount <= count)
-        count = newCount
+    func truncate(to newCount: Int) {
+        precondition(newCount >= 0 && newCount <= count)
+        unsafe header.pointee.count = newCount
     }
 
     @inline(__always)
-    mutating func removeAll() { count = 0 }
+    func removeAll() { unsafe header.pointee.count = 0 }
 
-    /// Appends `length` elements starting at `start` of this stack again, and returns where they begin.
+    /// Appends `length` elements starting at `start` of this stack again.
     @inline(__always)
-    mutating func duplicate(from start: Int, length: Int) -> Int {
+    func duplicate(from start: Int, length: Int) {
+        let count = count
         precondition(start >= 0 && length >= 0 && start + length <= count)
-        let result = count
-        if count + length > capacity { grow(to: count + length) }
+        if unsafe count + length > header.pointee.capacity { grow(to: count + length) }
+        let base = unsafe header.pointee.base
         unsafe (base + count).update(from: base + start, count: length)
-        count += length
-        return result
+        unsafe header.pointee.count = count + length
+    }
+
+    /// Takes the elements of `other` in place of its own.
+    func replace(with other: borrowing Stack) {
+        unsafe swap(&header.pointee, &other.header.pointee)
     }
 
     @inline(never)
-    private mutating func grow(to needed: Int) {
-        let larger = max(capacity * 2, needed)
+    private func grow(to needed: Int) {
+        let larger = unsafe max(header.pointee.capacity * 2, needed)
         let moved = UnsafeMutablePointer<Element>.allocate(capacity: larger)
-        unsafe moved.update(from: base, count: count)
-        unsafe base.deallocate()
-        unsafe base = moved
-        capacity = larger
+        unsafe moved.update(from: header.pointee.base, count: count)
+        unsafe header.pointee.base.deallocate()
+        unsafe header.pointee.base = moved
+        unsafe header.pointee.capacity = larger
     }
 }
 
 extension Stack where Element == UInt32 {
     /// Raises each of `length` elements at `target` to the one at `source` where that is larger.
     @inline(__always)
-    mutating func joinRow(at target: Int, with source: Int, length: Int) {
+    func joinRow(at target: Int, with source: Int, length: Int) {
         precondition(target >= 0 && source >= 0 && target + length <= count && source + length <= count)
+        let base = unsafe header.pointee.base
         for offset in 0..<length {
             unsafe (base + target + offset).pointee = max(
                 unsafe (base + target + offset).pointee, unsafe (base + source + offset).pointee)

@@ -34,7 +34,7 @@ final class Recorder {
 
     private(set) var entries: [Entry] = []
     private(set) var positions: [Int] = []
-    var history = History()
+    let history = History()
     var wokenNames = ""
 
     var count: Int { entries.count }

@@ -4,9 +4,9 @@ public import Synchronization
 
 // What an operation does when somebody watches: out of line, so that the fast path stays one branch.
 extension Atomic {
-    @usableFromInline
+    @inlinable
     @inline(never)
-    borrowing func watchedLoad(_ observer: Observer, _ order: MemoryOrder, _ site: Site) -> Value {
+    borrowing func watchedLoad(_ observer: WatchingObserver, _ order: MemoryOrder, _ site: Site) -> Value {
         switch observer.begin(Operation(.load, address, order, site: site)) {
         case .forward(let bits):
             return decoded(bits)
@@ -22,10 +22,10 @@ extension Atomic {
         }
     }
 
-    @usableFromInline
+    @inlinable
     @inline(never)
     borrowing func watchedStore(
-        _ observer: Observer, _ kind: OperationKind, _ desired: consuming Value, _ order: MemoryOrder, _ site: Site
+        _ observer: WatchingObserver, _ kind: OperationKind, _ desired: consuming Value, _ order: MemoryOrder, _ site: Site
     ) {
         let bits = encoded(desired)
         var operation = Operation(kind, address, order, site: site)
@@ -43,19 +43,19 @@ extension Atomic {
         }
     }
 
-    @usableFromInline
+    @inlinable
     @inline(never)
     borrowing func watchedExchange(
-        _ observer: Observer, _ desired: consuming Value, _ order: MemoryOrder, _ site: Site
+        _ observer: WatchingObserver, _ desired: consuming Value, _ order: MemoryOrder, _ site: Site
     ) -> Value {
         let bits = encoded(desired)
         return watchedUpdate(observer, order, site) { _ in decoded(bits) }.oldValue
     }
 
-    @usableFromInline
+    @inlinable
     @inline(never)
     borrowing func watchedUpdate(
-        _ observer: Observer, _ order: MemoryOrder, _ site: Site, _ update: (consuming Value) -> Value
+        _ observer: WatchingObserver, _ order: MemoryOrder, _ site: Site, _ update: (consuming Value) -> Value
     ) -> (oldValue: Value, newValue: Value) {
         _ = observer.begin(Operation(.readModifyWrite, address, order, site: site))
         let old = encoded(Value.AtomicRepresentation.load(raw, ordering: .sequentiallyConsistent))
@@ -66,10 +66,10 @@ extension Atomic {
         return (decoded(old), decoded(new))
     }
 
-    @usableFromInline
+    @inlinable
     @inline(never)
     borrowing func watchedCompareExchange(
-        _ observer: Observer, _ expected: consuming Value, _ desired: consuming Value, _ success: MemoryOrder,
+        _ observer: WatchingObserver, _ expected: consuming Value, _ desired: consuming Value, _ success: MemoryOrder,
         _ failure: MemoryOrder, _ site: Site
     ) -> (exchanged: Bool, original: Value) {
         let wanted = encoded(expected)
@@ -97,7 +97,7 @@ extension Atomic {
         Value.decodeAtomicRepresentation(bits.value(as: Value.AtomicRepresentation.self))
     }
 
-    @usableFromInline
+    @inlinable
     func described(_ bits: Bits) -> String {
         "\(decoded(bits))"
     }

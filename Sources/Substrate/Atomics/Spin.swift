@@ -11,9 +11,9 @@ public func spin(
 ) {
     if let observer = Watch.observer {
         while true {
-            observer.spinBegins()
-            guard condition() else { return observer.spinEnds() }
-            observer.spinWaits(at: Site(file, line))
+            observer.with { $0.spinBegins() }
+            guard condition() else { return observer.with { $0.spinEnds() } }
+            observer.with { $0.spinWaits(at: Site(file, line)) }
         }
     }
     // A short stay in user space, then let others run: the one we wait for may need this processor.

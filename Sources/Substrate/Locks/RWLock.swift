@@ -87,7 +87,7 @@ private let writerWaits: UInt32 = 1 << 30
 private let readers: UInt32 = writerWaits - 1
 
 extension RWLock where Value: ~Copyable {
-    private borrowing func watched(_ observer: Observer, _ kind: OperationKind, _ order: MemoryOrder, _ site: Site) -> Bool {
+    private borrowing func watched(_ observer: WatchingObserver, _ kind: OperationKind, _ order: MemoryOrder, _ site: Site) -> Bool {
         var operation = Operation(kind, address, order, site: site)
         operation.prefersReaders = preference == .readers
         return observer.perform(operation)

@@ -18,10 +18,12 @@ public struct Storage<Value: ~Copyable>: Copyable {
     ) -> Storage {
         let pointer: UnsafeMutablePointer<Value>
         if let observer = Watch.observer {
-            unsafe pointer = observer.allocate(
-                size: MemoryLayout<Value>.size, alignment: MemoryLayout<Value>.alignment, name: name,
-                site: Site(file, line)
-            ) { unsafe Self.destroy($0) }.bindMemory(to: Value.self, capacity: 1)
+            unsafe pointer = observer.with {
+                unsafe $0.allocate(
+                    size: MemoryLayout<Value>.size, alignment: MemoryLayout<Value>.alignment, name: name,
+                    site: Site(file, line)
+                ) { unsafe Self.destroy($0) }
+            }.bindMemory(to: Value.self, capacity: 1)
         } else {
             unsafe pointer = .allocate(capacity: 1)
         }

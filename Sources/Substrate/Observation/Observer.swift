@@ -11,7 +11,8 @@ open class Observer: @unchecked Sendable {
     public init() {}
 
     /// Whether values are wanted as text (`describe`).
-    public final var isRecording = false
+    /// Unchecked: an access ends before the next begins, all on the watched thread.
+    @exclusivity(unchecked) public final var isRecording = false
 
     /// How an atomic operation goes on after `begin`.
     public enum Directive {
@@ -24,7 +25,7 @@ open class Observer: @unchecked Sendable {
     }
 
     /// An atomic operation is about to happen.
-    open func begin(_ operation: borrowing Operation) -> Directive { .perform }
+    open func begin(_ operation: Operation) -> Directive { .perform }
     /// The atomic operation that began last on this thread happened.
     open func end(old: Bits, new: Bits, wrote: Bool) {}
     /// The value that the last operation read or wrote, as text; called only while recording.
@@ -32,7 +33,7 @@ open class Observer: @unchecked Sendable {
 
     /// Performs an operation that needs no processor primitive, or that waits.
     /// The result says whether a try succeeded, and for a wait whether it ended before its deadline.
-    open func perform(_ operation: borrowing Operation) -> Bool { true }
+    open func perform(_ operation: Operation) -> Bool { true }
 
     /// A spin loop begins to evaluate its condition.
     open func spinBegins() {}
@@ -73,8 +74,52 @@ enum Watch {
     /// The observer of the running thread. One load from the thread's own cache line.
     @_transparent
     @usableFromInline
-    static var observer: Observer? {
+    static var observer: WatchingObserver? {
         guard let pointer = unsafe quiesce_current_block().pointee.observer else { return nil }
-        return unsafe Unmanaged<Observer>.fromOpaque(pointer).takeUnretainedValue()
+        return unsafe WatchingObserver(pointer)
     }
+}
+
+/// The observer of a thread, without a reference of its own: whoever put it into the block keeps it.
+@safe
+@frozen
+@usableFromInline
+struct WatchingObserver {
+    @usableFromInline let reference: Unmanaged<Observer>
+
+    @_transparent
+    @usableFromInline
+    init(_ pointer: UnsafeMutableRawPointer) { unsafe reference = .fromOpaque(pointer) }
+
+    @inlinable
+    @inline(__always)
+    func with<Result>(_ body: (Observer) -> Result) -> Result { unsafe reference._withUnsafeGuaranteedRef(body) }
+
+    @inlinable var isRecording: Bool { with { unsafe $0.isRecording } }
+
+    @inlinable
+    func begin(_ operation: Operation) -> Observer.Directive {
+        unsafe reference._withUnsafeGuaranteedRef { $0.begin(operation) }
+    }
+
+    @inlinable
+    func end(old: Bits, new: Bits, wrote: Bool) { with { $0.end(old: old, new: new, wrote: wrote) } }
+
+    @inlinable
+    func describe(old: String, new: String) { with { $0.describe(old: old, new: new) } }
+
+    @inlinable
+    func perform(_ operation: Operation) -> Bool { with { $0.perform(operation) } }
+
+    @usableFromInline
+    func label(_ address: UInt, _ name: String) { with { $0.label(address, name) } }
+
+    @usableFromInline
+    func destroyed(_ address: UInt, size: Int) { with { $0.destroyed(address, size: size) } }
+
+    @usableFromInline
+    func section(of waitClass: WaitClass, begins: Bool) { with { $0.section(of: waitClass, begins: begins) } }
+
+    @usableFromInline
+    func waits(for waitClass: WaitClass, begins: Bool) { with { $0.waits(for: waitClass, begins: begins) } }
 }

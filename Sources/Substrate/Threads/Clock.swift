@@ -31,7 +31,7 @@ public enum Clock {
 
     /// The present.
     public static func now(file: StaticString = #filePath, line: UInt = #line) -> Instant {
-        if let observer = Watch.observer { return Instant(nanoseconds: observer.now(at: Site(file, line))) }
+        if let observer = Watch.observer { return Instant(nanoseconds: observer.with { $0.now(at: Site(file, line)) }) }
         return Instant(nanoseconds: quiesce_monotonic_nanoseconds())
     }
 

@@ -21,7 +21,7 @@ public struct Thread: ~Copyable, Sendable {
         name: String = "thread", isService: Bool = false, _ body: @escaping @Sendable () -> Void
     ) throws(ThreadError) -> Thread {
         if let observer = Watch.observer {
-            return Thread(handle: observer.spawn(name: name, isService: isService, body), isWatched: true)
+            return Thread(handle: observer.with { $0.spawn(name: name, isService: isService, body) }, isWatched: true)
         }
         var handle: UInt = 0
         let context = unsafe Unmanaged.passRetained(Body(body)).toOpaque()
