@@ -36,7 +36,7 @@ final class History {
     func clock(_ event: Int, _ thread: Int) -> UInt32 { clocks[event * width + thread] }
 
     /// Appends `event`, computing its clock. `event.previous` and `enabler` must be set.
-    func append(_ event: borrowing Event) {
+    func append(_ event: Event) {
         if Int(event.thread) >= width { widen(to: Int(event.thread) + 1) }
         let position = events.count
         let row = position * width
@@ -70,7 +70,7 @@ final class History {
                     lastWrite: lastWrite))
         }
         clocks[row + Int(event.thread)] = UInt32(truncatingIfNeeded: position + 1)
-        events.append(copy event)
+        events.append(event)
         events[position].accesses = firstAccess
         if event.opener >= 0 { events[Int(event.opener)].closer = Int32(truncatingIfNeeded: position) }
     }

@@ -147,14 +147,14 @@ final class OptimalReduction: Strategy {
         pendingTree = -1
     }
 
-    override func committed(_ event: borrowing Event) -> Divergence? {
+    override func committed(_ event: Event) -> Divergence? {
         if position < replayed {
             let expected = history.events[position]
             if expected.thread != event.thread || expected.kind != event.kind
                 || expected.footprint.filter != event.footprint.filter
             {
                 return Divergence(
-                    step: position + 1, expected: scheduler.describe(expected), found: scheduler.describe(copy event))
+                    step: position + 1, expected: scheduler.describe(expected), found: scheduler.describe(event))
             }
             position += 1
             return nil

@@ -28,7 +28,7 @@ class Strategy {
     /// Picks the next step.
     func choose() -> Decision { .nobody }
     /// The step that was picked happened. Returns how it differs from the one that was recorded, if it does.
-    func committed(_ event: borrowing Event) -> Divergence? { nil }
+    func committed(_ event: Event) -> Divergence? { nil }
     /// The execution ended. Returns whether there is another.
     func endExecution(_ outcome: Outcome) -> Bool { false }
     /// The next execution is to be the last one again.
