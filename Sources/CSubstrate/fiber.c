@@ -105,27 +105,42 @@ static inline void copy_words(uint64_t *to, const uint64_t *from, size_t count) 
     for (size_t i = 0; i < count; i++) to[i] = from[i];
 }
 
-static void save_images(quiesce_fiber *fiber) {
-    if (core_segment) copy_words(fiber->core, core_segment, core_words);
-    if (concurrency_segment) copy_words(fiber->concurrency, concurrency_segment, concurrency_words);
-    fiber->block = quiesce_thread_block;
+// The sizes of Swift 6.3; others are copied word by word.
+static inline bool has_usual_segments(void) {
+    return core_segment && concurrency_segment && core_words == 3 && concurrency_words == 4;
 }
 
-void quiesce_load_images(const quiesce_fiber *fiber) {
+static inline void save_images(quiesce_fiber *fiber) {
+    fiber->block = quiesce_thread_block;
+    if (__builtin_expect(has_usual_segments(), 1)) {
+        memcpy(fiber->core, core_segment, 3 * sizeof(uint64_t));
+        memcpy(fiber->concurrency, concurrency_segment, 4 * sizeof(uint64_t));
+        return;
+    }
+    if (core_segment) copy_words(fiber->core, core_segment, core_words);
+    if (concurrency_segment) copy_words(fiber->concurrency, concurrency_segment, concurrency_words);
+}
+
+static inline void load_images(const quiesce_fiber *fiber) {
+    quiesce_thread_block = fiber->block;
+    if (__builtin_expect(has_usual_segments(), 1)) {
+        memcpy(core_segment, fiber->core, 3 * sizeof(uint64_t));
+        memcpy(concurrency_segment, fiber->concurrency, 4 * sizeof(uint64_t));
+        return;
+    }
     if (core_segment) copy_words(core_segment, fiber->core, core_words);
     if (concurrency_segment) copy_words(concurrency_segment, fiber->concurrency, concurrency_words);
-    quiesce_thread_block = fiber->block;
 }
 
 void quiesce_fiber_switch(quiesce_fiber *from, quiesce_fiber *to) {
     save_images(from);
-    quiesce_load_images(to);
+    load_images(to);
     quiesce_stack_switch(&from->sp, to->sp);
 }
 
 void quiesce_fiber_resume(quiesce_fiber *to) {
     void *abandoned;
-    quiesce_load_images(to);
+    load_images(to);
     quiesce_stack_switch(&abandoned, to->sp);
     __builtin_unreachable();
 }

@@ -17,8 +17,6 @@ struct quiesce_fiber {
     uint64_t core[image_words_max], concurrency[image_words_max];
 };
 
-/// Makes the images of `fiber` the thread's own.
-void quiesce_load_images(const quiesce_fiber *fiber);
 /// Resumes `to` for good: what runs now is abandoned.
 __attribute__((noreturn)) void quiesce_fiber_resume(quiesce_fiber *to);
 

@@ -14,32 +14,36 @@ public final class ExploredWorld: @unchecked Sendable {
     }
 
     /// Starts a thread. The execution is over when all threads have ended.
-    public func thread(_ name: String, _ body: @escaping @Sendable () -> Void) {
+    ///
+    /// The name is asked for only while a trace is recorded.
+    public func thread(_ name: @autoclosure () -> String, _ body: @escaping @Sendable () -> Void) {
         guard scheduler.mode != .afterwards else {
             scheduler.fail(.misuse, "a thread was started after every thread had ended")
             return
         }
-        _ = scheduler.spawnThread(name: name, isService: false, body)
+        _ = scheduler.spawnThread(name: scheduler.isRecordingTrace ? name() : "", isService: false, body)
     }
 
     /// Starts a thread that serves others: its waiting for ever is neither a deadlock nor a leak.
-    public func service(_ name: String, _ body: @escaping @Sendable () -> Void) {
-        _ = scheduler.spawnThread(name: name, isService: true, body)
+    public func service(_ name: @autoclosure () -> String, _ body: @escaping @Sendable () -> Void) {
+        _ = scheduler.spawnThread(name: scheduler.isRecordingTrace ? name() : "", isService: true, body)
     }
 
     /// Has `body` run once when every other thread has ended and no service can run. It may check, and free.
     public func afterwards(_ body: @escaping @Sendable () -> Void) {
         scheduler.afterwardsBodies.append(body)
+        scheduler.hasAfterwards = true
     }
 
     /// Adds a line to the running thread's column of a trace. Costs nothing while no trace is recorded.
     public func note(_ text: @autoclosure () -> String) {
-        guard scheduler.isRecording, scheduler.mode == .exploring else { return }
+        guard scheduler.isRecordingTrace, scheduler.mode == .exploring else { return }
         scheduler.recorder?.note(thread: scheduler.current, .note(text()), site: nil)
     }
 
     /// Declares that in every execution that marks both, `first` is marked before `second`.
     public func order(_ first: String, before second: String) {
+        scheduler.needsTidying = true
         scheduler.constraints.append(OrderConstraint(first: first, second: second))
     }
 

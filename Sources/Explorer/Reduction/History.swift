@@ -25,6 +25,13 @@ final class History {
     @inline(__always)
     var count: Int { events.count }
 
+    /// Whether the event is a step of this thread and kind on this object.
+    @inline(__always)
+    func isStep(_ position: Int, of thread: Int32, _ kind: StepKind, _ object: Int32) -> Bool {
+        events[position].thread == thread && events[position].kind == kind
+            && events[position].footprint.object(0) == object
+    }
+
     /// Whether `earlier` happens before `later` or is it.
     @inline(__always)
     func happens(_ earlier: Int, before later: Int) -> Bool {

@@ -58,18 +58,21 @@ extension Scheduler {
         guard mode == .exploring || mode == .finishing else { return }
         let thread = current
         let object = threads[Int(thread)].object
-        var event = Event(thread: thread, kind: threads[Int(thread)].kind)
-        event.footprint = footprint(object, writes: wrote)
-        event.old = old
-        if event.kind == .compareExchange {
-            event.isConditional = true
-            event.comparesBits = true
-            event.expected = threads[Int(thread)].expected
+        let kind = threads[Int(thread)].kind
+        if !repeats(thread, kind, object) {
+            var event = Event(thread: thread, kind: kind)
+            event.footprint = footprint(object, writes: wrote)
+            event.old = old
+            if kind == .compareExchange {
+                event.isConditional = true
+                event.comparesBits = true
+                event.expected = threads[Int(thread)].expected
+            }
+            commit(event, site: pendingSite)
         }
-        commit(event, site: pendingSite)
         if tracksRaces {
             let order = threads[Int(thread)].order
-            switch event.kind {
+            switch kind {
             case .load: sync.load(thread, object, order)
             case .store: sync.store(thread, object, order)
             case .compareExchange where !wrote: sync.load(thread, object, threads[Int(thread)].failureOrder)

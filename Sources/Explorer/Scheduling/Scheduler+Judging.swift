@@ -169,6 +169,7 @@ extension Scheduler {
         var event = Event(thread: thread, kind: .mark)
         event.footprint.add(object, writes: true)
         labels[object] = "declared order"
+        needsTidying = true
         commit(event, site: site)
         recorder?.describe(old: "", new: label)
         marks[label] = Mark(object: object, isReached: true)

@@ -20,7 +20,10 @@ extension Scheduler {
         threads[index].prefersReaders = operation.prefersReaders
         threads[index].other = -1
         threads[index].object = -1
-        if recorder != nil { pendingSites[index] = operation.site }
+        if recorder != nil {
+            pendingSites[index] = operation.site
+            needsTidying = true
+        }
         switch operation.kind {
         case .lock, .tryLock, .unlock: return mutex(thread, operation)
         case .readLock, .tryReadLock, .readUnlock, .writeLock, .tryWriteLock, .writeUnlock:
@@ -70,19 +73,24 @@ extension Scheduler {
             if objects[lock].owner != thread {
                 fail(.misuse, "\(name(ofThread: thread)) unlocked \(name(of: lock)), which it does not hold")
             }
-            var event = Event(thread: thread, kind: .unlock)
-            event.footprint = footprint(lock, writes: true)
-            event.opener = objects[lock].acquired
-            commit(event, site: operation.site)
+            if !repeats(thread, .unlock, lock) {
+                var event = Event(thread: thread, kind: .unlock)
+                event.footprint = footprint(lock, writes: true)
+                event.opener = objects[lock].acquired
+                commit(event, site: operation.site)
+            }
             released(lock, by: thread)
         }
         return true
     }
 
     private func acquired(_ lock: Int32, by thread: Int32, _ kind: StepKind, _ site: Site) {
-        var event = Event(thread: thread, kind: kind)
-        event.footprint = footprint(lock, writes: true)
-        let position = commit(event, site: site)
+        let position = Int32(truncatingIfNeeded: steps)
+        if !repeats(thread, kind, lock) {
+            var event = Event(thread: thread, kind: kind)
+            event.footprint = footprint(lock, writes: true)
+            commit(event, site: site)
+        }
         objects[lock].owner = thread
         objects[lock].acquired = position
         if tracksRaces { sync.load(thread, lock, .acquiring) }
@@ -115,6 +123,7 @@ extension Scheduler {
             }
             let position = commit(event, site: operation.site)
             objects[lock].readers += 1
+            needsTidying = true
             readSections.append(ReadSection(lock: lock, thread: thread, event: position))
             if tracksRaces { sync.load(thread, lock, .acquiring) }
         case .readUnlock:

@@ -31,6 +31,7 @@ extension Scheduler {
         block.allocated = Int32(recorder.map { $0.count - 1 } ?? -1)
         storages.add(block)
         labels[lifetime] = block.name
+        needsTidying = true
         return unsafe pointer
     }
 
@@ -161,7 +162,7 @@ extension Scheduler {
 
     /// Memory that was never freed, once every thread has ended.
     func checkLeaks() {
-        guard let block = storages.blocks.first(where: { !$0.isFreed }) else { return }
+        guard !storages.isEmpty, let block = storages.blocks.first(where: { !$0.isFreed }) else { return }
         fail(
             .leak, "\(block.name) was allocated\(at(block.allocated)) and never freed",
             steps: [Int(block.allocated)].filter { $0 >= 0 }, objects: [block.lifetime])
@@ -169,10 +170,16 @@ extension Scheduler {
 
     // MARK: Names
 
+    func sightObject(_ address: UInt) {
+        guard mode == .exploring || mode == .finishing else { return }
+        _ = object(at: address)
+    }
+
     func setLabel(_ address: UInt, _ name: String) {
         guard mode == .exploring || mode == .finishing else { return }
         let object = object(at: address)
         let storage = objects[object].storage
+        needsTidying = true
         labels[object] = storage >= 0 ? "\(storages[Int(storage)].name).\(name)" : name
         // A wait point's sleepers are one object with its word, to a reader.
     }
@@ -183,7 +190,8 @@ extension Scheduler {
     }
 
     func name(ofThread thread: Int32) -> String {
-        thread < 0 ? "nobody" : threadNames[Int(thread)]
+        guard thread >= 0 else { return "nobody" }
+        return threadNames[Int(thread)].isEmpty ? "thread \(thread)" : threadNames[Int(thread)]
     }
 
     func names(ofThreads set: UInt64) -> String {

@@ -119,6 +119,23 @@ extension Scheduler {
         return footprint
     }
 
+    /// Whether this step repeats the last execution's, so that all about it is known. Then it is done.
+    @inline(__always)
+    func repeats(_ thread: Int32, _ kind: StepKind, _ object: Int32) -> Bool {
+        guard steps < replayedSteps, !isWatchedClosely else { return false }
+        guard strategy.with({ $0.repeats(thread, kind, object) }) else { return false }
+        threads[Int(thread)].enabler = -1
+        threads[Int(thread)].last = Int32(truncatingIfNeeded: steps)
+        choice = -1
+        steps += 1
+        return true
+    }
+
+    /// Whether a step has consequences beyond its event.
+    private var isWatchedClosely: Bool {
+        mode != .exploring || recorder != nil || spinnerCount > 0 || !storages.isEmpty
+    }
+
     /// A step of `thread` happened. Returns its position.
     @discardableResult
     @inline(__always)

@@ -43,7 +43,7 @@ final class Scheduler: Observer, @unchecked Sendable {
     // The execution
     let objects = ObjectTable()
     let sync = SyncClocks()
-    var storages = StorageTable()
+    let storages = StorageTable()
     var storeBuffers: [[BufferedStore]] = []
     var bufferedCount = 0
     var spinReads: [[Int32]] = []
@@ -60,11 +60,16 @@ final class Scheduler: Observer, @unchecked Sendable {
     var time: UInt64 = 0
     /// Steps taken, which are the events of the execution while it is explored.
     var steps = 0
+    /// How many steps repeat the last execution's.
+    var replayedSteps = 0
     var choice: Int32 = -1
     var outcome = Outcome.complete
     let schedule = Stack<UInt32>(capacity: 256)
     var verdict: Verdict?
     var divergence: Divergence?
+    /// Whether the collections below hold something of this execution. They are not asked at every one.
+    var needsTidying = false
+    var hasAfterwards = false
     var labels: [Int32: String] = [:]
     var marks: [String: Mark] = [:]
     var constraints: [OrderConstraint] = []
@@ -92,6 +97,8 @@ final class Scheduler: Observer, @unchecked Sendable {
         host.destroy()
     }
 
+    var isRecordingTrace: Bool { recorder != nil }
+
     func use(_ strategy: Strategy) { self.strategy = Borrowed(strategy) }
 
     func record(_ recorder: Recorder) {
@@ -114,8 +121,8 @@ final class Scheduler: Observer, @unchecked Sendable {
     /// Runs one execution of `body` as its main thread and returns how it ended.
     func runExecution(_ body: @escaping @Sendable () -> Void) -> Outcome {
         reset()
-        let world = World(processorCount: 2)
-        self.world = world
+        // Fresh, unless nothing was put into the last one.
+        if world?.isPristine != true || !isKnownUniquelyReferenced(&world) { world = World(processorCount: 2) }
         strategy.with { $0.beginExecution() }
         mode = .exploring
         outcome = .complete
@@ -131,7 +138,6 @@ final class Scheduler: Observer, @unchecked Sendable {
         drain()
         mode = .idle
         release()
-        self.world = nil
         return outcome
     }
 
@@ -159,11 +165,17 @@ final class Scheduler: Observer, @unchecked Sendable {
         choice = -1
         verdict = nil
         divergence = nil
-        if !labels.isEmpty { labels.removeAll(keepingCapacity: true) }
-        if !marks.isEmpty { marks.removeAll(keepingCapacity: true) }
-        if !constraints.isEmpty { constraints.removeAll(keepingCapacity: true) }
-        if !readSections.isEmpty { readSections.removeAll(keepingCapacity: true) }
+        if needsTidying { tidy() }
         recorder?.removeAll()
+    }
+
+    private func tidy() {
+        needsTidying = false
+        labels.removeAll(keepingCapacity: true)
+        marks.removeAll(keepingCapacity: true)
+        constraints.removeAll(keepingCapacity: true)
+        readSections.removeAll(keepingCapacity: true)
+        pendingSites.removeAll(keepingCapacity: true)
     }
 
     /// Lets go of everything that belongs to the execution.
@@ -172,7 +184,10 @@ final class Scheduler: Observer, @unchecked Sendable {
             bodies[thread]?.release()
             bodies[thread] = nil
         }
-        if !afterwardsBodies.isEmpty { afterwardsBodies.removeAll(keepingCapacity: true) }
+        if hasAfterwards {
+            hasAfterwards = false
+            afterwardsBodies.removeAll(keepingCapacity: true)
+        }
         if !storages.isEmpty { storages.destroyAll() }
     }
 
@@ -314,7 +329,7 @@ final class Scheduler: Observer, @unchecked Sendable {
         name: String, isService: Bool, parent: Int32, _ body: @escaping @Sendable () -> Void
     ) -> Int32 {
         let thread = childNumber(of: parent)
-        threadNames[Int(thread)] = name
+        if recorder != nil { threadNames[Int(thread)] = name }
         threads[Int(thread)].state = .parked
         threads[Int(thread)].isService = isService
         threads[Int(thread)].starter = -1
@@ -432,7 +447,7 @@ final class Scheduler: Observer, @unchecked Sendable {
     private(set) var mustStop = false
 
     private func runAfterwards() {
-        guard !afterwardsBodies.isEmpty else { return }
+        guard hasAfterwards else { return }
         mode = .afterwards
         let checker = startThread(name: "afterwards", isService: true, parent: 0) {}
         enter(checker)
@@ -471,6 +486,7 @@ final class Scheduler: Observer, @unchecked Sendable {
     override func spinEnds() { endSpin() }
     override func spinWaits(at site: Site) { waitInSpin(site) }
     override func now(at site: Site) -> UInt64 { readClock(site) }
+    override func sight(_ address: UInt) { sightObject(address) }
     override func label(_ address: UInt, _ name: String) { setLabel(address, name) }
     override func destroyed(_ address: UInt, size: Int) { forget(address) }
     override func spawn(name: String, isService: Bool, _ body: @escaping @Sendable () -> Void) -> UInt {

@@ -4,7 +4,7 @@ import Substrate
 
 /// The manually managed memory of one execution. Freed memory is kept until the execution ends.
 @safe
-struct StorageTable {
+final class StorageTable {
     @safe
     struct Block {
         var base: UInt
@@ -29,9 +29,13 @@ struct StorageTable {
         set { blocks[index] = newValue }
     }
 
-    var isEmpty: Bool { blocks.isEmpty }
+    /// Kept beside the blocks, as it is asked for at every step.
+    private(set) var isEmpty = true
 
-    mutating func add(_ block: Block) { blocks.append(block) }
+    func add(_ block: Block) {
+        blocks.append(block)
+        isEmpty = false
+    }
 
     /// The block that holds `address`, the youngest where addresses are reused.
     func block(at address: UInt) -> Int? {
@@ -41,7 +45,8 @@ struct StorageTable {
     func block(withLifetime lifetime: Int32) -> Int? { blocks.firstIndex { $0.lifetime == lifetime } }
 
     /// Ends every value's life and gives all memory back.
-    mutating func destroyAll() {
+    func destroyAll() {
+        isEmpty = true
         while let block = blocks.popLast() {
             if block.isReused { continue }
             guard let pointer = unsafe UnsafeMutableRawPointer(bitPattern: block.base) else { continue }

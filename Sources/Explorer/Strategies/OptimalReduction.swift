@@ -49,14 +49,15 @@ final class OptimalReduction: Strategy {
     private let firstOfThread = Stack<Int32>(capacity: 64)
     private let lastOfThread = Stack<Int32>(capacity: 64)
     private let candidates = Stack<Int32>(capacity: 64)
-    /// A clock: what happens before the second event of a race, apart from the race itself.
-    private let before = Stack<UInt32>(capacity: 64)
+    /// What the second event of a race comes after, apart from the race itself.
+    private let beginsAfter = Stack<Int32>(capacity: 64)
 
     // MARK: Running
 
     override func beginExecution() {
         position = 0
         isInfeasible = false
+        scheduler.replayedSteps = replayed
     }
 
     override func repeatLast() {
@@ -147,6 +148,12 @@ final class OptimalReduction: Strategy {
         pendingTree = -1
     }
 
+    override func repeats(_ thread: Int32, _ kind: StepKind, _ object: Int32) -> Bool {
+        guard position < replayed, history.isStep(position, of: thread, kind, object) else { return false }
+        position += 1
+        return true
+    }
+
     override func committed(_ event: Event) -> Divergence? {
         if position < replayed {
             let expected = history.events[position]
@@ -218,27 +225,24 @@ final class OptimalReduction: Strategy {
     }
 
     private func reverse(_ second: Event, at limit: Int) {
-        let width = history.width
-        before.removeAll()
-        before.extend(to: width, with: 0)
-        joinBefore(second.previous)
-        joinBefore(second.enabler)
-
         candidates.removeAll()
         history.forEachConflict(of: second.footprint, before: limit) { event in
-            insertCandidate(Int32(truncatingIfNeeded: event))
+            if history.events[event].thread != second.thread { insertCandidate(Int32(truncatingIfNeeded: event)) }
         }
+        if candidates.isEmpty { return }
+        beginsAfter.removeAll()
+        if second.previous >= 0 { beginsAfter.append(second.previous) }
+        if second.enabler >= 0 { beginsAfter.append(second.enabler) }
         var index = 0
         while index < candidates.count {
             let first = Int(candidates[index])
             index += 1
-            let event = history.events[first]
-            guard event.thread != second.thread, !happensBefore(first) else { continue }
+            guard !happensBefore(first) else { continue }
             guard let partner = Windows.partner(of: second, at: first, in: history) else { continue }
             if history.events[partner].thread != second.thread, !happensBefore(partner) {
                 reverse(partner, second)
             }
-            joinBefore(Int32(truncatingIfNeeded: first))
+            beginsAfter.append(Int32(truncatingIfNeeded: first))
         }
     }
 
@@ -256,14 +260,11 @@ final class OptimalReduction: Strategy {
         candidates[index] = event
     }
 
+    /// Whether `event` happens before the second event of the race, apart from the race itself.
     @inline(__always)
     private func happensBefore(_ event: Int) -> Bool {
-        before[Int(history.events[event].thread)] >= UInt32(truncatingIfNeeded: event + 1)
-    }
-
-    private func joinBefore(_ event: Int32) {
-        guard event >= 0 else { return }
-        for thread in 0..<history.width { before[thread] = max(before[thread], history.clock(Int(event), thread)) }
+        for index in 0..<beginsAfter.count where history.happens(event, before: Int(beginsAfter[index])) { return true }
+        return false
     }
 
     /// Has `second` happen before `first`: inserts what does not depend on `first`, then `second`, where `first` was taken.
@@ -337,8 +338,7 @@ final class OptimalReduction: Strategy {
             other.choice = Int32(waiters.trailingZeroBitCount)
             waiters &= waiters - 1
             beginSequence()
-            before.removeAll()
-            before.extend(to: history.width, with: 0)
+            beginsAfter.removeAll()
             insert(other, at: position)
         }
     }
@@ -452,8 +452,8 @@ final class OptimalReduction: Strategy {
         for thread in 0..<min(firstOfThread.count, history.width) {
             let first = firstOfThread[thread]
             guard first >= 0, Int(first) != index, Int(first) < sequence.count - 1 else { continue }
-            let clock = isLast ? before[thread] : history.clock(Int(sequence[index]), thread)
-            if clock >= UInt32(truncatingIfNeeded: Int(sequence[Int(first)]) + 1) { return false }
+            let other = Int(sequence[Int(first)])
+            if isLast ? happensBefore(other) : history.happens(other, before: Int(sequence[index])) { return false }
         }
         guard isLast else { return true }
         for other in 0..<sequence.count - 1 where !isRemoved[other] {

@@ -34,7 +34,7 @@ public struct Atomic<Value: AtomicRepresentable>: ~Copyable where Value.AtomicRe
     /// Names this object in traces. Does nothing when nobody watches. Call it where the object will stay.
     @inlinable
     public func label(_ name: @autoclosure () -> String) {
-        if let observer = Watch.observer { observer.label(address, name()) }
+        if let observer = Watch.observer { observer.label(address, name) }
     }
 }
 

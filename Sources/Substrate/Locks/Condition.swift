@@ -22,7 +22,7 @@ public struct Condition: ~Copyable, Sendable {
 
     /// Names this condition in traces. Does nothing when nobody watches.
     public func label(_ name: @autoclosure () -> String) {
-        if let observer = Watch.observer { observer.label(address, name()) }
+        if let observer = Watch.observer { observer.label(address, name) }
     }
 
     /// Releases `mutex`, which this thread must hold, waits, and acquires `mutex` again.

@@ -54,7 +54,7 @@ public struct Mutex<Value: ~Copyable>: ~Copyable {
     /// Names this lock in traces. Does nothing when nobody watches. Call it where the lock will stay.
     @inlinable
     public borrowing func label(_ name: @autoclosure () -> String) {
-        if let observer = Watch.observer { observer.label(address, name()) }
+        if let observer = Watch.observer { observer.label(address, name) }
     }
 }
 

@@ -33,7 +33,7 @@ public struct RWLock<Value: ~Copyable>: ~Copyable {
 
     /// Names this lock in traces. Does nothing when nobody watches.
     public borrowing func label(_ name: @autoclosure () -> String) {
-        if let observer = Watch.observer { observer.label(address, name()) }
+        if let observer = Watch.observer { observer.label(address, name) }
     }
 
     /// Calls `body` with the value, together with other readers.

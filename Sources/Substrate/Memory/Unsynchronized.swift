@@ -26,7 +26,7 @@ public struct Unsynchronized<Value: ~Copyable>: ~Copyable {
     /// Names this memory in traces. Does nothing when nobody watches.
     @inlinable
     public borrowing func label(_ name: @autoclosure () -> String) {
-        if let observer = Watch.observer { observer.label(address, name()) }
+        if let observer = Watch.observer { observer.label(address, name) }
     }
 
     /// Calls `body` with the value, which it may change.

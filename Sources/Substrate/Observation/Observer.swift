@@ -43,6 +43,8 @@ open class Observer: @unchecked Sendable {
     /// The condition was false: the loop is over.
     open func spinEnds() {}
 
+    /// There is an object at `address` that has a name; `label` follows while recording.
+    open func sight(_ address: UInt) {}
     /// Gives the object at `address` a name.
     open func label(_ address: UInt, _ name: String) {}
     /// The object at `address`, which is `size` bytes long, is no more.
@@ -112,7 +114,10 @@ struct WatchingObserver {
     func perform(_ operation: Operation) -> Bool { with { $0.perform(operation) } }
 
     @usableFromInline
-    func label(_ address: UInt, _ name: String) { with { $0.label(address, name) } }
+    func label(_ address: UInt, _ name: () -> String) {
+        with { $0.sight(address) }
+        if isRecording { with { $0.label(address, name()) } }
+    }
 
     @usableFromInline
     func destroyed(_ address: UInt, size: Int) { with { $0.destroyed(address, size: size) } }

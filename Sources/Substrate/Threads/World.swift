@@ -49,6 +49,9 @@ public final class World: Sendable {
         }
     }
 
+    /// Whether nobody has asked this world for anything.
+    public var isPristine: Bool { shared.withLock { $0.isEmpty } }
+
     /// How many threads have registered with this world and not ended.
     public var registeredThreadCount: Int { threads.withLock { $0.live } }
 
