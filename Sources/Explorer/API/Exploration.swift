@@ -61,7 +61,7 @@ public struct Exploration {
                 }
                 if let divergence = scheduler.divergence { return divergence }
                 count(outcome, scheduler, &report)
-                if let verdict = scheduler.verdict, report.counterexample == nil {
+                if let verdict = scheduler.verdict, isWorthShowing(verdict, instead: report.counterexample?.verdict) {
                     schedule = scheduler.scheduleSteps
                     number = report.executions
                     report.counterexample = Counterexample(
@@ -105,6 +105,11 @@ public struct Exploration {
         return Watchdog.watching(scheduler.heartbeat, seconds: options.watchdogSeconds) {
             scheduler.withTrapsCaught { work { scheduler.runExecution(main) } }
         }
+    }
+
+    private func isWorthShowing(_ verdict: Verdict, instead shown: Verdict?) -> Bool {
+        guard let shown else { return true }
+        return shown.kind != options.soughtVerdict && verdict.kind == options.soughtVerdict
     }
 
     private func makeStrategy(_ scheduler: Scheduler) -> Strategy {

@@ -32,6 +32,8 @@ public struct ExplorationOptions: Sendable {
     public var secondsLimit = Double.infinity
     /// Whether to stop at the first failure rather than count to the end.
     public var stopsAtFirstFailure = true
+    /// The kind of failure to show when an exploration that counts to the end finds several; nil for the first.
+    public var soughtVerdict: Verdict.Kind?
     /// Whether a failure is searched again for a schedule with the fewest preemptions.
     public var minimizes = true
     /// Whether freed `Storage` is allocated again within an execution, to find ABA mistakes.
