@@ -44,6 +44,8 @@ public struct ExplorationOptions: Sendable {
     public var threadLimit = 256
     /// Operations that a thread may take while a finished execution is wound up.
     public var drainLimit = 1_000
+    /// Whether a trace shows every event, also those that have no part in the failure.
+    public var showsEveryEvent = false
     /// Called now and then with the number of executions so far.
     public var progress: (@Sendable (Int) -> Void)?
 

@@ -488,6 +488,9 @@ final class Scheduler: Observer, @unchecked Sendable {
     override func now(at site: Site) -> UInt64 { readClock(site) }
     override func sight(_ address: UInt) { sightObject(address) }
     override func label(_ address: UInt, _ name: String) { setLabel(address, name) }
+    override func name(ofStorageAt address: UInt) -> String? {
+        storages.block(at: address).map { storages[$0].name }
+    }
     override func destroyed(_ address: UInt, size: Int) { forget(address) }
     override func spawn(name: String, isService: Bool, _ body: @escaping @Sendable () -> Void) -> UInt {
         UInt(spawnThread(name: name, isService: isService, body))

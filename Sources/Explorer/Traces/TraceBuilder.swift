@@ -56,7 +56,7 @@ struct TraceBuilder {
         let entries = recorder.entries
         let targets = verdict.steps.filter { $0 >= 0 && $0 < entries.count }
         // A failure that is seen at the end is about everything.
-        let isAboutAll = targets.isEmpty || verdict.kind == .leak
+        let isAboutAll = targets.isEmpty || verdict.kind == .leak || scheduler.options.showsEveryEvent
         let ends = targets.compactMap { lastEvent(upTo: $0) }
         var keptLast: Set<Int32> = []
         var result: [Int] = []

@@ -24,6 +24,10 @@ struct WaitEntry: Sendable {
     let wake: @Sendable (Storage<EventfdNotifier>, Poll) -> Void
 }
 
+extension WaitEntry: CustomStringConvertible {
+    var description: String { "\(notifier)" }
+}
+
 /// `struct eventfd_notifier`: the client's half.
 struct EventfdNotifier: ~Copyable, Sendable {
     /// Bit 0: `eventfd_notifier_flag_active`.
@@ -40,6 +44,10 @@ struct EventfdNotifier: ~Copyable, Sendable {
 struct NotifierOperations: Sendable {
     var signal: @Sendable (Storage<EventfdNotifier>) -> Void = { _ in }
     var release: @Sendable (Storage<EventfdNotifier>) -> Void = { _ in }
+}
+
+extension NotifierOperations: CustomStringConvertible {
+    var description: String { "functions" }
 }
 
 /// What every form of the story has in common: the wait queue, the counts, the file.

@@ -45,14 +45,14 @@ enum SleepingRelease {
     }
 
     static let broken = Story(
-        "sleeping-release", text: EventfdNotifierRace.text, .broken, "release callback that sleeps under the lock",
+        "sleeping-release", text: EventfdNotifierRace.text, .broken, "release callback sleeps under the lock",
         expecting: .deadlock
     ) { world in
         program(world, { $0.end() }, { _ in })
     }
 
     static let repaired = Story(
-        "sleeping-release-repaired", text: EventfdNotifierRace.text, .repaired, "release callback that only tells the client"
+        "sleeping-release-repaired", text: EventfdNotifierRace.text, .repaired, "release callback that only tells"
     ) { world in
         program(
             world,

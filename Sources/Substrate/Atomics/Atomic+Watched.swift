@@ -99,6 +99,6 @@ extension Atomic {
 
     @inlinable
     func described(_ bits: Bits) -> String {
-        "\(decoded(bits))"
+        Substrate.described(decoded(bits))
     }
 }

@@ -95,3 +95,10 @@ extension Storage {
         unsafe pointer.pointee = value
     }
 }
+
+extension Storage: CustomStringConvertible where Value: ~Copyable {
+    /// The name of the memory while it is explored, else its address.
+    public var description: String {
+        Watch.observer?.with { $0.name(ofStorageAt: address) } ?? "0x" + String(address, radix: 16)
+    }
+}

@@ -52,7 +52,7 @@ extension Unsynchronized {
         guard let observer = Watch.observer else { return unsafe cell.address.pointee }
         _ = observer.perform(Operation(.plainRead, address, .relaxed, site: Site(file, line)))
         let value = unsafe cell.address.pointee
-        if observer.isRecording { observer.describe(old: "\(value)", new: "\(value)") }
+        if observer.isRecording { observer.describe(old: described(value), new: described(value)) }
         return value
     }
 
@@ -63,7 +63,7 @@ extension Unsynchronized {
             _ = observer.perform(Operation(.plainWrite, address, .relaxed, site: Site(file, line)))
             if observer.isRecording {
                 let copy = copy newValue
-                observer.describe(old: unsafe "\(cell.address.pointee)", new: "\(copy)")
+                observer.describe(old: unsafe described(cell.address.pointee), new: described(copy))
             }
         }
         unsafe cell.address.pointee = newValue

@@ -47,6 +47,8 @@ open class Observer: @unchecked Sendable {
     open func sight(_ address: UInt) {}
     /// Gives the object at `address` a name.
     open func label(_ address: UInt, _ name: String) {}
+    /// The name of the memory at `address`, if it has one.
+    open func name(ofStorageAt address: UInt) -> String? { nil }
     /// The object at `address`, which is `size` bytes long, is no more.
     open func destroyed(_ address: UInt, size: Int) {}
 
@@ -68,6 +70,14 @@ open class Observer: @unchecked Sendable {
     open func section(of waitClass: WaitClass, begins: Bool) {}
     /// The thread begins or ceases to wait for sections of a class.
     open func waits(for waitClass: WaitClass, begins: Bool) {}
+}
+
+/// A value as a trace shows it: what an optional holds, and not more than a cell of a table has room for.
+@usableFromInline
+func described<Value>(_ value: Value) -> String {
+    let mirror = Mirror(reflecting: value)
+    guard mirror.displayStyle == .optional else { return "\(value)" }
+    return mirror.children.first.map { described($0.value) } ?? "nil"
 }
 
 /// What every operation asks first: who watches this thread?

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ArgumentParser
+import Explorer
+import Foundation
+import Scenarios
+
+struct ExploreFamily: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "explore-family",
+        abstract: "Explore a parametric program: executions, deadlocks, seconds.",
+        discussion: "quiesce list names the families. Exits with 0 also when executions deadlock: it measures.")
+
+    enum StrategyName: String, CaseIterable, ExpressibleByArgument {
+        case optimal
+        case depthFirst = "depth-first"
+        case preemptions
+        case random
+    }
+
+    @Argument(help: "The family.")
+    var name: String
+
+    @Option(help: "The size: 5, 2x4 or 2,1.")
+    var size: String
+
+    @Option(help: "optimal, depth-first, preemptions or random.")
+    var strategy = StrategyName.optimal
+
+    @Option(help: "The bound of the strategy preemptions.")
+    var bound = 2
+
+    @Option(help: "The executions of the strategy random, and the most that any other runs.")
+    var executions: Int?
+
+    @Option(help: "The seed of the strategy random.")
+    var seed: UInt64 = 1
+
+    @Option(help: "The most seconds to explore.")
+    var seconds: Double?
+
+    @Flag(help: "Print the result as JSON.")
+    var json = false
+
+    private struct Output: Encodable {
+        let family, size, strategy: String
+        let executions, blocked, deadlocked, failed: Int
+        let coverage: String
+        let seconds: Double
+    }
+
+    func run() throws {
+        guard let family = Family.named(name) else {
+            throw BadInput("there is no family called \"\(name)\"; quiesce list shows them")
+        }
+        if bound < 0 { throw BadInput("--bound takes a number from 0, not \(bound)") }
+        if let executions, executions < 1 { throw BadInput("--executions takes a number from 1, not \(executions)") }
+        let terminal = Terminal()
+        var options = ExplorationOptions(strategy: explorerStrategy)
+        options.stopsAtFirstFailure = false
+        options.minimizes = false
+        options.executionLimit = strategy == .random ? .max : executions ?? .max
+        options.secondsLimit = seconds ?? .infinity
+        let (label, total) = ("\(name) \(size)", terminal)
+        options.progress = { total.progress("  \(label): \($0) executions") }
+        let exploration: Exploration
+        do { exploration = try family.exploration(try FamilySize(size), options: options) } catch { throw BadInput("\(error)") }
+        let report = try exploration.run()
+        terminal.endProgress()
+        let output = Output(
+            family: name, size: size, strategy: strategy.rawValue, executions: report.executions,
+            blocked: report.blocked, deadlocked: report.deadlocked, failed: report.failedOtherwise,
+            coverage: report.coverage.word, seconds: report.seconds)
+        if json { return try printJSON(output) }
+        print("\(name) \(size), \(strategy.rawValue): \(output.executions) executions, \(output.blocked) blocked, "
+            + "\(output.deadlocked) deadlocked, \(output.failed) failed")
+        print("coverage \(report.coverage) · \(String(format: "%.3f s", output.seconds)) · "
+            + "\(Int(Double(output.executions) / max(output.seconds, 1e-9))) executions a second")
+    }
+
+    private var explorerStrategy: ExplorationOptions.Strategy {
+        switch strategy {
+        case .optimal: .optimal
+        case .depthFirst: .depthFirst
+        case .preemptions: .preemptions(bound)
+        case .random: .random(executions: executions ?? 1_000, seed: seed)
+        }
+    }
+}

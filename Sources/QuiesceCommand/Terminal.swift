@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+
+/// What may be written where: colour and a progress line only where a person looks.
+struct Terminal: Sendable {
+    let hasColor: Bool
+    let hasProgress: Bool
+
+    init() {
+        let isPlain = ProcessInfo.processInfo.environment["NO_COLOR"].map { !$0.isEmpty } ?? false
+        hasColor = isatty(STDOUT_FILENO) == 1 && !isPlain
+        hasProgress = isatty(STDERR_FILENO) == 1
+    }
+
+    func green(_ text: String) -> String { colored(text, "32") }
+    func red(_ text: String) -> String { colored(text, "31") }
+    func faint(_ text: String) -> String { colored(text, "2") }
+
+    private func colored(_ text: String, _ code: String) -> String {
+        hasColor ? "\u{1B}[\(code)m\(text)\u{1B}[0m" : text
+    }
+
+    /// Shows a line in place of the last one.
+    func progress(_ text: String) {
+        guard hasProgress else { return }
+        FileHandle.standardError.write(Data("\r\u{1B}[K\(text)".utf8))
+    }
+
+    func endProgress() { progress("") }
+}
+
+extension String {
+    /// The text followed by blanks up to `width`.
+    func padded(_ width: Int) -> String { self + String(repeating: " ", count: max(0, width - count)) }
+}
+
+/// Prints a value as JSON, keys sorted, on standard output.
+func printJSON(_ value: some Encodable) throws {
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
+    print(String(decoding: try encoder.encode(value), as: UTF8.self))
+}
+
+func seconds(_ value: Double) -> String { String(format: "%.2f s", value) }
