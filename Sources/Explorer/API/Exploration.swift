@@ -99,7 +99,7 @@ public struct Exploration {
     // MARK: Parts of a run
 
     /// Calls `work` with a function that runs one execution.
-    private func exploring<Result>(_ scheduler: Scheduler, _ work: (() -> Outcome) -> Result) -> Result {
+    func exploring<Result>(_ scheduler: Scheduler, _ work: (() -> Outcome) -> Result) -> Result {
         let program = Program(body: body, world: ExploredWorld(scheduler), scheduler: scheduler)
         let main: @Sendable () -> Void = { program.run() }
         return Watchdog.watching(scheduler.heartbeat, seconds: options.watchdogSeconds) {

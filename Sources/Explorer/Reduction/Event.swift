@@ -25,6 +25,8 @@ struct Event: BitwiseCopyable {
     var kind: StepKind
     /// Whether the step depends on the value it finds: a compare-exchange or a try.
     var isConditional = false
+    /// Whether a lock step acquired.
+    var acquires = false
     /// Whether `old` and `expected` hold a compare-exchange's bits.
     var comparesBits = false
     /// The waiter that a signal woke, when it had a choice; else -1.

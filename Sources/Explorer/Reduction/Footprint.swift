@@ -38,6 +38,15 @@ struct Footprint: BitwiseCopyable {
         }
     }
 
+    /// Forgets the access of `object`.
+    mutating func remove(_ object: Int32) {
+        var kept = Footprint()
+        for index in 0..<Int(count) where self.object(index) != object {
+            kept.add(self.object(index), writes: writes(index))
+        }
+        self = kept
+    }
+
     @inline(__always)
     func conflicts(with other: Footprint) -> Bool {
         if filter & other.filter == 0 { return false }

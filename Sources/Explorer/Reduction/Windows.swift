@@ -51,13 +51,11 @@ enum Windows {
         case .timeout, .fire:
             return blocks(timer: index, second, in: history)
         case .readLock:
-            return (event.kind == .writeLock || event.kind == .tryWriteLock || event.kind == .writeRequest)
+            // A writer keeps readers out from its arrival on, whether or not it got the lock at once.
+            return (event.acquires && event.kind != .readLock && event.kind != .tryReadLock || event.kind == .writeRequest)
                 && sharesObject(event, second)
         case .writeLock:
-            switch event.kind {
-            case .readLock, .tryReadLock, .writeLock, .tryWriteLock: return sharesObject(event, second)
-            default: return false
-            }
+            return event.acquires && sharesObject(event, second)
         default:
             return false
         }
@@ -77,19 +75,33 @@ enum Windows {
                 }
             }
         }
-        if second.kind == .signal || second.kind == .wake, first.waitersTold,
-            second.footprint.conflicts(with: first.footprint)
-        {
-            // The waiters of then are those to choose from.
-            let waiters = first.old.low
-            event.old.low = waiters
+        if second.kind == .load, first.kind == .flush, first.opensFor(second) {
+            // Before its own store is flushed, the load takes it from the buffer.
+            event.footprint.remove(first.footprint.object(0))
+        }
+        if second.wakes, first.waitersTold, sharesObject(first, second) { rechoose(&event, from: first) }
+        return event
+    }
+
+    /// Has a wake-up choose among those who waited before `first`.
+    private static func rechoose(_ event: inout Event, from first: Event) {
+        let waiters = first.old.low
+        event.old.low = waiters
+        event.expected.low = first.expected.low
+        var woken = waiters
+        if event.kind != .broadcast {
             if waiters & (waiters &- 1) == 0 {
                 event.choice = -1
-            } else if second.choice < 0 || waiters & (1 << UInt64(second.choice)) == 0 {
-                event.choice = Int32(waiters.trailingZeroBitCount)
+            } else {
+                if event.choice < 0 || waiters & (1 << UInt64(event.choice)) == 0 {
+                    event.choice = Int32(waiters.trailingZeroBitCount)
+                }
+                woken = 1 << UInt64(event.choice)
             }
         }
-        return event
+        // A wake-up that ends a timed wait lets time pass.
+        event.footprint.remove(ObjectTable.clock)
+        if woken & first.expected.low != 0 { event.footprint.add(ObjectTable.clock, writes: true) }
     }
 
     /// Whether a try that follows fails because of this step, and would have succeeded before it.
@@ -126,6 +138,18 @@ enum Windows {
 }
 
 extension Event {
+    fileprivate var wakes: Bool { kind == .signal || kind == .wake || kind == .broadcast }
+
+    /// Whether this flush is of the thread that takes `load`: only then do the two share the object that stands for its buffer.
+    fileprivate func opensFor(_ load: Event) -> Bool {
+        for index in 0..<Int(footprint.count) where footprint.writes(index) && index > 0 {
+            for other in 0..<Int(load.footprint.count) where load.footprint.object(other) == footprint.object(index) {
+                return true
+            }
+        }
+        return false
+    }
+
     /// Whether `old.low` is the set of an object's waiters before this step.
     var waitersTold: Bool {
         switch kind {

@@ -35,10 +35,10 @@ extension Scheduler {
         threads[index].order = operation.order
         switch operation.kind {
         case .load:
-            if bufferedCount > 0, let bits = forwarded(thread, operation.object) { return .forward(bits) }
             threads[index].kind = .load
         case .store:
-            if threads[index].buffered > 0 { return buffer(thread, operation) }
+            // A store behind a buffered one is buffered too; only a full one drains.
+            if threads[index].isAsymmetric, operation.order != .sequentiallyConsistent { return buffer(thread, operation) }
             threads[index].kind = .store
         case .asymmetricStore:
             return buffer(thread, operation)
@@ -51,6 +51,9 @@ extension Scheduler {
         }
         park(thread)
         pendingSite = operation.site
+        if threads[index].isAsymmetric, threads[index].kind == .load, mode != .draining {
+            return loadBehindStores(thread, operation)
+        }
         return .perform
     }
 
@@ -62,6 +65,7 @@ extension Scheduler {
         if !repeats(thread, kind, object) {
             var event = Event(thread: thread, kind: kind)
             event.footprint = footprint(object, writes: wrote)
+            if kind == .load, threads[Int(thread)].isAsymmetric { addBufferAccess(thread, object, &event, writes: false) }
             event.old = old
             if kind == .compareExchange {
                 event.isConditional = true
@@ -83,15 +87,37 @@ extension Scheduler {
 
     // MARK: Store buffers
 
-    private func forwarded(_ thread: Int32, _ address: UInt) -> Bits? {
-        storeBuffers[Int(thread)].last { $0.address == address }?.bits
+    /// A load of a thread that buffers stores: its own store to the address, if that is still on its way, comes first.
+    private func loadBehindStores(_ thread: Int32, _ operation: Operation) -> Directive {
+        guard let store = storeBuffers[Int(thread)].last(where: { $0.address == operation.object }) else { return .perform }
+        var event = Event(thread: thread, kind: .load)
+        addBufferAccess(thread, store.object, &event, writes: false)
+        commit(event, site: operation.site)
+        return .forward(store.bits)
+    }
+
+    /// A thread's own load of what it stored sees whether the store was flushed: the two steps conflict.
+    private func addBufferAccess(_ thread: Int32, _ object: Int32, _ event: inout Event, writes: Bool) {
+        let address = objects[object].address
+        guard bufferedAddresses[Int(thread)].contains(address) else { return }
+        event.footprint.add(bufferObject(thread, address), writes: writes)
+    }
+
+    private func bufferObject(_ thread: Int32, _ address: UInt) -> Int32 {
+        // A key where nothing can be.
+        objects.find(address ^ (UInt(thread) + 1) << 48).object
     }
 
     private func buffer(_ thread: Int32, _ operation: Operation) -> Directive {
         let object = threads[Int(thread)].object
         threads[Int(thread)].kind = .bufferedStore
-        // The buffer's own thread is numbered before anything can depend on it.
+        // What stands for the buffer is numbered before anything can depend on it.
         let buffer = bufferThread(of: thread)
+        threads[Int(thread)].isAsymmetric = true
+        if !bufferedAddresses[Int(thread)].contains(operation.object) {
+            bufferedAddresses[Int(thread)].append(operation.object)
+        }
+        _ = bufferObject(thread, operation.object)
         park(thread)
         if mode == .draining { return .perform }
         var event = Event(thread: thread, kind: .bufferedStore)
@@ -106,8 +132,6 @@ extension Scheduler {
                 event: position, site: operation.site))
         threads[Int(thread)].buffered += 1
         threads[Int(buffer)].kind = .flush
-        threads[Int(buffer)].last = -1
-        threads[Int(buffer)].steps = 0
         bufferedCount += 1
         if tracksRaces { sync.store(thread, object, threads[Int(thread)].order) }
         return .done
@@ -127,23 +151,11 @@ extension Scheduler {
         var event = Event(thread: buffer, kind: .flush)
         event.footprint = footprint(store.object, writes: true)
         event.footprint.add(ObjectTable.barrier, writes: false)
+        addBufferAccess(Int32(owner), store.object, &event, writes: true)
         event.old = old
         event.opener = store.event
         threads[Int(buffer)].object = store.object
         threads[Int(buffer)].enabler = store.event
-        commit(event, site: store.site)
-    }
-
-    /// Makes everything visible at once: nobody is left to see the difference.
-    func flushAll() {
-        for thread in 0..<storeBuffers.count {
-            for store in storeBuffers[thread] {
-                guard let target = unsafe UnsafeMutableRawPointer(bitPattern: store.address) else { continue }
-                unsafe withUnsafeBytes(of: store.bits) { unsafe target.copyMemory(from: $0.baseAddress!, byteCount: store.size) }
-            }
-            storeBuffers[thread].removeAll(keepingCapacity: true)
-            threads[thread].buffered = 0
-        }
-        bufferedCount = 0
+        threads[owner].lastFlush = commit(event, site: store.site)
     }
 }

@@ -65,6 +65,7 @@ extension Scheduler {
                 return false
             }
             event.footprint = footprint(lock, writes: true)
+            event.acquires = true
             let position = commit(event, site: operation.site)
             objects[lock].owner = thread
             objects[lock].acquired = position
@@ -84,11 +85,18 @@ extension Scheduler {
         return true
     }
 
-    private func acquired(_ lock: Int32, by thread: Int32, _ kind: StepKind, _ site: Site) {
+    /// `thread` holds `lock` from here on; `opener` is its arrival, `deadline` that of the wait that ended so.
+    private func acquired(
+        _ lock: Int32, by thread: Int32, _ kind: StepKind, _ site: Site, closing opener: Int32 = -1,
+        deadline: UInt64 = 0
+    ) {
         let position = Int32(truncatingIfNeeded: steps)
         if !repeats(thread, kind, lock) {
             var event = Event(thread: thread, kind: kind)
             event.footprint = footprint(lock, writes: true)
+            event.acquires = true
+            event.opener = opener
+            event.deadline = deadline
             commit(event, site: site)
         }
         objects[lock].owner = thread
@@ -121,6 +129,7 @@ extension Scheduler {
                 commit(event, site: operation.site)
                 return false
             }
+            event.acquires = true
             let position = commit(event, site: operation.site)
             objects[lock].readers += 1
             needsTidying = true
@@ -150,31 +159,34 @@ extension Scheduler {
                 if objects[lock].owner >= 0 || objects[lock].readers > 0 {
                     var event = Event(thread: thread, kind: .writeRequest)
                     event.footprint = footprint(lock, writes: true)
-                    commit(event, site: operation.site)
+                    let request = commit(event, site: operation.site)
                     objects[lock].waitingWriters += 1
                     threads[index].kind = .writeLock
                     park(thread)
                     if mode == .draining { return true }
                     objects[lock].waitingWriters -= 1
+                    acquired(lock, by: thread, .writeLock, operation.site, closing: request)
+                } else {
+                    acquired(lock, by: thread, .writeRequest, operation.site)
                 }
             } else {
                 threads[index].kind = .writeLock
                 park(thread)
                 if mode == .draining { return true }
+                acquired(lock, by: thread, .writeLock, operation.site)
             }
-            acquired(lock, by: thread, .writeLock, operation.site)
         case .tryWriteLock:
             threads[index].kind = .tryWriteLock
             park(thread)
             if mode == .draining { return true }
+            // A write even when it fails: readers, which only read, decide it.
             var event = Event(thread: thread, kind: .tryWriteLock)
-            event.isConditional = true
+            event.footprint = footprint(lock, writes: true)
             guard objects[lock].owner < 0, objects[lock].readers == 0 else {
-                event.footprint = footprint(lock, writes: false)
                 commit(event, site: operation.site)
                 return false
             }
-            event.footprint = footprint(lock, writes: true)
+            event.acquires = true
             let position = commit(event, site: operation.site)
             objects[lock].owner = thread
             objects[lock].acquired = position
@@ -213,15 +225,28 @@ extension Scheduler {
         event.footprint = footprint(condition, writes: true)
         event.footprint.add(lock, writes: true)
         event.opener = objects[lock].acquired
-        event.old.low = waiters(on: condition)
+        tellWaiters(on: condition, &event)
         beginWait(thread, &event, operation.deadline, operation.site)
         released(lock, by: thread)
         threads[index].kind = .reacquire
         if !sleepUntilWoken(thread, condition, operation.site) { return true }
         let isTimedOut = threads[index].isTimedOut
         threads[index].object = lock
-        acquired(lock, by: thread, .reacquire, operation.site)
+        acquired(
+            lock, by: thread, .reacquire, operation.site, deadline: isTimedOut ? 0 : threads[index].deadline)
         return !isTimedOut
+    }
+
+    /// Notes who waits before the step, and whose wait has a deadline: a reversal needs it.
+    private func tellWaiters(on object: Int32, _ event: inout Event) {
+        let waiting = waiters(on: object)
+        event.old.low = waiting
+        var rest = timerCount > 0 ? waiting : 0
+        while rest != 0 {
+            let waiter = rest.trailingZeroBitCount
+            rest &= rest - 1
+            if threads[waiter].armed >= 0 { event.expected.low |= 1 << UInt64(waiter) }
+        }
     }
 
     /// Puts `thread` among the waiters, as the step `event`.
@@ -253,7 +278,7 @@ extension Scheduler {
             var event = Event(thread: thread, kind: .timeout)
             event.footprint = footprint(object, writes: true)
             event.footprint.add(ObjectTable.clock, writes: true)
-            event.old.low = waiters(on: object)
+            tellWaiters(on: object, &event)
             event.opener = threads[index].armed
             event.deadline = threads[index].deadline
             commit(event, site: site)
@@ -287,7 +312,7 @@ extension Scheduler {
         let waiting = waiters(on: object)
         var event = Event(thread: thread, kind: threads[index].kind)
         event.footprint = footprint(object, writes: true)
-        event.old.low = waiting
+        tellWaiters(on: object, &event)
         var woken = waiting
         if !all {
             if choice >= 0 { woken = 1 << UInt64(choice) } else { woken = waiting & (~waiting &+ 1) }
@@ -331,13 +356,15 @@ extension Scheduler {
             return true
         }
         event.footprint.add(queue, writes: true)
-        event.old.low = waiters(on: queue)
+        tellWaiters(on: queue, &event)
         beginWait(thread, &event, operation.deadline, operation.site)
         threads[index].object = queue
         threads[index].kind = .unpark
         if !sleepUntilWoken(thread, queue, operation.site) { return true }
         if threads[index].isTimedOut { return false }
-        commit(Event(thread: thread, kind: .unpark), site: operation.site)
+        var end = Event(thread: thread, kind: .unpark)
+        end.deadline = threads[index].deadline
+        commit(end, site: operation.site)
         return true
     }
 
@@ -405,8 +432,8 @@ extension Scheduler {
 
     private func fence(_ thread: Int32, _ operation: Operation) {
         if tracksRaces { sync.fence(thread, operation.order) }
-        // Only a full fence drains the store buffer; where there is nothing to drain it is no step.
-        guard operation.order == .sequentiallyConsistent, threads[Int(thread)].buffered > 0 else { return }
+        // Only a full fence drains the store buffer; for a thread that has none it is no step.
+        guard operation.order == .sequentiallyConsistent, threads[Int(thread)].isAsymmetric else { return }
         threads[Int(thread)].kind = .fence
         park(thread)
         if mode == .draining { return }

@@ -145,6 +145,7 @@ extension Scheduler {
         let position = Int32(truncatingIfNeeded: steps)
         event.previous = threads[thread].last
         event.enabler = threads[thread].enabler
+        if event.enabler < 0, threads[thread].lastFlush >= 0 { event.enabler = drainer(of: event) }
         event.choice = choice
         choice = -1
         threads[thread].enabler = -1
@@ -157,6 +158,14 @@ extension Scheduler {
         if spinnerCount > 0 { wakeSpinners(event, position) }
         if !storages.isEmpty { checkLifetimes(event, site) }
         return position
+    }
+
+    /// The flush that a step had to wait for, when it is one that drains the store buffer.
+    private func drainer(of event: Event) -> Int32 {
+        switch event.kind {
+        case .load, .bufferedStore, .flush, .unlock, .signal, .broadcast, .touch: -1
+        default: threads[Int(event.thread)].lastFlush
+        }
     }
 
     // MARK: Spinning
@@ -222,7 +231,7 @@ extension Scheduler {
             var event = Event(thread: thread, kind: record.kind)
             event.previous = record.last
             event.enabler = record.enabler
-            event.deadline = record.deadline
+            event.deadline = record.isTimedOut ? 0 : record.deadline
             switch record.kind {
             case .lock, .writeLock: event.footprint = footprint(record.object, writes: true)
             case .readLock: event.footprint = footprint(record.object, writes: false)

@@ -45,6 +45,8 @@ final class Scheduler: Observer, @unchecked Sendable {
     let sync = SyncClocks()
     let storages = StorageTable()
     var storeBuffers: [[BufferedStore]] = []
+    /// By thread: the addresses that it ever stored to asymmetrically.
+    var bufferedAddresses: [[UInt]] = []
     var bufferedCount = 0
     var spinReads: [[Int32]] = []
     var spinnerCount = 0
@@ -152,6 +154,13 @@ final class Scheduler: Observer, @unchecked Sendable {
             threads[thread].state = .unused
             threads[thread].lastStarted = -1
             threads[thread].buffered = 0
+            threads[thread].last = -1
+            threads[thread].lastFlush = -1
+            if threads[thread].isAsymmetric {
+                threads[thread].isAsymmetric = false
+                bufferedAddresses[thread].removeAll(keepingCapacity: true)
+                storeBuffers[thread].removeAll(keepingCapacity: true)
+            }
         }
         spawned.removeAll()
         blockedSteps.removeAll()
@@ -336,7 +345,6 @@ final class Scheduler: Observer, @unchecked Sendable {
         threads[Int(thread)].armed = -1
         threads[Int(thread)].last = -1
         threads[Int(thread)].enabler = parent >= 0 ? threads[Int(parent)].last : -1
-        threads[Int(thread)].steps = 0
         threads[Int(thread)].isSpinning = false
         threads[Int(thread)].spawnIndex = Int32(truncatingIfNeeded: spawned.count)
         threads[Int(thread)].kind = .touch
@@ -375,6 +383,7 @@ final class Scheduler: Observer, @unchecked Sendable {
         bodies.append(nil)
         threadNames.append("")
         storeBuffers.append([])
+        bufferedAddresses.append([])
         spinReads.append([])
         threadCount += 1
         return threadCount - 1
@@ -406,10 +415,11 @@ final class Scheduler: Observer, @unchecked Sendable {
 
     private func endThread(_ thread: Int32) {
         releaseLocals()
-        if threads[Int(thread)].buffered > 0, mode == .exploring || mode == .finishing {
+        if threads[Int(thread)].isAsymmetric, mode == .exploring || mode == .finishing {
             // A thread's end drains its store buffer, as its last step.
             threads[Int(thread)].kind = .fence
             park(thread)
+            if mode != .draining { commit(Event(thread: thread, kind: .fence), site: Site("", 0)) }
         }
         threads[Int(thread)].state = .finished
         if mode == .draining { return leave(thread) }

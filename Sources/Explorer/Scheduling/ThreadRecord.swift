@@ -51,6 +51,9 @@ struct ThreadRecord: BitwiseCopyable {
     var enabler: Int32 = -1
     /// Stores that have not been flushed.
     var buffered: Int32 = 0
+    /// Whether it has made an asymmetric store: from then on its weaker stores wait behind one another.
+    var isAsymmetric = false
+    /// The last flush of its stores.
+    var lastFlush: Int32 = -1
     var isSpinning = false
-    var steps: Int32 = 0
 }

@@ -4,7 +4,7 @@
 ///
 /// A preemption is a switch away from a thread that could have gone on. Sleep sets together with such a bound would be
 /// unsound, so there are none.
-final class DepthFirst: Strategy {
+class DepthFirst: Strategy {
     private struct Frame {
         var candidates: [Decision]
         var next: Int

@@ -7,7 +7,7 @@ import Substrate
 /// An execution is run to its end; its races are then reversed by inserting, for each, the sequence of what did not
 /// depend on the first event followed by the second into the wake-up tree of the prefix before the first. Sleep sets keep
 /// explored branches from being entered again. (Abdulla, Aronis, Jonsson, Sagonas: POPL 2014, JACM 2017.)
-final class OptimalReduction: Strategy {
+class OptimalReduction: Strategy {
     /// A prefix of the current execution.
     private struct Frame: BitwiseCopyable {
         /// The branches still to be explored from here; the one being explored is not among them.
@@ -225,6 +225,7 @@ final class OptimalReduction: Strategy {
     }
 
     private func reverse(_ second: Event, at limit: Int) {
+        if second.kind == .reacquire || second.kind == .unpark, second.deadline != 0 { reverseWakeUp(of: second) }
         candidates.removeAll()
         history.forEachConflict(of: second.footprint, before: limit) { event in
             if history.events[event].thread != second.thread { insertCandidate(Int32(truncatingIfNeeded: event)) }
@@ -244,6 +245,25 @@ final class OptimalReduction: Strategy {
             }
             beginsAfter.append(Int32(truncatingIfNeeded: first))
         }
+    }
+
+    /// A timed wait was ended by a wake-up: before that, its deadline might have passed.
+    private func reverseWakeUp(of end: Event) {
+        guard end.enabler >= 0, end.previous >= 0, history.events[Int(end.enabler)].thread != end.thread else { return }
+        let wait = history.events[Int(end.previous)]
+        var timeout = Event(thread: end.thread, kind: .timeout)
+        timeout.previous = end.previous
+        timeout.deadline = end.deadline
+        timeout.opener = end.previous
+        for index in 0..<Int(wait.footprint.count) where wait.footprint.writes(index) {
+            timeout.footprint.add(wait.footprint.object(index), writes: true)
+            break
+        }
+        timeout.footprint.add(ObjectTable.clock, writes: true)
+        beginsAfter.removeAll()
+        beginsAfter.append(end.previous)
+        candidates.removeAll()
+        if !happensBefore(Int(end.enabler)) { reverse(Int(end.enabler), timeout) }
     }
 
     /// Keeps the candidates latest first, each once.

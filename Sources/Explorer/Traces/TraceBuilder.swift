@@ -153,11 +153,11 @@ struct TraceBuilder {
         case .membarrier: return "membarrier"
         case .lock: return "lock \(name)"
         case .tryLock, .tryReadLock, .tryWriteLock:
-            return "try \(name): \(event.kind == .tryReadLock || event.footprint.writes(0) ? "got it" : "taken")"
+            return "try \(name): \(event.acquires ? "got it" : "taken")"
         case .unlock: return "unlock \(name)"
         case .readLock: return "read-lock \(name)"
         case .readUnlock: return "read-unlock \(name)"
-        case .writeRequest: return "wait to write \(name)"
+        case .writeRequest: return event.acquires ? "write-lock \(name)" : "wait to write \(name)"
         case .writeLock: return "write-lock \(name)"
         case .writeUnlock: return "write-unlock \(name)"
         case .wait: return "wait \(name)"

@@ -9,7 +9,7 @@ public struct Family: Sendable {
     public let sizeHint: String
     /// How many numbers a size has.
     let arity: Int
-    let program: @Sendable (FamilySize) -> @Sendable (ExploredWorld) -> Void
+    public let program: @Sendable (FamilySize) -> @Sendable (ExploredWorld) -> Void
 
     /// The exploration of this family's program of the given size.
     public func exploration(_ size: FamilySize, options: ExplorationOptions) throws(FamilySize.Failure) -> Exploration {
