@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
 #define _GNU_SOURCE
+#include "quiesce_fiber.h"
 #include "quiesce_machine.h"
 #include <errno.h>
-#include <limits.h>
 #include <linux/futex.h>
 #include <linux/membarrier.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdlib.h>
@@ -92,3 +93,11 @@ int32_t quiesce_thread_start(unsigned long *handle, const char *name, void (*bod
 void quiesce_thread_join(unsigned long handle) { pthread_join((pthread_t)handle, NULL); }
 void quiesce_thread_detach(unsigned long handle) { pthread_detach((pthread_t)handle); }
 void quiesce_after_fork_in_child(void (*handler)(void)) { pthread_atfork(NULL, NULL, handler); }
+
+uint64_t quiesce_allocated_bytes(void) {
+#if defined(__GLIBC__)
+    return (uint64_t)mallinfo2().uordblks + (uint64_t)mallinfo2().hblkhd;
+#else
+    return 0;
+#endif
+}

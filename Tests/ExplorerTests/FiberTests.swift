@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CSubstrate
+import Substrate
+import Testing
+
+@testable import Explorer
+
+/// The runtime's thread-locals belong to a fiber. These tests fail loudly when a toolchain moves them.
+@Suite struct FiberTests {
+    @TaskLocal static var name = "nobody"
+
+    final class Turn: Sendable {
+        let turn = Atomic(0)
+        init() { turn.label("turn") }
+    }
+
+    @Test func `the segments of the runtime's thread-locals are found, with the sizes that are known`() {
+        #expect(quiesce_fiber_core_image_size() == 24)
+        #expect(quiesce_fiber_concurrency_image_size() == 32)
+    }
+
+    @Test func `interleaved task-locals stay apart`() throws {
+        let outcomes = Outcomes()
+        let report = try exhaust { world in
+            let turn = Turn()
+            for name in ["a", "b"] {
+                world.thread(name) {
+                    Self.$name.withValue(name) {
+                        turn.turn.wrappingAdd(1, ordering: .relaxed)
+                        outcomes.insert(Self.name == name ? "own" : "foreign")
+                        turn.turn.wrappingAdd(1, ordering: .relaxed)
+                        outcomes.insert(Self.name == name ? "own" : "foreign")
+                    }
+                    outcomes.insert(Self.name == "nobody" ? "none left" : "left over")
+                }
+            }
+        }
+        #expect(report.executions == 6)
+        #expect(outcomes.all == ["own", "none left"])
+    }
+
+    @Test func `interleaved exclusive accesses stay apart, and a conflicting one still traps`() throws {
+        final class Box: @unchecked Sendable {
+            // Unchecked: the fibers' accesses interleave on purpose.
+            var one = 0
+            var two = 0
+        }
+        @Sendable @inline(never) func modify(_ value: inout Int, _ body: () -> Void) {
+            body()
+            value += 1
+        }
+        let report = try exhaust { world in
+            let (turn, box) = (Turn(), Box())
+            world.thread("one") { modify(&box.one) { turn.turn.wrappingAdd(1, ordering: .relaxed) } }
+            world.thread("two") { modify(&box.two) { turn.turn.wrappingAdd(1, ordering: .relaxed) } }
+        }
+        #expect(report.executions == 2 && report.failed == 0)
+
+        let conflicting = try exhaust { world in
+            let box = Box()
+            world.thread("nested") { modify(&box.one) { modify(&box.one) {} } }
+        }
+        #expect(conflicting.verdicts == [.trap: 1])
+    }
+
+    @Test func `an abandoned access is harmless`() throws {
+        final class Box: @unchecked Sendable {
+            // Unchecked: used by fibers of one thread.
+            var value = 0
+        }
+        let box = Box()
+        _ = try exhaust { world in
+            world.thread("trapper") {
+                func modify(_ value: inout Int) { quiesce_test_trap() }
+                modify(&box.value)
+            }
+        }
+        box.value += 1
+        #expect(box.value == 1)
+    }
+
+    @Test func `thread-local variables are a fiber's own and are destroyed with it`() throws {
+        final class Life: Sendable {
+            let ends: @Sendable () -> Void
+            init(_ ends: @escaping @Sendable () -> Void) { self.ends = ends }
+            deinit { ends() }
+        }
+        final class Count: @unchecked Sendable {
+            // Unchecked: used by fibers of one thread.
+            var ended = 0
+        }
+        let count = Count()
+        let report = try exhaust { world in
+            let variable = ThreadLocal(Life { count.ended += 1 })
+            for name in ["a", "b"] { world.thread(name) { variable.withValue { _ in } } }
+        }
+        #expect(count.ended == 2 * (report.executions + 1), "with the warm-up run")
+    }
+
+    @Test func `the world of an execution is its own`() throws {
+        final class Singleton: Sendable {}
+        let outside = World.process.value(Singleton.self) { Singleton() }
+        let outcomes = Outcomes()
+        _ = try exhaust { world in
+            let first = World.current.value(Singleton.self) { Singleton() }
+            outcomes.insert(first === outside ? "process" : "own")
+            world.thread("other") {
+                outcomes.insert(World.current.value(Singleton.self) { Singleton() } === first ? "shared" : "another")
+            }
+            outcomes.insert("\(World.current.processorCount) processors")
+        }
+        #expect(outcomes.all == ["own", "shared", "2 processors"])
+        #expect(World.current === World.process)
+    }
+}
