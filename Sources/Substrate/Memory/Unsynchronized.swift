@@ -13,11 +13,6 @@ public struct Unsynchronized<Value: ~Copyable>: ~Copyable {
         cell = Cell(initialValue)
     }
 
-    @inlinable
-    deinit {
-        if let observer = Watch.observer { observer.destroyed(address, size: MemoryLayout<Value>.size) }
-    }
-
     @usableFromInline
     var address: UInt {
         @inlinable get { UInt(bitPattern: unsafe cell.address) }
