@@ -47,6 +47,8 @@ public struct WaitPoint: ~Copyable, Sendable {
             _ = observer.perform(operation)
             return
         }
+        // The kernel takes a count of 0 for 1.
+        guard count > 0 else { return }
         unsafe withUnsafePointer(to: word) { _ = unsafe quiesce_futex_wake($0, Int32(clamping: count)) }
     }
 }
