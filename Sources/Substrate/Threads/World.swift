@@ -77,7 +77,10 @@ public final class World: Sendable {
 
     private static func threadEnds(_ block: UnsafeMutablePointer<quiesce_block>) {
         let id = unsafe block.pointee.id
-        if let locals = unsafe block.pointee.locals {
+        // A value may use other variables when it is destroyed, which makes values anew; as POSIX does for its thread-specific
+        // data, we go round a few times.
+        for _ in 0..<4 {
+            guard let locals = unsafe block.pointee.locals else { break }
             unsafe block.pointee.locals = nil
             unsafe Unmanaged<AnyObject>.fromOpaque(locals).release()
         }
