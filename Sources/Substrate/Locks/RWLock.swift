@@ -130,8 +130,8 @@ extension RWLock where Value: ~Copyable {
             _ = watched(observer, .readUnlock, .releasing, site)
             return
         }
-        let left = state.wrappingSubtract(1, ordering: .releasing).newValue
-        if left & readers == 0, waitingWriters.load(ordering: .relaxed) > 0 { wakeAll() }
+        // A writer that sleeps while readers are inside has left its mark in the very word that it sleeps on.
+        if state.wrappingSubtract(1, ordering: .releasing).newValue == writerWaits { wakeAll() }
     }
 
     private borrowing func acquireWrite(_ site: Site) {
@@ -142,7 +142,8 @@ extension RWLock where Value: ~Copyable {
         if state.compareExchange(expected: 0, desired: writing, ordering: .acquiring).exchanged { return }
         waitingWriters.wrappingAdd(1, ordering: .sequentiallyConsistent)
         while true {
-            let found = state.bitwiseOr(writerWaits, ordering: .relaxed).newValue
+            // Releasing: whoever takes this mark away must see that this writer counted itself.
+            let found = state.bitwiseOr(writerWaits, ordering: .releasing).newValue
             if found & (writing | readers) == 0 {
                 if state.weakCompareExchange(expected: found, desired: found | writing, ordering: .acquiring).exchanged {
                     break
