@@ -90,9 +90,10 @@ extension Mutex where Value: ~Copyable {
     ) throws(Failure) -> Result {
         acquire(file, line)
         defer { release(file, line) }
-        while unsafe try predicate(&cell.address.pointee) {
+        let value = unsafe cell.address
+        while unsafe try predicate(&value.pointee) {
             _ = condition.block(self, until: nil, Site(file, line))
         }
-        return unsafe try body(&cell.address.pointee)
+        return unsafe try body(&value.pointee)
     }
 }

@@ -36,7 +36,8 @@ public struct Mutex<Value: ~Copyable>: ~Copyable {
     ) throws(Failure) -> sending Result {
         acquire(file, line)
         defer { release(file, line) }
-        return unsafe try body(&cell.address.pointee)
+        let value = unsafe cell.address
+        return unsafe try body(&value.pointee)
     }
 
     /// Calls `body` with the value if the lock is free; returns nil if it is not.
@@ -48,7 +49,8 @@ public struct Mutex<Value: ~Copyable>: ~Copyable {
     ) throws(Failure) -> sending Result? {
         guard tryAcquire(file, line) else { return nil }
         defer { release(file, line) }
-        return unsafe try body(&cell.address.pointee)
+        let value = unsafe cell.address
+        return unsafe try body(&value.pointee)
     }
 
     /// Names this lock in traces. Does nothing when nobody watches. Call it where the lock will stay.

@@ -53,7 +53,8 @@ public struct RWLock<Value: ~Copyable>: ~Copyable {
     ) throws(Failure) -> Result {
         acquireWrite(Site(file, line))
         defer { releaseWrite(Site(file, line)) }
-        return unsafe try body(&cell.address.pointee)
+        let value = unsafe cell.address
+        return unsafe try body(&value.pointee)
     }
 
     /// As `withReadLock`, but returns nil rather than wait.
@@ -73,7 +74,8 @@ public struct RWLock<Value: ~Copyable>: ~Copyable {
     ) throws(Failure) -> Result? {
         guard tryAcquireWrite(Site(file, line)) else { return nil }
         defer { releaseWrite(Site(file, line)) }
-        return unsafe try body(&cell.address.pointee)
+        let value = unsafe cell.address
+        return unsafe try body(&value.pointee)
     }
 }
 

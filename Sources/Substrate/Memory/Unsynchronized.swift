@@ -33,7 +33,8 @@ public struct Unsynchronized<Value: ~Copyable>: ~Copyable {
         if let observer = Watch.observer {
             _ = observer.perform(Operation(.plainWrite, address, .relaxed, site: Site(file, line)))
         }
-        return unsafe try body(&cell.address.pointee)
+        let value = unsafe cell.address
+        return unsafe try body(&value.pointee)
     }
 }
 
@@ -61,6 +62,7 @@ extension Unsynchronized {
                 observer.describe(old: unsafe described(cell.address.pointee), new: described(copy))
             }
         }
-        unsafe cell.address.pointee = newValue
+        let value = unsafe cell.address
+        unsafe value.pointee = newValue
     }
 }
