@@ -47,7 +47,8 @@ private enum Color: UInt8, AtomicRepresentable, Sendable {
             for operand in Int8.min...Int8.max {
                 ours.store(value, ordering: .relaxed)
                 standard.store(value, ordering: .relaxed)
-                same = same
+                same =
+                    same
                     && ours.wrappingAdd(operand, ordering: .relaxed)
                         == standard.wrappingAdd(operand, ordering: .relaxed)
                     && ours.wrappingSubtract(operand, ordering: .relaxed)
@@ -218,8 +219,10 @@ where Value.AtomicRepresentation: AtomicWord {
     #expect(weak == (false, c))
     var exchanged = false
     while !exchanged {
-        exchanged = atomic.weakCompareExchange(
-            expected: c, desired: a, successOrdering: .acquiring, failureOrdering: .acquiring).exchanged
+        exchanged =
+            atomic.weakCompareExchange(
+                expected: c, desired: a, successOrdering: .acquiring, failureOrdering: .acquiring
+            ).exchanged
     }
     #expect(atomic.load(ordering: .relaxed) == a)
 }

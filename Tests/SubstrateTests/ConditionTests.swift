@@ -13,10 +13,13 @@ private struct Refused: Error, Equatable {}
         let condition = Condition()
         let sleeper = Sleeper()
         let thread = try Thread.spawn {
-            mutex.withLock(waitingFor: condition, while: { value in
-                sleeper.announce()
-                return value == 0
-            }) { $0 += 1 }
+            mutex.withLock(
+                waitingFor: condition,
+                while: { value in
+                    sleeper.announce()
+                    return value == 0
+                }
+            ) { $0 += 1 }
         }
         sleeper.waitUntilAsleep()
         mutex.withLock { $0 = 10 }
@@ -54,10 +57,13 @@ private struct Refused: Error, Equatable {}
                 isOpen.withLock { $0 = true }
                 condition.broadcast()
             } else {
-                isOpen.withLock(waitingFor: condition, while: { isOpen in
-                    sleepers[index].announce()
-                    return !isOpen
-                }) { _ in }
+                isOpen.withLock(
+                    waitingFor: condition,
+                    while: { isOpen in
+                        sleepers[index].announce()
+                        return !isOpen
+                    }
+                ) { _ in }
             }
         }
         #expect(isOpen.withLock { $0 } == true)

@@ -54,7 +54,9 @@ private struct Token: ~Copyable {
         let locked = mutex.tryLock()
         #expect(locked)
         mutex.unlock()
-        let found = mutex.withLockIfAvailable { $0 += 1; return $0 }
+        let found = mutex.withLockIfAvailable {
+            $0 += 1; return $0
+        }
         #expect(found == 2)
     }
 

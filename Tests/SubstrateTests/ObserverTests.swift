@@ -215,10 +215,13 @@ private final class Objects: Sendable {
     @Test func `waiting in a loop waits as long as the predicate holds`() {
         var left = 2
         observer.watch {
-            objects.mutex.withLock(waitingFor: objects.condition, while: { _ in
-                left -= 1
-                return left >= 0
-            }) { $0 = 1 }
+            objects.mutex.withLock(
+                waitingFor: objects.condition,
+                while: { _ in
+                    left -= 1
+                    return left >= 0
+                }
+            ) { $0 = 1 }
         }
         #expect(observer.kinds == [.lock, .wait, .wait, .unlock])
     }
@@ -358,7 +361,9 @@ private final class Objects: Sendable {
             objects.atomic.wrappingAdd(1, ordering: .relaxed)
             let exchanged = objects.atomic.compareExchange(expected: 3, desired: 4, ordering: .relaxed).exchanged
             objects.mutex.withLock { $0 = objects.atomic.load(ordering: .relaxed) }
-            let tried = objects.mutex.withLockIfAvailable { $0 += 1; return $0 }
+            let tried = objects.mutex.withLockIfAvailable {
+                $0 += 1; return $0
+            }
             objects.lock.withReadLock { _ in }
             objects.lock.withWriteLock { $0 = 1 }
             objects.condition.wait(objects.mutex)

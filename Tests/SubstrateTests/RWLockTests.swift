@@ -55,7 +55,10 @@ private struct Token: ~Copyable {
             #expect(lock.withReadLockIfAvailable { $0 } == 1)
             #expect(lock.withWriteLockIfAvailable { $0 } == nil)
         }
-        #expect(lock.withWriteLockIfAvailable { $0 += 1; return $0 } == 2)
+        #expect(
+            lock.withWriteLockIfAvailable {
+                $0 += 1; return $0
+            } == 2)
         #expect(lock.withReadLockIfAvailable { $0 } == 2)
     }
 

@@ -57,7 +57,9 @@ import Testing
                     queue.withLock(waitingFor: notFull.condition, while: { $0.count >= 4 }) { $0.append(item) }
                     notEmpty.condition.signal()
                 } else {
-                    let item = queue.withLock(waitingFor: notEmpty.condition, while: { $0.isEmpty }) { $0.removeFirst() }
+                    let item = queue.withLock(waitingFor: notEmpty.condition, while: { $0.isEmpty }) {
+                        $0.removeFirst()
+                    }
                     if item % 7 == 0 { notFull.condition.broadcast() } else { notFull.condition.signal() }
                     sum.add(item, ordering: .relaxed)
                 }
