@@ -117,7 +117,8 @@ import Testing
         let stop = Atomic<Bool>(false)
         @Sendable func section() {
             if inside.wrappingAdd(1, ordering: .relaxed).oldValue != 0 { both.count.add(1, ordering: .relaxed) }
-            entered.count.wrappingAdd(1, ordering: .relaxed)
+            // Stays for a moment, so that two who are in at once meet.
+            for _ in 0..<20 { entered.count.wrappingAdd(1, ordering: .relaxed) }
             inside.wrappingSubtract(1, ordering: .relaxed)
         }
         try together(2) { index in
@@ -128,7 +129,8 @@ import Testing
                     frequent.count.store(0, ordering: .releasing)
                 }
             } else {
-                for _ in 0..<5000 {
+                waitUntil { entered.count.load(ordering: .relaxed) > 0 }
+                for _ in 0..<50_000 {
                     rare.count.store(1, ordering: .relaxed)
                     membarrier()
                     if frequent.count.load(ordering: .acquiring) == 0 { section() }
