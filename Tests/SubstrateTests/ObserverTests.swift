@@ -287,7 +287,17 @@ private final class Objects: Sendable {
         unsafe storage.free()
     }
 
+    @Test func `an object is sighted, and tells its name while recording`() {
+        observer.watch { objects.atomic.label("count") }
+        #expect(observer.sighted == [address(of: objects.atomic)])
+        #expect(observer.labels.isEmpty)
+        observer.isRecording = true
+        observer.watch { objects.atomic.label("count") }
+        #expect(observer.labels == [address(of: objects.atomic): "count"])
+    }
+
     @Test func `an object tells its name and its end`() {
+        observer.isRecording = true
         observer.watch {
             let objects = Objects()
             objects.atomic.label("count")

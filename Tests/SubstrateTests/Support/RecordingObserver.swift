@@ -9,6 +9,7 @@ final class RecordingObserver: Observer, @unchecked Sendable {
     var operations: [Operation] = []
     var ends: [(old: Bits, new: Bits, wrote: Bool)] = []
     var descriptions: [(old: String, new: String)] = []
+    var sighted: Set<UInt> = []
     var labels: [UInt: String] = [:]
     var destroyedObjects: [(address: UInt, size: Int)] = []
     var spins: [String] = []
@@ -32,6 +33,7 @@ final class RecordingObserver: Observer, @unchecked Sendable {
     override func spinBegins() { spins.append("begins") }
     override func spinWaits(at site: Site) { spins.append("waits") }
     override func spinEnds() { spins.append("ends") }
+    override func sight(_ address: UInt) { sighted.insert(address) }
     override func label(_ address: UInt, _ name: String) { labels[address] = name }
     override func destroyed(_ address: UInt, size: Int) { destroyedObjects.append((address, size)) }
     override func now(at site: Site) -> UInt64 { 42 }
