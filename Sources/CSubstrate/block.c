@@ -10,14 +10,15 @@ static pthread_key_t exit_key;
 static pthread_once_t exit_once = PTHREAD_ONCE_INIT;
 static void (*exit_handler)(quiesce_block *);
 
-static void run_exit_handler(void *block) { exit_handler(block); }
+static void run_exit_handler(void *block) { __atomic_load_n(&exit_handler, __ATOMIC_RELAXED)(block); }
 
 static void create_exit_key(void) {
     if (pthread_key_create(&exit_key, run_exit_handler) != 0) abort();
 }
 
 void quiesce_block_watch_exit(void (*on_exit)(quiesce_block *)) {
-    exit_handler = on_exit;
+    // Every thread stores the same.
+    __atomic_store_n(&exit_handler, on_exit, __ATOMIC_RELAXED);
     pthread_once(&exit_once, create_exit_key);
     pthread_setspecific(exit_key, &quiesce_thread_block);
 }

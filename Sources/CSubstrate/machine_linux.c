@@ -92,7 +92,9 @@ int32_t quiesce_thread_start(unsigned long *handle, const char *name, void (*bod
 
 void quiesce_thread_join(unsigned long handle) { pthread_join((pthread_t)handle, NULL); }
 void quiesce_thread_detach(unsigned long handle) { pthread_detach((pthread_t)handle); }
-void quiesce_after_fork_in_child(void (*handler)(void)) { pthread_atfork(NULL, NULL, handler); }
+void quiesce_around_fork(void (*before)(void), void (*parent)(void), void (*child)(void)) {
+    pthread_atfork(before, parent, child);
+}
 
 uint64_t quiesce_allocated_bytes(void) {
 #if defined(__GLIBC__)

@@ -27,6 +27,7 @@ static _Thread_local struct {
     void (*fatal)(void *);
     void *context;
     void *alternate, *landing;
+    sigset_t former_mask;
 } state;
 
 const char *quiesce_symbol_name(uintptr_t address, uintptr_t *offset) {
@@ -178,10 +179,16 @@ void quiesce_trap_begin(quiesce_fiber *host, quiesce_fiber **running, quiesce_tr
     }
     stack_t stack = {.ss_sp = state.alternate, .ss_size = alternate_size};
     sigaltstack(&stack, NULL);
+    // Threads of a pool may block the signal by which the watchdog stops a stuck fiber.
+    sigset_t ours;
+    sigemptyset(&ours);
+    for (int i = 0; i < watched_count; i++) sigaddset(&ours, watched[i]);
+    pthread_sigmask(SIG_UNBLOCK, &ours, &state.former_mask);
 }
 
 void quiesce_trap_end(void) {
     if (--state.users > 0) return;
+    pthread_sigmask(SIG_SETMASK, &state.former_mask, NULL);
     stack_t none = {.ss_flags = SS_DISABLE};
     sigaltstack(&none, NULL);
     munmap(state.alternate, alternate_size);

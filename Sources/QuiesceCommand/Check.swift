@@ -155,8 +155,8 @@ struct CheckTable {
         let count =
             result.report.failed == 0
             ? "\(total), \(result.report.coverage.word)" : "in \(result.count) of \(total)"
-        return result.story.form.rawValue.padded(9) + result.story.title.padded(42) + mark + " " + result.found.padded(15)
-            + count.padded(21) + seconds(result.report.seconds)
+        return result.story.form.rawValue.padded(9) + result.story.title.padded(41) + mark + " " + result.found.padded(15)
+            + count.padded(22) + seconds(result.report.seconds)
     }
 
     private func explain(_ result: StoryResult) {

@@ -38,7 +38,7 @@ int32_t quiesce_thread_start(unsigned long *_Nonnull handle, const char *_Nullab
                              void (*_Nonnull body)(void *_Nullable), void *_Nullable context);
 void quiesce_thread_join(unsigned long handle);
 void quiesce_thread_detach(unsigned long handle);
-/// Calls `handler` in every child of a fork, before anything else of ours runs there.
-void quiesce_after_fork_in_child(void (*_Nonnull handler)(void));
+/// Calls these on the thread that forks: before the fork, then in the parent, and in the child.
+void quiesce_around_fork(void (*_Nonnull before)(void), void (*_Nonnull parent)(void), void (*_Nonnull child)(void));
 
 #endif

@@ -41,7 +41,7 @@ public final class ExploredWorld: @unchecked Sendable {
         scheduler.recorder?.note(thread: scheduler.current, .note(text()), site: nil)
     }
 
-    /// Declares that in every execution that marks both, `first` is marked before `second`.
+    /// Declares that `second` is marked only after `first` was. An execution that marks `second` first has failed.
     public func order(_ first: String, before second: String) {
         scheduler.needsTidying = true
         scheduler.constraints.append(OrderConstraint(first: first, second: second))

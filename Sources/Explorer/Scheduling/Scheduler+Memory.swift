@@ -172,6 +172,8 @@ extension Scheduler {
 
     func sightObject(_ address: UInt) {
         guard mode == .exploring || mode == .finishing else { return }
+        // An allocator gives addresses out again: what died there is not this object.
+        objects.forget(address)
         _ = object(at: address)
     }
 
@@ -182,11 +184,6 @@ extension Scheduler {
         needsTidying = true
         labels[object] = storage >= 0 ? "\(storages[Int(storage)].name).\(name)" : name
         // A wait point's sleepers are one object with its word, to a reader.
-    }
-
-    func forget(_ address: UInt) {
-        guard mode == .exploring || mode == .finishing else { return }
-        objects.forget(address)
     }
 
     func name(ofThread thread: Int32) -> String {
@@ -211,10 +208,6 @@ extension Scheduler {
         case ObjectTable.clock: return "the clock"
         case ObjectTable.barrier: return "the barrier"
         default: break
-        }
-        if object < objects.count, objects[object].storage >= 0 {
-            let block = storages[Int(objects[object].storage)]
-            return "\(block.name)+\(objects[object].address - block.base)"
         }
         return "object \(object)"
     }

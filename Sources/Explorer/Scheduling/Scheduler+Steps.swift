@@ -12,7 +12,8 @@ extension Scheduler {
         let index = Int(thread)
         guard threads[index].state == .parked || threads[index].isBuffer else { return false }
         switch threads[index].kind {
-        case .load, .bufferedStore, .unlock, .signal, .touch: return true
+        case .load, .bufferedStore, .touch: return true
+        case .unlock, .signal: return threads[index].buffered == 0
         case .lock: return objects[threads[index].object].owner < 0 && threads[index].buffered == 0
         default: return isEnabledSlow(index)
         }
@@ -22,8 +23,6 @@ extension Scheduler {
     private func isEnabledSlow(_ index: Int) -> Bool {
         if threads[index].isBuffer { return threads[Int(threads[index].bufferLink)].buffered > 0 }
         switch threads[index].kind {
-        case .store, .update, .compareExchange, .fence, .tryLock, .tryReadLock, .tryWriteLock, .park, .wait, .writeRequest:
-            return threads[index].buffered == 0
         case .reacquire:
             if threads[index].isWoken { return objects[threads[index].other].owner < 0 }
             return mayFire(index)
@@ -43,8 +42,11 @@ extension Scheduler {
             return bufferedCount == 0
         case .resume:
             return threads[index].isWoken
-        default:
+        case .readClock, .mark:
             return true
+        default:
+            // Everything else is, or contains, an instruction that drains the store buffer.
+            return threads[index].buffered == 0
         }
     }
 
@@ -90,7 +92,7 @@ extension Scheduler {
         where threads[thread].state == .parked && !threads[thread].isWoken && threads[thread].object == object
             && (threads[thread].kind == .reacquire || threads[thread].kind == .unpark)
         {
-            guard thread < 64 else { fatalError("more than 64 threads wait on one condition") }
+            guard thread < 64 else { fatalError("a thread that waits on a condition is numbered above 64; explored programs with waits have fewer threads") }
             set |= 1 << UInt64(thread)
         }
         return set
@@ -105,7 +107,13 @@ extension Scheduler {
     }
 
     private func adopt(_ object: Int32) {
-        if let block = storages.block(at: objects[object].address) { objects[object].storage = Int32(block) }
+        guard let block = storages.block(at: objects[object].address) else { return }
+        objects[object].storage = Int32(block)
+        guard isRecordingTrace else { return }
+        // For want of a better name: where it is in what it is part of.
+        let offset = objects[object].address - storages[block].base
+        labels[object] = offset == 0 ? storages[block].name : "\(storages[block].name)+\(offset)"
+        needsTidying = true
     }
 
     /// What a step of `thread` on its object touches.
@@ -163,7 +171,7 @@ extension Scheduler {
     /// The flush that a step had to wait for, when it is one that drains the store buffer.
     private func drainer(of event: Event) -> Int32 {
         switch event.kind {
-        case .load, .bufferedStore, .flush, .unlock, .signal, .broadcast, .touch: -1
+        case .load, .bufferedStore, .flush, .touch, .readClock, .mark, .resume, .join: -1
         default: threads[Int(event.thread)].lastFlush
         }
     }

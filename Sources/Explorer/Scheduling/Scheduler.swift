@@ -327,6 +327,13 @@ final class Scheduler: Observer, @unchecked Sendable {
     func spawnThread(name: String, isService: Bool, _ body: @escaping @Sendable () -> Void) -> Int32 {
         guard mode == .exploring || mode == .finishing else { return -1 }
         let parent = current
+        if threads[Int(parent)].isAsymmetric {
+            // Starting a thread is a full barrier.
+            threads[Int(parent)].kind = .fence
+            park(parent)
+            guard mode != .draining else { return -1 }
+            commit(Event(thread: parent, kind: .fence), site: Site("", 0))
+        }
         let child = startThread(name: name, isService: isService, parent: parent, body)
         threads[Int(child)].starter = parent
         transfer(from: parent, to: child)
@@ -446,8 +453,9 @@ final class Scheduler: Observer, @unchecked Sendable {
         threads[Int(thread)].state = .dead
         let report = TrapReport(trap, fiber: fibers[Int(thread)]!)
         if mode == .exploring || mode == .afterwards {
+            recorder?.note(thread: thread, .note("✗ \(report.isStuck ? "stuck" : "trap")"), site: nil)
             fail(
-                report.isStuck ? .blockedOutside : .trap, report.sentence(thread: threadNames[Int(thread)]),
+                report.isStuck ? .blockedOutside : .trap, report.sentence(thread: name(ofThread: thread)),
                 steps: recorder.map { [$0.count - 1] } ?? [])
             if report.isStuck { mustStop = true }
         }
@@ -466,31 +474,53 @@ final class Scheduler: Observer, @unchecked Sendable {
     }
 
     /// Lets every thread that has not ended run to its end, every wait granted, so that its stack unwinds.
+    ///
+    /// In turns of a few operations, since what one thread waits for another may still do.
     private func drain() {
         mode = .draining
-        for thread in 0..<threadCount where threads[Int(thread)].state == .parked && !threads[Int(thread)].isBuffer {
-            drainSteps = 0
-            enter(thread)
-            if traps.take() != nil { threads[Int(thread)].state = .dead }
-            if threads[Int(thread)].state == .parked {
-                threads[Int(thread)].state = .dead
-                abandoned += 1
+        var isLeft = isAnyParked
+        var rounds = options.drainLimit / Scheduler.drainTurn + 1
+        while isLeft, rounds > 0 {
+            rounds -= 1
+            for thread in 0..<threadCount where isDrainable(thread) {
+                drainSteps = 0
+                enter(thread)
+                if traps.take() != nil { threads[Int(thread)].state = .dead }
             }
+            isLeft = isAnyParked
         }
+        guard isLeft else { return }
+        for thread in 0..<threadCount where isDrainable(thread) {
+            threads[Int(thread)].state = .dead
+            abandoned += 1
+        }
+    }
+
+    private static let drainTurn = 20
+
+    private func isDrainable(_ thread: Int32) -> Bool {
+        threads[Int(thread)].state == .parked && !threads[Int(thread)].isBuffer
+    }
+
+    private var isAnyParked: Bool {
+        for thread in 0..<threadCount where isDrainable(thread) { return true }
+        return false
     }
 
     /// One operation of a thread that is being drained.
     func drainStep(_ thread: Int32) {
         heartbeat.tick()
         drainSteps += 1
-        if drainSteps > options.drainLimit { leave(thread) }
+        if drainSteps > Scheduler.drainTurn { leave(thread) }
     }
 
     // MARK: What Substrate asks (each in its own file)
 
     override func begin(_ operation: Operation) -> Directive { beginAtomic(operation) }
     override func end(old: Bits, new: Bits, wrote: Bool) { endAtomic(old: old, new: new, wrote: wrote) }
-    override func describe(old: String, new: String) { recorder?.describe(old: old, new: new) }
+    override func describe(old: String, new: String) {
+        if mode == .exploring { recorder?.describe(old: old, new: new) }
+    }
     override func perform(_ operation: Operation) -> Bool { performOperation(operation) }
     override func spinBegins() { beginSpin() }
     override func spinEnds() { endSpin() }
@@ -501,7 +531,6 @@ final class Scheduler: Observer, @unchecked Sendable {
     override func name(ofStorageAt address: UInt) -> String? {
         storages.block(at: address).map { storages[$0].name }
     }
-    override func destroyed(_ address: UInt, size: Int) { forget(address) }
     override func spawn(name: String, isService: Bool, _ body: @escaping @Sendable () -> Void) -> UInt {
         UInt(spawnThread(name: name, isService: isService, body))
     }

@@ -16,6 +16,9 @@ struct TraceBuilder {
         recorder = scheduler.recorder ?? Recorder()
     }
 
+    /// A screen.
+    private static let mostRows = 60
+
     func build() -> Trace {
         let shown = relevantEntries()
         var trace = Trace()
@@ -43,6 +46,11 @@ struct TraceBuilder {
             trace.rows.append(row)
         }
         trace.rows = withoutIdleMarks(trace.rows)
+        if trace.rows.count > TraceBuilder.mostRows, !scheduler.options.showsEveryEvent {
+            // The end is what a reader wants of a long one.
+            trace.rows.removeFirst(trace.rows.count - TraceBuilder.mostRows)
+            trace.shown = trace.rows.count { $0.step != nil }
+        }
         trace.sources = sources()
         trace.sentence = numbered(verdict.sentence, numbers)
         trace.remark = remark(numbers)

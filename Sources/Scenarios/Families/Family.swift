@@ -64,7 +64,7 @@ public struct FamilySize: Sendable, CustomStringConvertible {
         public var description: String {
             switch self {
             case .malformed(let text):
-                "\"\(text)\" is not a size; sizes are written 5, 2x4 or 2,1, each number from 1 to \(FamilySize.largest)"
+                "\"\(text)\" is not a size; sizes are written 5, 2x4 or 2,1, each number at most \(FamilySize.largest)"
             case .wrongArity(let family, let hint): "the size of \(family) is written like \(hint)"
             }
         }

@@ -11,7 +11,7 @@ extension Atomic where Value: AtomicInteger {
         _ operand: Value, ordering: AtomicUpdateOrdering, file: StaticString = #filePath, line: UInt = #line
     ) -> (oldValue: Value, newValue: Value) {
         if let observer = Watch.observer {
-            return watchedUpdate(observer, MemoryOrder(ordering), Site(file, line)) { $0 &+ operand }
+            return watchedInteger(observer, .wrappingAdd, operand, MemoryOrder(ordering), Site(file, line))
         }
         return Value.apply(.add, operand, to: raw, ordering: ordering)
     }
@@ -24,7 +24,7 @@ extension Atomic where Value: AtomicInteger {
         _ operand: Value, ordering: AtomicUpdateOrdering, file: StaticString = #filePath, line: UInt = #line
     ) -> (oldValue: Value, newValue: Value) {
         if let observer = Watch.observer {
-            return watchedUpdate(observer, MemoryOrder(ordering), Site(file, line)) { $0 &- operand }
+            return watchedInteger(observer, .wrappingSubtract, operand, MemoryOrder(ordering), Site(file, line))
         }
         return Value.apply(.subtract, operand, to: raw, ordering: ordering)
     }
@@ -37,7 +37,7 @@ extension Atomic where Value: AtomicInteger {
         _ operand: Value, ordering: AtomicUpdateOrdering, file: StaticString = #filePath, line: UInt = #line
     ) -> (oldValue: Value, newValue: Value) {
         if let observer = Watch.observer {
-            return watchedUpdate(observer, MemoryOrder(ordering), Site(file, line)) { $0 + operand }
+            return watchedInteger(observer, .add, operand, MemoryOrder(ordering), Site(file, line))
         }
         return loop(ordering: ordering) { $0 + operand }
     }
@@ -50,7 +50,7 @@ extension Atomic where Value: AtomicInteger {
         _ operand: Value, ordering: AtomicUpdateOrdering, file: StaticString = #filePath, line: UInt = #line
     ) -> (oldValue: Value, newValue: Value) {
         if let observer = Watch.observer {
-            return watchedUpdate(observer, MemoryOrder(ordering), Site(file, line)) { $0 - operand }
+            return watchedInteger(observer, .subtract, operand, MemoryOrder(ordering), Site(file, line))
         }
         return loop(ordering: ordering) { $0 - operand }
     }
@@ -63,7 +63,7 @@ extension Atomic where Value: AtomicInteger {
         _ operand: Value, ordering: AtomicUpdateOrdering, file: StaticString = #filePath, line: UInt = #line
     ) -> (oldValue: Value, newValue: Value) {
         if let observer = Watch.observer {
-            return watchedUpdate(observer, MemoryOrder(ordering), Site(file, line)) { $0 & operand }
+            return watchedInteger(observer, .and, operand, MemoryOrder(ordering), Site(file, line))
         }
         return Value.apply(.and, operand, to: raw, ordering: ordering)
     }
@@ -76,7 +76,7 @@ extension Atomic where Value: AtomicInteger {
         _ operand: Value, ordering: AtomicUpdateOrdering, file: StaticString = #filePath, line: UInt = #line
     ) -> (oldValue: Value, newValue: Value) {
         if let observer = Watch.observer {
-            return watchedUpdate(observer, MemoryOrder(ordering), Site(file, line)) { $0 | operand }
+            return watchedInteger(observer, .or, operand, MemoryOrder(ordering), Site(file, line))
         }
         return Value.apply(.or, operand, to: raw, ordering: ordering)
     }
@@ -89,7 +89,7 @@ extension Atomic where Value: AtomicInteger {
         _ operand: Value, ordering: AtomicUpdateOrdering, file: StaticString = #filePath, line: UInt = #line
     ) -> (oldValue: Value, newValue: Value) {
         if let observer = Watch.observer {
-            return watchedUpdate(observer, MemoryOrder(ordering), Site(file, line)) { $0 ^ operand }
+            return watchedInteger(observer, .xor, operand, MemoryOrder(ordering), Site(file, line))
         }
         return Value.apply(.xor, operand, to: raw, ordering: ordering)
     }
@@ -102,7 +102,7 @@ extension Atomic where Value: AtomicInteger {
         _ operand: Value, ordering: AtomicUpdateOrdering, file: StaticString = #filePath, line: UInt = #line
     ) -> (oldValue: Value, newValue: Value) {
         if let observer = Watch.observer {
-            return watchedUpdate(observer, MemoryOrder(ordering), Site(file, line)) { Swift.min($0, operand) }
+            return watchedInteger(observer, .min, operand, MemoryOrder(ordering), Site(file, line))
         }
         return loop(ordering: ordering) { Swift.min($0, operand) }
     }
@@ -115,7 +115,7 @@ extension Atomic where Value: AtomicInteger {
         _ operand: Value, ordering: AtomicUpdateOrdering, file: StaticString = #filePath, line: UInt = #line
     ) -> (oldValue: Value, newValue: Value) {
         if let observer = Watch.observer {
-            return watchedUpdate(observer, MemoryOrder(ordering), Site(file, line)) { Swift.max($0, operand) }
+            return watchedInteger(observer, .max, operand, MemoryOrder(ordering), Site(file, line))
         }
         return loop(ordering: ordering) { Swift.max($0, operand) }
     }

@@ -102,3 +102,33 @@ extension Atomic {
         Substrate.described(decoded(bits))
     }
 }
+
+/// What a watched integer operation computes.
+@frozen
+@usableFromInline
+enum IntegerUpdate {
+    case wrappingAdd, wrappingSubtract, add, subtract, and, or, xor, min, max
+}
+
+extension Atomic where Value: AtomicInteger {
+    // The operand comes as it is, not in a closure: one whose captures lie on the stack costs the fast path a store.
+    @inlinable
+    @inline(never)
+    borrowing func watchedInteger(
+        _ observer: WatchingObserver, _ update: IntegerUpdate, _ operand: Value, _ order: MemoryOrder, _ site: Site
+    ) -> (oldValue: Value, newValue: Value) {
+        watchedUpdate(observer, order, site) { value in
+            switch update {
+            case .wrappingAdd: value &+ operand
+            case .wrappingSubtract: value &- operand
+            case .add: value + operand
+            case .subtract: value - operand
+            case .and: value & operand
+            case .or: value | operand
+            case .xor: value ^ operand
+            case .min: Swift.min(value, operand)
+            case .max: Swift.max(value, operand)
+            }
+        }
+    }
+}

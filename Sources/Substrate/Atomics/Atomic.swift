@@ -20,18 +20,15 @@ public struct Atomic<Value: AtomicRepresentable>: ~Copyable where Value.AtomicRe
         raw = Synchronization.Atomic(initialValue)
     }
 
-    @inlinable
-    deinit {
-        if let observer = Watch.observer { observer.destroyed(address, size: MemoryLayout<Self>.size) }
-    }
-
     /// What identifies this object to an observer.
     @usableFromInline
     var address: UInt {
         @inlinable get { unsafe withUnsafePointer(to: raw) { UInt(bitPattern: $0) } }
     }
 
-    /// Names this object in traces. Does nothing when nobody watches. Call it where the object will stay.
+    /// Names this object in traces, and says that its life begins here: call it in the initializer of its owner, once, where
+    /// the object will stay. Without it, a object at the address of one that died in the same execution is taken for that one.
+    /// Does nothing when nobody watches.
     @inlinable
     public func label(_ name: @autoclosure () -> String) {
         if let observer = Watch.observer { observer.label(address, name) }

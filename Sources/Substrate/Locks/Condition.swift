@@ -14,13 +14,11 @@ public struct Condition: ~Copyable, Sendable {
 
     public init() {}
 
-    deinit {
-        if let observer = Watch.observer { observer.destroyed(address, size: MemoryLayout<Self>.size) }
-    }
-
     private var address: UInt { unsafe withUnsafePointer(to: sequence) { UInt(bitPattern: $0) } }
 
-    /// Names this condition in traces. Does nothing when nobody watches.
+    /// Names this condition in traces, and says that its life begins here: call it in the initializer of its owner, once, where
+    /// the condition will stay. Without it, a condition at the address of one that died in the same execution is taken for that one.
+    /// Does nothing when nobody watches.
     public func label(_ name: @autoclosure () -> String) {
         if let observer = Watch.observer { observer.label(address, name) }
     }
@@ -90,9 +88,10 @@ extension Mutex where Value: ~Copyable {
     ) throws(Failure) -> Result {
         acquire(file, line)
         defer { release(file, line) }
-        while unsafe try predicate(&cell.address.pointee) {
+        let value = unsafe cell.address
+        while unsafe try predicate(&value.pointee) {
             _ = condition.block(self, until: nil, Site(file, line))
         }
-        return unsafe try body(&cell.address.pointee)
+        return unsafe try body(&value.pointee)
     }
 }

@@ -22,11 +22,6 @@ public struct Mutex<Value: ~Copyable>: ~Copyable {
         cell = Cell(initialValue)
     }
 
-    @inlinable
-    deinit {
-        if let observer = Watch.observer { observer.destroyed(address, size: MemoryLayout<Self>.size) }
-    }
-
     /// Calls `body` with the value while holding the lock.
     @inlinable
     @inline(__always)
@@ -36,7 +31,8 @@ public struct Mutex<Value: ~Copyable>: ~Copyable {
     ) throws(Failure) -> sending Result {
         acquire(file, line)
         defer { release(file, line) }
-        return unsafe try body(&cell.address.pointee)
+        let value = unsafe cell.address
+        return unsafe try body(&value.pointee)
     }
 
     /// Calls `body` with the value if the lock is free; returns nil if it is not.
@@ -48,10 +44,13 @@ public struct Mutex<Value: ~Copyable>: ~Copyable {
     ) throws(Failure) -> sending Result? {
         guard tryAcquire(file, line) else { return nil }
         defer { release(file, line) }
-        return unsafe try body(&cell.address.pointee)
+        let value = unsafe cell.address
+        return unsafe try body(&value.pointee)
     }
 
-    /// Names this lock in traces. Does nothing when nobody watches. Call it where the lock will stay.
+    /// Names this lock in traces, and says that its life begins here: call it in the initializer of its owner, once, where
+    /// the lock will stay. Without it, a lock at the address of one that died in the same execution is taken for that one.
+    /// Does nothing when nobody watches.
     @inlinable
     public borrowing func label(_ name: @autoclosure () -> String) {
         if let observer = Watch.observer { observer.label(address, name) }

@@ -25,13 +25,11 @@ public struct RWLock<Value: ~Copyable>: ~Copyable {
         cell = Cell(initialValue)
     }
 
-    deinit {
-        if let observer = Watch.observer { observer.destroyed(address, size: MemoryLayout<Self>.size) }
-    }
-
     private var address: UInt { unsafe withUnsafePointer(to: state) { UInt(bitPattern: $0) } }
 
-    /// Names this lock in traces. Does nothing when nobody watches.
+    /// Names this lock in traces, and says that its life begins here: call it in the initializer of its owner, once, where
+    /// the lock will stay. Without it, a lock at the address of one that died in the same execution is taken for that one.
+    /// Does nothing when nobody watches.
     public borrowing func label(_ name: @autoclosure () -> String) {
         if let observer = Watch.observer { observer.label(address, name) }
     }
@@ -53,7 +51,8 @@ public struct RWLock<Value: ~Copyable>: ~Copyable {
     ) throws(Failure) -> Result {
         acquireWrite(Site(file, line))
         defer { releaseWrite(Site(file, line)) }
-        return unsafe try body(&cell.address.pointee)
+        let value = unsafe cell.address
+        return unsafe try body(&value.pointee)
     }
 
     /// As `withReadLock`, but returns nil rather than wait.
@@ -73,7 +72,8 @@ public struct RWLock<Value: ~Copyable>: ~Copyable {
     ) throws(Failure) -> Result? {
         guard tryAcquireWrite(Site(file, line)) else { return nil }
         defer { releaseWrite(Site(file, line)) }
-        return unsafe try body(&cell.address.pointee)
+        let value = unsafe cell.address
+        return unsafe try body(&value.pointee)
     }
 }
 
@@ -130,8 +130,8 @@ extension RWLock where Value: ~Copyable {
             _ = watched(observer, .readUnlock, .releasing, site)
             return
         }
-        let left = state.wrappingSubtract(1, ordering: .releasing).newValue
-        if left & readers == 0, waitingWriters.load(ordering: .relaxed) > 0 { wakeAll() }
+        // A writer that sleeps while readers are inside has left its mark in the very word that it sleeps on.
+        if state.wrappingSubtract(1, ordering: .releasing).newValue == writerWaits { wakeAll() }
     }
 
     private borrowing func acquireWrite(_ site: Site) {
@@ -142,7 +142,8 @@ extension RWLock where Value: ~Copyable {
         if state.compareExchange(expected: 0, desired: writing, ordering: .acquiring).exchanged { return }
         waitingWriters.wrappingAdd(1, ordering: .sequentiallyConsistent)
         while true {
-            let found = state.bitwiseOr(writerWaits, ordering: .relaxed).newValue
+            // Releasing: whoever takes this mark away must see that this writer counted itself.
+            let found = state.bitwiseOr(writerWaits, ordering: .releasing).newValue
             if found & (writing | readers) == 0 {
                 if state.weakCompareExchange(expected: found, desired: found | writing, ordering: .acquiring).exchanged {
                     break

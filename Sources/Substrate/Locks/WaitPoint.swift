@@ -15,7 +15,9 @@ public struct WaitPoint: ~Copyable, Sendable {
         word = Atomic(initialValue)
     }
 
-    /// Names this point in traces. Does nothing when nobody watches.
+    /// Names this point in traces, and says that its life begins here: call it in the initializer of its owner, once, where
+    /// the point will stay. Without it, a point at the address of one that died in the same execution is taken for that one.
+    /// Does nothing when nobody watches.
     public func label(_ name: @autoclosure () -> String) {
         word.label(name())
     }
@@ -47,6 +49,8 @@ public struct WaitPoint: ~Copyable, Sendable {
             _ = observer.perform(operation)
             return
         }
+        // The kernel takes a count of 0 for 1.
+        guard count > 0 else { return }
         unsafe withUnsafePointer(to: word) { _ = unsafe quiesce_futex_wake($0, Int32(clamping: count)) }
     }
 }

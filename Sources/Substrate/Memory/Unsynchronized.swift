@@ -2,7 +2,7 @@
 
 /// Memory that threads share by protocol: nothing orders its accesses but what the program does around them.
 ///
-/// Free in production. While explored, two accesses of which one writes and that no declared order, lock or join separates are a data race,
+/// One predicted branch in production. While explored, two accesses of which one writes and that no declared order, lock or join separates are a data race,
 /// and that is a finding.
 @frozen
 public struct Unsynchronized<Value: ~Copyable>: ~Copyable {
@@ -13,17 +13,14 @@ public struct Unsynchronized<Value: ~Copyable>: ~Copyable {
         cell = Cell(initialValue)
     }
 
-    @inlinable
-    deinit {
-        if let observer = Watch.observer { observer.destroyed(address, size: MemoryLayout<Value>.size) }
-    }
-
     @usableFromInline
     var address: UInt {
         @inlinable get { UInt(bitPattern: unsafe cell.address) }
     }
 
-    /// Names this memory in traces. Does nothing when nobody watches.
+    /// Names this memory in traces, and says that its life begins here: call it in the initializer of its owner, once, where
+    /// the memory will stay. Without it, a memory at the address of one that died in the same execution is taken for that one.
+    /// Does nothing when nobody watches.
     @inlinable
     public borrowing func label(_ name: @autoclosure () -> String) {
         if let observer = Watch.observer { observer.label(address, name) }
@@ -38,7 +35,8 @@ public struct Unsynchronized<Value: ~Copyable>: ~Copyable {
         if let observer = Watch.observer {
             _ = observer.perform(Operation(.plainWrite, address, .relaxed, site: Site(file, line)))
         }
-        return unsafe try body(&cell.address.pointee)
+        let value = unsafe cell.address
+        return unsafe try body(&value.pointee)
     }
 }
 
@@ -66,6 +64,7 @@ extension Unsynchronized {
                 observer.describe(old: unsafe described(cell.address.pointee), new: described(copy))
             }
         }
-        unsafe cell.address.pointee = newValue
+        let value = unsafe cell.address
+        unsafe value.pointee = newValue
     }
 }

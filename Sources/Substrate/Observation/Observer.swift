@@ -43,14 +43,12 @@ open class Observer: @unchecked Sendable {
     /// The condition was false: the loop is over.
     open func spinEnds() {}
 
-    /// There is an object at `address` that has a name; `label` follows while recording.
+    /// The life of an object at `address` begins, whatever was there before; `label` follows while recording.
     open func sight(_ address: UInt) {}
     /// Gives the object at `address` a name.
     open func label(_ address: UInt, _ name: String) {}
     /// The name of the memory at `address`, if it has one.
     open func name(ofStorageAt address: UInt) -> String? { nil }
-    /// The object at `address`, which is `size` bytes long, is no more.
-    open func destroyed(_ address: UInt, size: Int) {}
 
     /// Starts a thread; the result identifies it for `join`.
     open func spawn(name: String, isService: Bool, _ body: @escaping @Sendable () -> Void) -> UInt { 0 }
@@ -128,9 +126,6 @@ struct WatchingObserver {
         with { $0.sight(address) }
         if isRecording { with { $0.label(address, name()) } }
     }
-
-    @usableFromInline
-    func destroyed(_ address: UInt, size: Int) { with { $0.destroyed(address, size: size) } }
 
     @usableFromInline
     func section(of waitClass: WaitClass, begins: Bool) { with { $0.section(of: waitClass, begins: begins) } }

@@ -18,9 +18,8 @@ public enum Clock {
         /// The instant `duration` later, or the last one that can be told.
         public static func + (instant: Instant, duration: Duration) -> Instant {
             let (seconds, attoseconds) = duration.components
-            let added = Int64(clamping: Int128(seconds) * 1_000_000_000 + Int128(attoseconds / 1_000_000_000))
-            let sum = Int128(instant.nanoseconds) + Int128(added)
-            return Instant(nanoseconds: UInt64(clamping: sum))
+            let added = Int128(seconds) * 1_000_000_000 + Int128(attoseconds / 1_000_000_000)
+            return Instant(nanoseconds: UInt64(clamping: Int128(instant.nanoseconds) + added))
         }
 
         /// The time from `earlier` to `later`.

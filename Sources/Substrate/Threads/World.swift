@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import CSubstrate
-import Synchronization
 
 /// Everything that is process-wide hangs off a world, which a thread reaches through its block.
 ///
@@ -11,8 +10,8 @@ public final class World: Sendable {
     /// How many threads can run at once.
     public let processorCount: Int
 
-    private let shared = Synchronization.Mutex<[ObjectIdentifier: any Sendable]>([:])
-    private let threads = Synchronization.Mutex(Threads())
+    private let shared = ForkLock<[ObjectIdentifier: any Sendable]>([:])
+    private let threads = ForkLock(Threads())
 
     private struct Threads: Sendable {
         var next: UInt32 = 1
@@ -27,7 +26,8 @@ public final class World: Sendable {
 
     /// The world of everything that is not explored.
     public static let process: World = {
-        quiesce_after_fork_in_child { World.process.forgetOtherThreads() }
+        quiesce_around_fork(
+            { World.process.beforeFork() }, { World.process.afterForkInParent() }, { World.process.afterForkInChild() })
         return World(processorCount: Int(quiesce_processor_count()))
     }()
 
@@ -77,7 +77,10 @@ public final class World: Sendable {
 
     private static func threadEnds(_ block: UnsafeMutablePointer<quiesce_block>) {
         let id = unsafe block.pointee.id
-        if let locals = unsafe block.pointee.locals {
+        // A value may use other variables when it is destroyed, which makes values anew; as POSIX does for its thread-specific
+        // data, we go round a few times.
+        for _ in 0..<4 {
+            guard let locals = unsafe block.pointee.locals else { break }
             unsafe block.pointee.locals = nil
             unsafe Unmanaged<AnyObject>.fromOpaque(locals).release()
         }
@@ -90,8 +93,21 @@ public final class World: Sendable {
         }
     }
 
+    // A fork copies the locks as they stand. The forking thread holds them, so no other thread does.
+    private func beforeFork() {
+        shared.lock()
+        threads.lock()
+    }
+
+    private func afterForkInParent() {
+        threads.unlock()
+        shared.unlock()
+    }
+
     /// A forked child has one thread: the numbers of the others are free again, and it goes on under its own.
-    private func forgetOtherThreads() {
+    private func afterForkInChild() {
+        threads.reset()
+        shared.reset()
         let id = unsafe quiesce_current_block().pointee.id
         threads.withLock { threads in
             threads.live = id == 0 ? 0 : 1

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CSubstrate
+import Glibc
+import Substrate
+
+/// Runs `body` on `count` threads of its own, each with its index, and waits for all of them.
+func together(_ count: Int, _ body: @escaping @Sendable (Int) -> Void) throws {
+    guard count > 0 else { return }
+    let thread = try Thread.spawn { body(count - 1) }
+    try together(count - 1, body)
+    thread.join()
+}
+
+/// Lets other threads run until `condition` is true.
+func waitUntil(_ condition: () -> Bool) {
+    spin { !condition() }
+}
+
+/// Where a thread stands, for those who must know that it has fallen asleep.
+final class Sleeper: Sendable {
+    private let id = Atomic<Int32>(0)
+
+    /// Called by the thread itself, before what makes it sleep.
+    func announce() {
+        id.store(quiesce_thread_id(), ordering: .sequentiallyConsistent)
+    }
+
+    /// Waits until the kernel says that the thread, after it announced itself, sleeps.
+    func waitUntilAsleep() {
+        waitUntil { id.load(ordering: .sequentiallyConsistent) != 0 }
+        waitUntil { Self.state(of: id.load(ordering: .sequentiallyConsistent)) == UInt8(ascii: "S") }
+    }
+
+    private static func state(of id: Int32) -> UInt8? {
+        let file = unsafe open("/proc/self/task/\(id)/stat", O_RDONLY)
+        guard file >= 0 else { return nil }
+        defer { close(file) }
+        var bytes = [UInt8](repeating: 0, count: 256)
+        let count = unsafe bytes.withUnsafeMutableBytes { unsafe read(file, $0.baseAddress, $0.count) }
+        guard count > 0, let name = bytes.lastIndex(of: UInt8(ascii: ")")), name + 2 < count else { return nil }
+        return bytes[name + 2]
+    }
+}

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Substrate
+import Testing
+
+@Suite struct ThreadTests {
+    @Test func `what a thread did happens before its join returns`() throws {
+        let value = Unsynchronized(0)
+        let thread = try Thread.spawn(name: "writer") { value.store(42) }
+        thread.join()
+        #expect(value.load() == 42)
+    }
+
+    @Test func `what was done before a spawn happens before the thread`() throws {
+        let value = Unsynchronized(0)
+        let seen = Unsynchronized(0)
+        value.store(7)
+        let thread = try Thread.spawn { seen.store(value.load()) }
+        thread.join()
+        #expect(seen.load() == 7)
+    }
+
+    @Test func `a service thread runs as any other`() throws {
+        let ran = Counter()
+        let thread = try Thread.spawn(name: "service", isService: true) { ran.count.add(1, ordering: .relaxed) }
+        thread.join()
+        #expect(ran.count.load(ordering: .relaxed) == 1)
+    }
+
+    @Test func `a thread that is dropped goes on by itself`() throws {
+        let gate = WaitPoint()
+        let ended = WaitPoint()
+        _ = try Thread.spawn(name: "a name that is longer than the kernel keeps") {
+            while gate.word.load(ordering: .acquiring) == 0 { gate.wait(while: 0) }
+            ended.word.store(1, ordering: .releasing)
+            ended.wake()
+        }
+        gate.word.store(1, ordering: .releasing)
+        gate.wake()
+        while ended.word.load(ordering: .acquiring) == 0 { ended.wait(while: 0) }
+        #expect(ended.word.load(ordering: .relaxed) == 1)
+    }
+
+    @Test func `many threads start and end`() throws {
+        let count = Counter()
+        for _ in 0..<20 {
+            try together(20) { _ in count.count.add(1, ordering: .relaxed) }
+        }
+        #expect(count.count.load(ordering: .relaxed) == 400)
+    }
+
+    @Test func `a thread can start and join another`() throws {
+        let depth = Counter()
+        try together(1) { _ in
+            try! together(1) { _ in
+                try! together(1) { _ in depth.count.store(3, ordering: .relaxed) }
+            }
+        }
+        #expect(depth.count.load(ordering: .relaxed) == 3)
+    }
+
+    @Test func `what a body captured is released when the thread has ended`() throws {
+        final class Captured: Sendable {}
+        weak var captured: Captured?
+        do {
+            let object = Captured()
+            captured = object
+            let thread = try Thread.spawn { [object] in withExtendedLifetime(object) {} }
+            thread.join()
+        }
+        #expect(captured == nil)
+    }
+}

@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CSubstrate
+import Dispatch
+import Glibc
+import Substrate
+import Testing
+
+/// What several threads share, reachable from a C function.
+private let shared = Mutex(0)
+
+private final class Pool: Sendable {}
+private final class OtherPool: Sendable {}
+
+@Suite struct WorldTests {
+    @Test func `an ordinary thread belongs to the process's world`() {
+        #expect(World.current === World.process)
+        #expect(World.process.processorCount >= 1)
+    }
+
+    @Test func `a world keeps one object of a kind`() throws {
+        let world = World(processorCount: 3)
+        #expect(world.processorCount == 3)
+        let made = Counter()
+        try together(4) { _ in
+            _ = world.value(Pool.self) {
+                made.count.add(1, ordering: .relaxed)
+                return Pool()
+            }
+        }
+        #expect(made.count.load(ordering: .relaxed) == 1)
+        let pool = world.value(Pool.self) { Pool() }
+        let other = World(processorCount: 3).value(Pool.self) { Pool() }
+        #expect(pool !== other)
+        let another = world.value(OtherPool.self) { OtherPool() }
+        #expect(another === world.value(OtherPool.self) { OtherPool() })
+    }
+
+    @Test func `a block says to which world a thread belongs`() {
+        let world = World(processorCount: 1)
+        let block = unsafe quiesce_current_block()
+        unsafe block.pointee.world = Unmanaged.passUnretained(world).toOpaque()
+        let isCurrent = World.current === world
+        unsafe block.pointee.world = nil
+        #expect(isCurrent)
+        #expect(World.current === World.process)
+    }
+
+    // Numbers belong to the process: each of these has one of its own, where no other test takes any.
+
+    @Test func `threads that have ended give their numbers back`() async {
+        await #expect(processExitsWith: .success) {
+            shared.withLock { $0 += 1 }
+            let before = World.process.registeredThreadCount
+            for _ in 0..<10 { try together(10) { _ in shared.withLock { $0 += 1 } } }
+            precondition(World.process.registeredThreadCount == before)
+            precondition(shared.withLock { $0 } == 101)
+        }
+    }
+
+    @Test func `numbers are used again`() async {
+        await #expect(processExitsWith: .success) {
+            let largest = Counter()
+            for _ in 0..<100 {
+                try together(2) { _ in
+                    largest.count.max(Int(unsafe quiesce_current_block().pointee.id), ordering: .relaxed)
+                }
+            }
+            precondition(largest.count.load(ordering: .relaxed) <= 3)
+        }
+    }
+
+    @Test func `a foreign thread registers at its first use and gives its number back when it ends`() async {
+        await #expect(processExitsWith: .success) {
+            shared.withLock { $0 += 1 }
+            let before = World.process.registeredThreadCount
+            onForeignThread {
+                precondition(unsafe quiesce_current_block().pointee.id == 0)
+                shared.withLock { $0 += 1 }
+                precondition(unsafe quiesce_current_block().pointee.id != 0)
+                precondition(World.process.registeredThreadCount == 2)
+            }
+            precondition(World.process.registeredThreadCount == before)
+            precondition(shared.withLock { $0 } == 2)
+        }
+    }
+
+    @Test func `a foreign thread that uses nothing of ours is not registered`() async {
+        await #expect(processExitsWith: .success) {
+            let before = World.process.registeredThreadCount
+            onForeignThread {
+                precondition(unsafe quiesce_current_block().pointee.id == 0)
+            }
+            precondition(World.process.registeredThreadCount == before)
+        }
+    }
+
+    @Test func `threads of Dispatch exclude each other`() {
+        let count = Mutex(0)
+        DispatchQueue.concurrentPerform(iterations: 64) { _ in
+            for _ in 0..<50 { count.withLock { $0 += 1 } }
+        }
+        #expect(count.withLock { $0 } == 3200)
+    }
+
+    @Test func `a forked child starts afresh`() async {
+        await #expect(processExitsWith: .success) {
+            shared.withLock { $0 += 1 }
+            let (leave, entered) = (Counter(), Counter())
+            let free = Substrate.Mutex(5)
+            let status = try inForkedChild(while: 3, leave: leave, entered: entered) {
+                guard World.process.registeredThreadCount == 1 else { _exit(2) }
+                free.withLock { $0 += 1 }
+                guard free.withLock({ $0 }) == 6 else { _exit(3) }
+                membarrier()
+                guard (try? together(2) { _ in free.withLock { $0 += 1 } }) != nil else { _exit(4) }
+                guard free.withLock({ $0 }) == 8 else { _exit(5) }
+                guard World.process.registeredThreadCount == 1 else { _exit(6) }
+            }
+            precondition(status == 0, "\(String(describing: status))")
+            precondition(free.withLock { $0 } == 5)
+        }
+    }
+
+    @Test func `a child that was forked while threads registered starts afresh too`() async {
+        await #expect(processExitsWith: .success) {
+            shared.withLock { $0 += 1 }
+            let stop = Counter()
+            let busy = try Churn(stop)
+            for _ in 0..<50 {
+                let status = forkedChild {
+                    guard World.process.registeredThreadCount == 1 else { _exit(2) }
+                    guard (try? together(1) { _ in shared.withLock { $0 += 1 } }) != nil else { _exit(4) }
+                }
+                precondition(status == 0, "\(String(describing: status))")
+            }
+            stop.count.store(1, ordering: .relaxed)
+            busy.wait()
+        }
+    }
+}
+
+/// Forks while `count` other threads are registered and stand still.
+private func inForkedChild(
+    while count: Int, leave: Counter, entered: Counter, _ body: () -> Void
+) throws -> Int32? {
+    guard count > 0 else {
+        waitUntil { entered.count.load(ordering: .acquiring) == 3 }
+        defer { leave.count.store(1, ordering: .releasing) }
+        return forkedChild(body)
+    }
+    let thread = try Thread.spawn {
+        entered.count.add(1, ordering: .acquiringAndReleasing)
+        waitUntil { leave.count.load(ordering: .acquiring) == 1 }
+    }
+    let status = try inForkedChild(while: count - 1, leave: leave, entered: entered, body)
+    thread.join()
+    return status
+}
+
+/// Threads that start and end until they are told to stop. They use nothing else that a fork could break.
+private final class Churn: Sendable {
+    private let stop: Counter
+    private let ended = WaitPoint()
+
+    init(_ stop: Counter) throws {
+        self.stop = stop
+        _ = try Thread.spawn { [self] in
+            while stop.count.load(ordering: .relaxed) == 0 {
+                onForeignThread {
+                    let mutex = Mutex(0)
+                    mutex.withLock { $0 += 1 }
+                }
+            }
+            ended.word.store(1, ordering: .releasing)
+            ended.wake()
+        }
+    }
+
+    func wait() {
+        while ended.word.load(ordering: .acquiring) == 0 { ended.wait(while: 0) }
+    }
+}
