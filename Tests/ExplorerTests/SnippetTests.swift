@@ -1,0 +1,339 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Explorer
+import FoundationEssentials
+import Substrate
+import Testing
+
+// The code of the articles, between `snippet` and `end`: what is shown to a reader compiles, and does what is said.
+
+// snippet: account
+final class Account: Sendable {
+    private let balance = Atomic(100)
+
+    init() { balance.label("balance") }
+
+    /// Returns what is left, or nil when there is too little.
+    func withdraw(_ amount: Int) -> Int? {
+        guard balance.load(ordering: .acquiring) >= amount else { return nil }
+        return balance.wrappingSubtract(amount, ordering: .acquiringAndReleasing).newValue
+    }
+}
+// end
+
+// snippet: safe-account
+final class SafeAccount: Sendable {
+    private let balance = Mutex(100)
+
+    init() { balance.label("balance") }
+
+    var left: Int { balance.withLock { $0 } }
+
+    func withdraw(_ amount: Int) {
+        balance.withLock { if $0 >= amount { $0 -= amount } }
+    }
+}
+// end
+
+// snippet: publication
+final class Announcement: Sendable {
+    private let text = Unsynchronized("")
+    private let isReady = Atomic(false)
+
+    func publish(_ news: String) {
+        text.store(news)
+        isReady.store(true, ordering: .releasing)
+    }
+
+    func read() -> String? {
+        isReady.load(ordering: .acquiring) ? text.load() : nil
+    }
+}
+// end
+
+// snippet: door
+final class Door: Sendable {
+    private let isInside = Atomic(false)
+    private let isClosed = Atomic(false)
+
+    /// The fast path of one visitor: two accesses, no fence.
+    func enter() -> Bool {
+        isInside.storeAsymmetric(true)
+        if !isClosed.load(ordering: .acquiring) { return true }
+        leave()
+        return false
+    }
+
+    func leave() { isInside.storeAsymmetric(false) }
+
+    /// The slow path: once it returns, nobody is inside.
+    func close() {
+        isClosed.store(true, ordering: .sequentiallyConsistent)
+        membarrier()
+        spin(while: { isInside.load(ordering: .acquiring) })
+    }
+}
+// end
+
+@Suite struct SnippetTests {
+    private func overdraw() throws {
+        // snippet: overdraw
+        try explore("withdrawals do not overdraw") { world in
+            let account = Account()
+            world.thread("first") { if let left = account.withdraw(60) { expect(left >= 0, "overdrawn") } }
+            world.thread("second") { if let left = account.withdraw(60) { expect(left >= 0, "overdrawn") } }
+        }
+        // end
+    }
+
+    @Test func `the first example fails, and its token replays`() throws {
+        let failure = try #require(throws: ExplorationFailure.self) { try overdraw() }
+        let verdict = try #require(failure.report.counterexample).verdict
+        #expect(verdict.kind == .expectation)
+        #expect(verdict.sentence.contains("overdrawn"))
+        #expect(failure.description.contains("QUIESCE_REPLAY="))
+        let counterexample = try replay("\(try #require(failure.report.counterexample).token)")
+        #expect(counterexample?.verdict.kind == .expectation)
+    }
+
+    // snippet: safe-overdraw
+    @Test func `withdrawals do not overdraw`() throws {
+        let report = try explore("withdrawals do not overdraw, with a lock") { world in
+            let account = SafeAccount()
+            world.thread("first") { account.withdraw(60) }
+            world.thread("second") { account.withdraw(60) }
+            world.afterwards { expect(account.left == 40, "one of the two withdraws") }
+        }
+        #expect(report.coverage == .all)
+    }
+    // end
+
+    private func replay(_ text: String) throws -> Counterexample? {
+        // snippet: replay
+        let exploration = Exploration("withdrawals do not overdraw") { world in
+            let account = Account()
+            world.thread("first") { if let left = account.withdraw(60) { expect(left >= 0, "overdrawn") } }
+            world.thread("second") { if let left = account.withdraw(60) { expect(left >= 0, "overdrawn") } }
+        }
+        let token = try ReplayToken(text)
+        let counterexample = try exploration.replay(token)
+        // end
+        return counterexample
+    }
+
+    @Test func `every failing execution is counted`() throws {
+        // snippet: count
+        var options = ExplorationOptions()
+        options.stopsAtFirstFailure = false
+        options.soughtVerdict = .race
+        let exploration = Exploration("two writers", options: options) { world in
+            let cell = Cell()
+            world.thread("first") { cell.value.store(1) }
+            world.thread("second") { cell.value.store(2) }
+        }
+        let report = try exploration.run()
+        for (kind, count) in report.verdicts { print("\(kind.rawValue): \(count) of \(report.executions)") }
+        // end
+        #expect(report.verdicts == [.race: report.executions])
+        #expect(report.coverage == .all)
+    }
+
+    @Test func `a spinning thread waits for a write`() throws {
+        // snippet: spin
+        try explore("a flag is waited for") { world in
+            let isReady = Flag()
+            world.thread("worker") { isReady.raise() }
+            world.thread("waiter") { spin(while: { !isReady.isRaised }) }
+        }
+        // end
+    }
+
+    @Test func `both ends of a timed wait are explored`() throws {
+        let ends = Ends()
+        // snippet: timer
+        try explore("a wait with a deadline") { world in
+            let arrival = Arrival()
+            world.thread("sender") { arrival.announce() }
+            world.thread("receiver") {
+                let deadline = Clock.now() + .seconds(1)
+                let hasArrived = arrival.wait(until: deadline)
+                ends.note(hasArrived)
+            }
+        }
+        // end
+        #expect(ends.all == [true, false])
+    }
+
+    @Test func `a declared order holds`() throws {
+        // snippet: order
+        try explore("the name goes before the object") { world in
+            world.order("unlink", before: "release")
+            let lock = SharedLock()
+            world.thread("remover") {
+                lock.whileHeld {
+                    world.mark("unlink")
+                    world.mark("release")
+                }
+            }
+            world.thread("reader") { lock.whileHeld {} }
+        }
+        // end
+    }
+
+    @Test func `a releasing store publishes`() throws {
+        // snippet: publish
+        try explore("an announcement is published") { world in
+            let announcement = Announcement()
+            world.thread("writer") { announcement.publish("open") }
+            world.thread("reader") {
+                if let text = announcement.read() { expect(text == "open") }
+            }
+        }
+        // end
+    }
+
+    @Test func `a door that is closed is empty`() throws {
+        // snippet: close
+        let report = try explore("a closed door has nobody behind it") { world in
+            let door = Door()
+            let room = Room()
+            world.thread("visitor") {
+                if door.enter() {
+                    room.use()
+                    door.leave()
+                }
+            }
+            world.thread("closer") {
+                door.close()
+                room.use()
+            }
+        }
+        // end
+        #expect(report.coverage == .all)
+    }
+
+    @Test func `a door without its barrier is a race`() throws {
+        let failure = try #require(throws: ExplorationFailure.self) {
+            try explore("no barrier") { world in
+                let (isInside, isClosed, room) = (Flag(), Flag(), Room())
+                world.thread("visitor") {
+                    isInside.raiseAsymmetrically()
+                    if !isClosed.isRaised { room.use() }
+                }
+                world.thread("closer") {
+                    isClosed.raise()
+                    if !isInside.isRaised { room.use() }
+                }
+            }
+        }
+        #expect(failure.report.verdicts == [.race: 1])
+    }
+
+    // MARK: The articles
+
+    @Test func `every block of code in the articles is in this file`() throws {
+        let this = URL(fileURLWithPath: #filePath)
+        let package = this.deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
+        let code = trimmedLines(try String(contentsOf: this, encoding: .utf8)).joined(separator: "\n")
+        var blocks = 0
+        for catalogue in try catalogues(of: package.appendingPathComponent("Sources")) {
+            for name in try FileManager.default.contentsOfDirectory(atPath: catalogue.path).sorted()
+            where name.hasSuffix(".md") {
+                let article = try String(contentsOf: catalogue.appendingPathComponent(name), encoding: .utf8)
+                for block in swiftBlocks(of: article) {
+                    blocks += 1
+                    #expect(
+                        code.contains("\n" + block + "\n"), "\(name) shows code that is not in this file:\n\(block)")
+                }
+            }
+        }
+        #expect(blocks > 0)
+    }
+
+    private func catalogues(of sources: URL) throws -> [URL] {
+        try FileManager.default.contentsOfDirectory(atPath: sources.path).sorted()
+            .map { sources.appendingPathComponent($0).appendingPathComponent("Documentation.docc") }
+            .filter { FileManager.default.fileExists(atPath: $0.path) }
+    }
+
+    private func trimmedLines(_ text: String) -> [String] {
+        text.split(separator: "\n", omittingEmptySubsequences: false).map { line in
+            String(line.drop { $0 == " " }.reversed().drop { $0 == " " }.reversed())
+        }
+    }
+
+    private func swiftBlocks(of article: String) -> [String] {
+        var blocks: [String] = []
+        var lines: [String]?
+        for line in trimmedLines(article) {
+            if line == "```swift" {
+                lines = []
+            } else if line == "```" {
+                if let lines { blocks.append(lines.joined(separator: "\n")) }
+                lines = nil
+            } else {
+                lines?.append(line)
+            }
+        }
+        return blocks
+    }
+}
+
+// MARK: What the snippets use
+
+private final class Flag: Sendable {
+    private let state = Atomic(false)
+
+    var isRaised: Bool { state.load(ordering: .acquiring) }
+
+    func raise() { state.store(true, ordering: .sequentiallyConsistent) }
+
+    func raiseAsymmetrically() { state.storeAsymmetric(true) }
+}
+
+private final class Cell: Sendable {
+    let value = Unsynchronized(0)
+
+    init() { value.label("cell") }
+}
+
+private final class Room: Sendable {
+    private let visits = Unsynchronized(0)
+
+    init() { visits.label("visits") }
+
+    func use() { visits.withValue { $0 += 1 } }
+}
+
+private final class SharedLock: Sendable {
+    private let lock = Mutex(())
+
+    func whileHeld(_ body: () -> Void) {
+        lock.lock()
+        body()
+        lock.unlock()
+    }
+}
+
+private final class Arrival: Sendable {
+    private let point = WaitPoint()
+
+    func announce() {
+        point.word.store(1, ordering: .releasing)
+        point.wake()
+    }
+
+    func wait(until deadline: Clock.Instant) -> Bool {
+        while point.word.load(ordering: .acquiring) == 0 {
+            if !point.wait(while: 0, until: deadline) { return false }
+        }
+        return true
+    }
+}
+
+/// What executions came to. Lives beyond them, so it is no object of theirs: all run on the test's own thread.
+private final class Ends: @unchecked Sendable {
+    private(set) var all: Set<Bool> = []
+
+    func note(_ end: Bool) { all.insert(end) }
+}
