@@ -1,12 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
 #define _GNU_SOURCE
-#include "quiesce_fiber.h"
 #include "quiesce_machine.h"
 #include <errno.h>
 #include <linux/futex.h>
 #include <linux/membarrier.h>
-#include <malloc.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdlib.h>
@@ -94,12 +92,4 @@ void quiesce_thread_join(unsigned long handle) { pthread_join((pthread_t)handle,
 void quiesce_thread_detach(unsigned long handle) { pthread_detach((pthread_t)handle); }
 void quiesce_around_fork(void (*before)(void), void (*parent)(void), void (*child)(void)) {
     pthread_atfork(before, parent, child);
-}
-
-uint64_t quiesce_allocated_bytes(void) {
-#if defined(__GLIBC__)
-    return (uint64_t)mallinfo2().uordblks + (uint64_t)mallinfo2().hblkhd;
-#else
-    return 0;
-#endif
 }

@@ -155,7 +155,8 @@ struct CheckTable {
         let count =
             result.report.failed == 0
             ? "\(total), \(result.report.coverage.word)" : "in \(result.count) of \(total)"
-        return result.story.form.rawValue.padded(9) + result.story.title.padded(41) + mark + " " + result.found.padded(15)
+        return result.story.form.rawValue.padded(9) + result.story.title.padded(41) + mark + " "
+            + result.found.padded(15)
             + count.padded(22) + seconds(result.report.seconds)
     }
 
@@ -174,7 +175,8 @@ struct CheckTable {
         let good = results.count(where: \.isAsExpected)
         let executions = results.reduce(0) { $0 + $1.report.executions }
         let blocked = results.reduce(0) { $0 + $1.report.blocked }
-        return "\(results.count) stor\(results.count == 1 ? "y" : "ies"), \(good) as \(good == 1 ? "it" : "they") should be · "
+        return
+            "\(results.count) stor\(results.count == 1 ? "y" : "ies"), \(good) as \(good == 1 ? "it" : "they") should be · "
             + "\(executions) executions, \(blocked == 0 ? "none" : "\(blocked)") blocked · \(seconds(elapsed))"
     }
 }

@@ -64,7 +64,9 @@ struct ExploreFamily: ParsableCommand {
         let (label, total) = ("\(name) \(size)", terminal)
         options.progress = { total.progress("  \(label): \($0) executions") }
         let exploration: Exploration
-        do { exploration = try family.exploration(try FamilySize(size), options: options) } catch { throw BadInput("\(error)") }
+        do { exploration = try family.exploration(try FamilySize(size), options: options) } catch {
+            throw BadInput("\(error)")
+        }
         let report = try exploration.run()
         terminal.endProgress()
         let output = Output(
@@ -72,10 +74,12 @@ struct ExploreFamily: ParsableCommand {
             blocked: report.blocked, deadlocked: report.deadlocked, failed: report.failedOtherwise,
             coverage: report.coverage.word, seconds: report.seconds)
         if json { return try printJSON(output) }
-        print("\(name) \(size), \(strategy.rawValue): \(output.executions) executions, \(output.blocked) blocked, "
-            + "\(output.deadlocked) deadlocked, \(output.failed) failed")
-        print("coverage \(report.coverage) · \(String(format: "%.3f s", output.seconds)) · "
-            + "\(Int(Double(output.executions) / max(output.seconds, 1e-9))) executions a second")
+        print(
+            "\(name) \(size), \(strategy.rawValue): \(output.executions) executions, \(output.blocked) blocked, "
+                + "\(output.deadlocked) deadlocked, \(output.failed) failed")
+        print(
+            "coverage \(report.coverage) · \(String(format: "%.3f s", output.seconds)) · "
+                + "\(Int(Double(output.executions) / max(output.seconds, 1e-9))) executions a second")
     }
 
     private var explorerStrategy: ExplorationOptions.Strategy {

@@ -30,8 +30,10 @@ enum HTMLReport {
     private static func index(_ results: [StoryResult]) -> String {
         let rows = results.map { result in
             let title = escaped(result.story.title)
-            let link = result.report.counterexample == nil ? title : "<a href=\"\(result.story.name).html\">\(title)</a>"
-            return "<tr class=\"\(result.isAsExpected ? "good" : "bad")\"><td>\(result.story.form.rawValue)</td><td>\(link)</td>"
+            let link =
+                result.report.counterexample == nil ? title : "<a href=\"\(result.story.name).html\">\(title)</a>"
+            return
+                "<tr class=\"\(result.isAsExpected ? "good" : "bad")\"><td>\(result.story.form.rawValue)</td><td>\(link)</td>"
                 + "<td>\(escaped(result.found))</td><td>\(result.report.executions)</td></tr>"
         }
         let head = "<tr><th>form</th><th>story</th><th>found</th><th>executions</th></tr>"

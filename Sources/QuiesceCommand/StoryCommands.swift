@@ -99,7 +99,9 @@ struct Replay: ParsableCommand {
         var options = ExplorationOptions()
         options.showsEveryEvent = all
         let counterexample: Counterexample?
-        do { counterexample = try story.exploration(options: options).replay(token) } catch { throw BadInput("\(error)") }
+        do { counterexample = try story.exploration(options: options).replay(token) } catch {
+            throw BadInput("\(error)")
+        }
         if json {
             let found = counterexample?.verdict.kind.rawValue ?? "verified"
             try printJSON(TraceOutput(story: story.name, found: found, counterexample: counterexample))

@@ -63,7 +63,11 @@ final class BruteForce: DepthFirst {
 
     /// The traces of a program.
     static func traces(_ body: @escaping (ExploredWorld) -> Void) -> Set<String> {
-        run(body) { BruteForce($0) } result: { $0.traces }
+        run(body) {
+            BruteForce($0)
+        } result: {
+            $0.traces
+        }
     }
 
     static func count(_ body: @escaping (ExploredWorld) -> Void) -> Int { traces(body).count }
@@ -104,7 +108,11 @@ final class TracedReduction: OptimalReduction {
     }
 
     static func traces(_ body: @escaping (ExploredWorld) -> Void) -> [String] {
-        BruteForce.run(body) { TracedReduction($0) } result: { $0.traces }
+        BruteForce.run(body) {
+            TracedReduction($0)
+        } result: {
+            $0.traces
+        }
     }
 }
 

@@ -7,14 +7,13 @@ import Testing
 @testable import Explorer
 
 /// How executions end: nothing grows, nothing is carried over, limits are said.
-@Suite(.serialized) struct EndingTests {
+@Suite struct EndingTests {
     final class State: Sendable {
         let x = Atomic(0)
         let seen = Atomic(0)
         let lock = Mutex(())
         let other = Mutex(())
         let condition = Condition()
-        let payload = [Int](repeating: 7, count: 100)
 
         init() {
             x.label("x")
@@ -23,71 +22,89 @@ import Testing
         }
     }
 
-    /// Bytes that malloc has handed out and not got back.
-    private func allocated() -> Int {
-        Int(quiesce_allocated_bytes())
+    /// Counts the objects of a program that live.
+    final class Life: @unchecked Sendable {
+        // Unchecked: changed by fibers of one thread.
+        private(set) var alive = 0
+        private(set) var made = 0
+
+        func make() -> Token {
+            alive += 1
+            made += 1
+            return Token(self)
+        }
+
+        final class Token: Sendable {
+            private let life: Life
+            init(_ life: Life) { self.life = life }
+            deinit { life.alive -= 1 }
+        }
     }
 
-    /// What so many executions leave behind.
-    private func growth(_ executions: Int, stepLimit: Int = 100, _ body: @escaping (ExploredWorld) -> Void) throws -> Int {
-        var options = ExplorationOptions(strategy: .random(executions: executions, seed: 1))
+    /// What the threads of a program share, without references that an abandoned frame could keep.
+    struct Shared: ~Copyable, Sendable {
+        let x = Atomic(0)
+        let lock = Mutex(())
+        let other = Mutex(())
+        let condition = Condition()
+        let token: Life.Token
+    }
+
+    /// Every execution's objects are gone, whichever way it ended.
+    private func check(
+        _ kind: Verdict.Kind, stepLimit: Int = 100, _ body: @escaping (ExploredWorld, Storage<Shared>) -> Void
+    ) throws {
+        let life = Life()
+        var options = ExplorationOptions(strategy: .random(executions: 500, seed: 1))
         options.stopsAtFirstFailure = false
         options.minimizes = false
         options.stepLimit = stepLimit
-        options.drainLimit = 50
-        let before = allocated()
-        let report = try Exploration("growth", options: options, body).run()
-        #expect(report.executions == executions)
-        #expect(report.failed > executions / 10)
-        return allocated() - before
-    }
-
-    private func check(stepLimit: Int = 100, _ body: @escaping (ExploredWorld) -> Void) throws {
-        // The first run warms up what belongs to the process.
-        _ = try growth(200, stepLimit: stepLimit, body)
-        let few = try growth(200, stepLimit: stepLimit, body)
-        let many = try growth(4_000, stepLimit: stepLimit, body)
-        #expect(many - few < 64 * 1024, "\(few) bytes after 200 executions, \(many) after 4 000")
+        let report = try Exploration("growth", options: options) { world in
+            let shared = Storage.allocate(Shared(token: life.make()), name: "shared")
+            world.afterwards { unsafe shared.free() }
+            body(world, shared)
+        }.run()
+        #expect(report.executions == 500)
+        #expect(report.verdicts[kind] ?? 0 > 50)
+        #expect(life.made > 500 && life.alive == 0)
     }
 
     @Test func `executions that deadlock leave nothing behind`() throws {
-        try check { world in
-            let state = State()
-            world.thread("ab") { state.lock.withLock { _ in state.other.withLock { _ in _ = state.payload.count } } }
-            world.thread("ba") { state.other.withLock { _ in state.lock.withLock { _ in _ = state.payload.count } } }
+        try check(.deadlock) { world, shared in
+            world.thread("ab") { shared.pointee.lock.withLock { _ in shared.pointee.other.withLock { _ in } } }
+            world.thread("ba") { shared.pointee.other.withLock { _ in shared.pointee.lock.withLock { _ in } } }
         }
     }
 
     @Test func `executions that lose a wake-up leave nothing behind`() throws {
-        try check { world in
-            let state = State()
+        try check(.lostWakeUp) { world, shared in
             world.thread("waiter") {
-                state.lock.lock()
-                while state.x.load(ordering: .relaxed) == 0 { state.condition.wait(state.lock) }
-                state.lock.unlock()
+                shared.pointee.lock.lock()
+                while shared.pointee.x.load(ordering: .relaxed) == 0 {
+                    shared.pointee.condition.wait(shared.pointee.lock)
+                }
+                shared.pointee.lock.unlock()
             }
-            world.thread("other") { _ = state.x.load(ordering: .relaxed) }
         }
     }
 
     @Test func `executions that trap leave nothing behind`() throws {
-        try check { world in
-            let state = State()
+        try check(.trap) { world, shared in
             for _ in 0..<2 {
                 world.thread("adder") {
-                    state.lock.lock()
-                    let old = state.x.wrappingAdd(1, ordering: .relaxed).oldValue
-                    if old == 1 { quiesce_test_trap() }
-                    state.lock.unlock()
+                    shared.pointee.lock.lock()
+                    if shared.pointee.x.wrappingAdd(1, ordering: .relaxed).oldValue == 1 { quiesce_test_trap() }
+                    shared.pointee.lock.unlock()
                 }
             }
         }
     }
 
     @Test func `executions that are cut leave nothing behind`() throws {
-        try check(stepLimit: 20) { world in
-            let state = State()
-            world.thread("looper") { while state.x.load(ordering: .relaxed) < 30 { state.x.wrappingAdd(1, ordering: .relaxed) } }
+        try check(.stepLimit, stepLimit: 20) { world, shared in
+            world.thread("long") {
+                for _ in 0..<50 { shared.pointee.x.wrappingAdd(1, ordering: .relaxed) }
+            }
         }
     }
 

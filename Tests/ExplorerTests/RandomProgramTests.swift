@@ -148,7 +148,9 @@ import Testing
         let run = TracedReduction.traces(Self.program(threads, Outcomes()))
         let missing = traces.subtracting(run).sorted().joined(separator: "\n")
         let repeated = Dictionary(grouping: run) { $0 }.filter { $0.value.count > 1 }.keys.joined(separator: "\n")
-        Issue.record("\(threads): \(report.executions) executions, \(traces.count) traces\nmissing:\n\(missing)\nrepeated:\n\(repeated)")
+        Issue.record(
+            "\(threads): \(report.executions) executions, \(traces.count) traces\nmissing:\n\(missing)\nrepeated:\n\(repeated)"
+        )
     }
 
     @Test(arguments: 0..<120)

@@ -13,25 +13,27 @@ import Testing
         let condition = Condition()
     }
 
-    private static var lost: Exploration { Exploration("lost wake-up") { world in
-        let state = State()
-        for name in ["first", "second"] {
-            world.thread(name) {
-                if state.flag.load(ordering: .acquiring) == 0 {
-                    state.lock.lock()
-                    state.condition.wait(state.lock)
-                    state.lock.unlock()
+    private static var lost: Exploration {
+        Exploration("lost wake-up") { world in
+            let state = State()
+            for name in ["first", "second"] {
+                world.thread(name) {
+                    if state.flag.load(ordering: .acquiring) == 0 {
+                        state.lock.lock()
+                        state.condition.wait(state.lock)
+                        state.lock.unlock()
+                    }
                 }
             }
+            world.thread("waker") {
+                state.flag.store(1, ordering: .releasing)
+                state.lock.lock()
+                state.condition.signal()
+                state.condition.signal()
+                state.lock.unlock()
+            }
         }
-        world.thread("waker") {
-            state.flag.store(1, ordering: .releasing)
-            state.lock.lock()
-            state.condition.signal()
-            state.condition.signal()
-            state.lock.unlock()
-        }
-    } }
+    }
 
     @Test func `a token runs the schedule that it was made of`() throws {
         let found = try #require(try Self.lost.run().counterexample)
@@ -55,7 +57,8 @@ import Testing
     }
 
     @Test func `every damaged token is refused`() throws {
-        let text = "\(ReplayToken(test: "some test", steps: [ScheduleStep(thread: 0), ScheduleStep(thread: 12, choice: 3)]))"
+        let text =
+            "\(ReplayToken(test: "some test", steps: [ScheduleStep(thread: 0), ScheduleStep(thread: 12, choice: 3)]))"
         for end in 0..<text.count {
             #expect(throws: ReplayToken.ParseError.self) { try ReplayToken(String(text.prefix(end))) }
         }

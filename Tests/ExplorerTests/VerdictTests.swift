@@ -60,7 +60,9 @@ import Testing
         #expect(try verdict(body: Self.publication(.releasing, .relaxed))?.kind == .race)
     }
 
-    private func verdict(body: @escaping (ExploredWorld) throws -> Void) throws -> Verdict? { try verdict(ExplorationOptions(), body) }
+    private func verdict(body: @escaping (ExploredWorld) throws -> Void) throws -> Verdict? {
+        try verdict(ExplorationOptions(), body)
+    }
 
     @Test func `a relaxed update keeps what an earlier release published`() throws {
         let found = try verdict { world in
@@ -268,14 +270,17 @@ import Testing
             world.thread("popper") {
                 let before = shared.generation.load(ordering: .acquiring)
                 let seen = shared.top.load(ordering: .acquiring)
-                let (popped, _) = shared.top.compareExchange(expected: seen, desired: 0, ordering: .acquiringAndReleasing)
+                let (popped, _) = shared.top.compareExchange(
+                    expected: seen, desired: 0, ordering: .acquiringAndReleasing)
                 // The comparison is meant to say that the top is still the node that was seen.
                 if popped && before == 0 && seen == address(first) {
                     expect(shared.generation.load(ordering: .acquiring) == 0, "popped another node")
                 }
             }
             world.thread("recycler") {
-                guard shared.top.compareExchange(expected: address(first), desired: 0, ordering: .acquiringAndReleasing).exchanged
+                guard
+                    shared.top.compareExchange(expected: address(first), desired: 0, ordering: .acquiringAndReleasing)
+                        .exchanged
                 else { return }
                 unsafe first.free()
                 let second = Storage.allocate(Node(), name: "node")

@@ -61,8 +61,6 @@ const char *_Nullable quiesce_symbol_name(uintptr_t address, uintptr_t *_Nonnull
 char *_Nullable quiesce_demangle(const char *_Nonnull name);
 void quiesce_free_text(char *_Nonnull text);
 
-/// Bytes that the allocator has handed out and not got back: what tests measure growth by.
-uint64_t quiesce_allocated_bytes(void);
 /// Executes the instruction that a failed precondition ends in, without its message.
 static inline __attribute__((always_inline)) void quiesce_test_trap(void) { __builtin_trap(); }
 

@@ -51,5 +51,3 @@ struct Event: BitwiseCopyable {
         self.kind = kind
     }
 }
-
-

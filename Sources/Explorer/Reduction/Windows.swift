@@ -52,7 +52,8 @@ enum Windows {
             return blocks(timer: index, second, in: history)
         case .readLock:
             // A writer keeps readers out from its arrival on, whether or not it got the lock at once.
-            return (event.acquires && event.kind != .readLock && event.kind != .tryReadLock || event.kind == .writeRequest)
+            return
+                (event.acquires && event.kind != .readLock && event.kind != .tryReadLock || event.kind == .writeRequest)
                 && sharesObject(event, second)
         case .writeLock:
             return event.acquires && sharesObject(event, second)

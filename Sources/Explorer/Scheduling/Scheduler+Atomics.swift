@@ -38,7 +38,9 @@ extension Scheduler {
             threads[index].kind = .load
         case .store:
             // A store behind a buffered one is buffered too; only a full one drains.
-            if threads[index].isAsymmetric, operation.order != .sequentiallyConsistent { return buffer(thread, operation) }
+            if threads[index].isAsymmetric, operation.order != .sequentiallyConsistent {
+                return buffer(thread, operation)
+            }
             threads[index].kind = .store
         case .asymmetricStore:
             return buffer(thread, operation)
@@ -65,7 +67,9 @@ extension Scheduler {
         if !repeats(thread, kind, object) {
             var event = Event(thread: thread, kind: kind)
             event.footprint = footprint(object, writes: wrote)
-            if kind == .load, threads[Int(thread)].isAsymmetric { addBufferAccess(thread, object, &event, writes: false) }
+            if kind == .load, threads[Int(thread)].isAsymmetric {
+                addBufferAccess(thread, object, &event, writes: false)
+            }
             event.old = old
             if kind == .compareExchange {
                 event.isConditional = true
@@ -89,7 +93,9 @@ extension Scheduler {
 
     /// A load of a thread that buffers stores: its own store to the address, if that is still on its way, comes first.
     private func loadBehindStores(_ thread: Int32, _ operation: Operation) -> Directive {
-        guard let store = storeBuffers[Int(thread)].last(where: { $0.address == operation.object }) else { return .perform }
+        guard let store = storeBuffers[Int(thread)].last(where: { $0.address == operation.object }) else {
+            return .perform
+        }
         var event = Event(thread: thread, kind: .load)
         addBufferAccess(thread, store.object, &event, writes: false)
         commit(event, site: operation.site)
@@ -145,8 +151,12 @@ extension Scheduler {
         bufferedCount -= 1
         var old = Bits()
         if let target = unsafe UnsafeMutableRawPointer(bitPattern: store.address) {
-            unsafe withUnsafeMutableBytes(of: &old) { unsafe $0.baseAddress!.copyMemory(from: target, byteCount: store.size) }
-            unsafe withUnsafeBytes(of: store.bits) { unsafe target.copyMemory(from: $0.baseAddress!, byteCount: store.size) }
+            unsafe withUnsafeMutableBytes(of: &old) {
+                unsafe $0.baseAddress!.copyMemory(from: target, byteCount: store.size)
+            }
+            unsafe withUnsafeBytes(of: store.bits) {
+                unsafe target.copyMemory(from: $0.baseAddress!, byteCount: store.size)
+            }
         }
         var event = Event(thread: buffer, kind: .flush)
         event.footprint = footprint(store.object, writes: true)

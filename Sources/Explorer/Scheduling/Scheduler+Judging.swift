@@ -16,7 +16,8 @@ extension Scheduler {
         let who = mode == .afterwards ? "after every thread had ended" : "in \(name(ofThread: current))"
         recorder?.note(thread: current, .note("✗ expectation"), site: site)
         fail(
-            .expectation, message.isEmpty ? "an expectation failed \(who), at \(place)" : "\(message) (\(who), \(place))",
+            .expectation,
+            message.isEmpty ? "an expectation failed \(who), at \(place)" : "\(message) (\(who), \(place))",
             steps: mode == .afterwards ? [] : recorder.map { [$0.count - 1] } ?? [])
     }
 
@@ -110,7 +111,8 @@ extension Scheduler {
     func waiting(_ thread: Int32) -> String {
         let record = threads[Int(thread)]
         let holder = holder(for: thread)
-        let held = holder >= 0 ? holder == thread ? ", which it holds itself" : ", held by \(name(ofThread: holder))" : ""
+        let held =
+            holder >= 0 ? holder == thread ? ", which it holds itself" : ", held by \(name(ofThread: holder))" : ""
         let ended = holder >= 0 && threads[Int(holder)].state != .parked ? ", which has ended" : ""
         switch record.kind {
         case .reacquire where record.isWoken: return "waits for \(name(of: record.other))\(held)\(ended)"

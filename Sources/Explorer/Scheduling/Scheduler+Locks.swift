@@ -124,7 +124,8 @@ extension Scheduler {
             if mode == .draining { return true }
             var event = Event(thread: thread, kind: threads[index].kind)
             event.footprint = footprint(lock, writes: false)
-            let barred = objects[lock].owner >= 0 || (!threads[index].prefersReaders && objects[lock].waitingWriters > 0)
+            let barred =
+                objects[lock].owner >= 0 || (!threads[index].prefersReaders && objects[lock].waitingWriters > 0)
             if tries, barred {
                 commit(event, site: operation.site)
                 return false

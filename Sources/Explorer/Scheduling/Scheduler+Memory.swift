@@ -110,7 +110,9 @@ extension Scheduler {
             commit(event, site: operation.site)
             recorder?.refine(writes ? .plainWrite : .plainRead)
         } else {
-            if let recorder { recorder.note(thread: thread, writes ? .plainWrite(object) : .plainRead(object), site: operation.site) }
+            if let recorder {
+                recorder.note(thread: thread, writes ? .plainWrite(object) : .plainRead(object), site: operation.site)
+            }
         }
         guard tracksRaces else { return }
         let entry = Int32(recorder.map { $0.count - 1 } ?? -1)

@@ -92,7 +92,11 @@ extension Scheduler {
         where threads[thread].state == .parked && !threads[thread].isWoken && threads[thread].object == object
             && (threads[thread].kind == .reacquire || threads[thread].kind == .unpark)
         {
-            guard thread < 64 else { fatalError("a thread that waits on a condition is numbered above 64; explored programs with waits have fewer threads") }
+            guard thread < 64 else {
+                fatalError(
+                    "a thread that waits on a condition is numbered above 64; explored programs with waits have fewer threads"
+                )
+            }
             set |= 1 << UInt64(thread)
         }
         return set
@@ -159,7 +163,9 @@ extension Scheduler {
         threads[thread].enabler = -1
         threads[thread].last = position
         steps += 1
-        if recorder != nil { recorder!.step(event, object: threads[thread].object, other: threads[thread].other, site: site) }
+        if recorder != nil {
+            recorder!.step(event, object: threads[thread].object, other: threads[thread].other, site: site)
+        }
         if mode == .exploring {
             if let divergence = strategy.with({ $0.committed(event) }) { diverge(divergence) }
         }

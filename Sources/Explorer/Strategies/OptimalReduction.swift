@@ -341,7 +341,9 @@ class OptimalReduction: Strategy {
     }
 
     private func dependsOnDropped(_ event: Int, _ base: Int) -> Bool {
-        for index in base..<candidates.count where history.happens(Int(candidates[index]), before: event) { return true }
+        for index in base..<candidates.count where history.happens(Int(candidates[index]), before: event) {
+            return true
+        }
         return false
     }
 
@@ -406,7 +408,9 @@ class OptimalReduction: Strategy {
         let frame = frames[position]
         for index in Int(frame.sleepBase)..<Int(frame.sleepBase + frame.sleepCount) {
             let sleeper = sleepers[index]
-            if match(sleeper.thread, sleeper.choice, sleeper.footprint, last, filter, stableBelow: .max) != .no { return }
+            if match(sleeper.thread, sleeper.choice, sleeper.footprint, last, filter, stableBelow: .max) != .no {
+                return
+            }
         }
 
         var parent: Int32 = -1

@@ -46,7 +46,9 @@ final class Replay: Strategy {
         var choice: Int32 = -1
         let waiters = scheduler.choices(of: thread)
         if step.choice >= 0 {
-            guard step.choice < scheduler.spawned.count else { return differ("a choice of thread \(step.choice)", "none") }
+            guard step.choice < scheduler.spawned.count else {
+                return differ("a choice of thread \(step.choice)", "none")
+            }
             choice = scheduler.spawned[step.choice]
             guard waiters & (1 << UInt64(choice)) != 0 else {
                 return differ("that \(scheduler.name(ofThread: choice)) waits to be woken", "that it does not")

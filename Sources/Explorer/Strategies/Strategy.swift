@@ -39,7 +39,9 @@ class Strategy {
     /// The default policy: the running thread goes on; else the first that can.
     final func defaultDecision() -> Decision {
         let current = scheduler.current
-        if current >= 0, scheduler.isEnabled(current) { return Decision(thread: current, choice: scheduler.firstChoice(of: current)) }
+        if current >= 0, scheduler.isEnabled(current) {
+            return Decision(thread: current, choice: scheduler.firstChoice(of: current))
+        }
         for thread in 0..<scheduler.threadCount where scheduler.isEnabled(thread) {
             return Decision(thread: thread, choice: scheduler.firstChoice(of: thread))
         }

@@ -40,7 +40,8 @@ public struct ReplayToken: Sendable, Equatable, CustomStringConvertible {
         var steps: [ScheduleStep] = []
         for run in parts[1].split(separator: ",") {
             guard let (step, count) = ReplayToken.parse(run), count <= 1_000_000 - steps.count else { throw .malformed }
-            steps.append(contentsOf: repeatElement(ScheduleStep(thread: step.thread, isFlush: step.isFlush), count: count - 1))
+            steps.append(
+                contentsOf: repeatElement(ScheduleStep(thread: step.thread, isFlush: step.isFlush), count: count - 1))
             steps.append(step)
         }
         self.steps = steps

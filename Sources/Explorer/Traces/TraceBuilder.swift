@@ -83,7 +83,8 @@ struct TraceBuilder {
             case .blocked: isKept = true
             case .preempted: isKept = true
             case .note, .waiting:
-                isKept = targets.contains(index) || keptLast.contains(entry.thread) || !hasEvent(entry.thread, before: index)
+                isKept =
+                    targets.contains(index) || keptLast.contains(entry.thread) || !hasEvent(entry.thread, before: index)
             }
             if isKept { result.append(index) }
         }
@@ -156,7 +157,8 @@ struct TraceBuilder {
         case .flush: return "buffer flushes \(name)"
         case .update: return "\(name) \(entry.old)→\(entry.new)"
         case .compareExchange:
-            return event.footprint.writes(0) ? "\(name) \(entry.old)→\(entry.new)" : "\(name) is \(entry.old), not \(entry.new)"
+            return event.footprint.writes(0)
+                ? "\(name) \(entry.old)→\(entry.new)" : "\(name) is \(entry.old), not \(entry.new)"
         case .fence: return "fence"
         case .membarrier: return "membarrier"
         case .lock: return "lock \(name)"
@@ -173,7 +175,8 @@ struct TraceBuilder {
         case .reacquire: return "woken, lock \(name)"
         case .signal, .broadcast, .wake:
             let verb = event.kind == .broadcast ? "wake all" : event.kind == .wake ? "wake" : "signal"
-            return "\(verb) \(scheduler.waitName(entry.object))" + (entry.woken.isEmpty ? ": nobody" : ": \(entry.woken)")
+            return "\(verb) \(scheduler.waitName(entry.object))"
+                + (entry.woken.isEmpty ? ": nobody" : ": \(entry.woken)")
         case .park:
             return event.footprint.count > 1 && event.footprint.writes(Int(event.footprint.count) - 1)
                 ? "sleep while \(name)" : "\(name) differs: no sleep"
@@ -195,7 +198,9 @@ struct TraceBuilder {
 
     private var stateTitle: String {
         if isDeadlock { return "waiting" }
-        if let object = verdict.objects.first, verdict.kind == .useAfterFree || verdict.kind == .doubleFree || verdict.kind == .leak {
+        if let object = verdict.objects.first,
+            verdict.kind == .useAfterFree || verdict.kind == .doubleFree || verdict.kind == .leak
+        {
             return scheduler.name(of: object)
         }
         return "state"
@@ -203,7 +208,9 @@ struct TraceBuilder {
 
     private func state(of entry: Recorder.Entry) -> String {
         if isDeadlock {
-            if case .blocked(_, let whom) = entry.action { return "\(scheduler.name(ofThread: entry.thread)) on \(whom)" }
+            if case .blocked(_, let whom) = entry.action {
+                return "\(scheduler.name(ofThread: entry.thread)) on \(whom)"
+            }
             return ""
         }
         let name = shortName(entry.object)
@@ -265,7 +272,11 @@ struct TraceBuilder {
         var result = ""
         var parts = sentence.split(separator: "#", omittingEmptySubsequences: false)[...]
         while let part = parts.popFirst() {
-            if let index = Int(part), let number = numbers[index] { result += "\(number)" } else { result += String(part) }
+            if let index = Int(part), let number = numbers[index] {
+                result += "\(number)"
+            } else {
+                result += String(part)
+            }
         }
         return result
     }
@@ -282,6 +293,7 @@ struct TraceBuilder {
         if before >= 0, recorder.history.happens(free.position, before: before) {
             return "Step \(second) comes after step \(first) in every schedule that gets this far."
         }
-        return "Steps \(first) and \(second) are unordered: no lock, reference or grace period keeps one before the other."
+        return
+            "Steps \(first) and \(second) are unordered: no lock, reference or grace period keeps one before the other."
     }
 }

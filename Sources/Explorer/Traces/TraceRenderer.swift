@@ -49,7 +49,8 @@ public struct TraceRenderer {
         if trace.isMinimal { preemptions += " (fewest possible)" }
         parts.append(preemptions)
         parts.append(
-            trace.shown == trace.total ? "\(trace.total) events" : "\(trace.shown) of \(trace.total) events shown, --all for the rest")
+            trace.shown == trace.total
+                ? "\(trace.total) events" : "\(trace.shown) of \(trace.total) events shown, --all for the rest")
         return parts.joined(separator: " · ")
     }
 

@@ -19,7 +19,8 @@ struct TrapReport {
     func sentence(thread: String) -> String {
         let place = function.map { " in \($0)" } ?? ""
         if isStuck {
-            return "\(thread) did nothing that Substrate sees for too long\(place): it blocks or loops outside Substrate"
+            return
+                "\(thread) did nothing that Substrate sees for too long\(place): it blocks or loops outside Substrate"
                 + stack
         }
         if isOverflow { return "\(thread) overflowed its stack\(place)" }
@@ -37,7 +38,9 @@ struct TrapReport {
     private var addresses: [UInt] {
         var trap = trap
         let depth = Int(trap.depth)
-        let frames = unsafe withUnsafeBytes(of: &trap.frames) { unsafe Array($0.bindMemory(to: UInt.self).prefix(depth)) }
+        let frames = unsafe withUnsafeBytes(of: &trap.frames) {
+            unsafe Array($0.bindMemory(to: UInt.self).prefix(depth))
+        }
         return [trap.instruction] + frames
     }
 

@@ -42,7 +42,7 @@ enum SurrogateObject {
     }
 
     static let repaired = Story(
-        "surrogate-object-repaired", text: EventfdNotifierRace.text, .repaired, "detach before module unload, no surrogate"
+        "surrogate-object-repaired", text: EventfdNotifierRace.text, .repaired, "detach before unload, no surrogate"
     ) { world in
         let kernel = EventfdKernel(world: world)
         let eventfd = RepairedEventfd(kernel: kernel)

@@ -26,12 +26,16 @@ public struct Family: Sendable {
             Family(name: "readers", sizeHint: "8", arity: 1) { Readers.program($0[0]) },
             Family(name: "indexer", sizeHint: "12", arity: 1) { Indexer.program($0[0]) },
             Family(name: "filesystem", sizeHint: "16", arity: 1) { FileSystem.program($0[0]) },
-            Family(name: "increments", sizeHint: "2x4", arity: 2) { Increments.program($0[0], $0[1], withMutex: false) },
+            Family(name: "increments", sizeHint: "2x4", arity: 2) {
+                Increments.program($0[0], $0[1], withMutex: false)
+            },
             Family(name: "increments-mutex", sizeHint: "2x4", arity: 2) {
                 Increments.program($0[0], $0[1], withMutex: true)
             },
             Family(name: "mutex-counter", sizeHint: "2x3", arity: 2) { MutexCounter.program($0[0], $0[1]) },
-            Family(name: "philosophers-ordered", sizeHint: "3", arity: 1) { Philosophers.program($0[0], ordered: true) },
+            Family(name: "philosophers-ordered", sizeHint: "3", arity: 1) {
+                Philosophers.program($0[0], ordered: true)
+            },
             Family(name: "philosophers", sizeHint: "3", arity: 1) { Philosophers.program($0[0], ordered: false) },
             Family(name: "abba", sizeHint: "2", arity: 1) { _ in ABBA.program() },
             Family(name: "account", sizeHint: "2", arity: 1) { Accounts.program($0[0], locked: true) },

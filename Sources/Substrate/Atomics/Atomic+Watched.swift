@@ -25,7 +25,8 @@ extension Atomic {
     @inlinable
     @inline(never)
     borrowing func watchedStore(
-        _ observer: WatchingObserver, _ kind: OperationKind, _ desired: consuming Value, _ order: MemoryOrder, _ site: Site
+        _ observer: WatchingObserver, _ kind: OperationKind, _ desired: consuming Value, _ order: MemoryOrder,
+        _ site: Site
     ) {
         let bits = encoded(desired)
         var operation = Operation(kind, address, order, site: site)

@@ -87,7 +87,9 @@ private let writerWaits: UInt32 = 1 << 30
 private let readers: UInt32 = writerWaits - 1
 
 extension RWLock where Value: ~Copyable {
-    private borrowing func watched(_ observer: WatchingObserver, _ kind: OperationKind, _ order: MemoryOrder, _ site: Site) -> Bool {
+    private borrowing func watched(
+        _ observer: WatchingObserver, _ kind: OperationKind, _ order: MemoryOrder, _ site: Site
+    ) -> Bool {
         var operation = Operation(kind, address, order, site: site)
         operation.prefersReaders = preference == .readers
         return observer.perform(operation)
@@ -145,7 +147,8 @@ extension RWLock where Value: ~Copyable {
             // Releasing: whoever takes this mark away must see that this writer counted itself.
             let found = state.bitwiseOr(writerWaits, ordering: .releasing).newValue
             if found & (writing | readers) == 0 {
-                if state.weakCompareExchange(expected: found, desired: found | writing, ordering: .acquiring).exchanged {
+                if state.weakCompareExchange(expected: found, desired: found | writing, ordering: .acquiring).exchanged
+                {
                     break
                 }
             } else {

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// Counterexamples as a reader sees them.
+enum Golden {
+    static let publishedPatch = """
+        ✗ "as published: hang-up against unregister"                                   eventfd-notifier-race
+
+          use after free: client freed en at step 16; closer used en.ops at step 17
+          schedule 2 · 1 preemption (fewest possible) · 15 of 18 events shown, --all for the rest
+
+            │ main                   │ closer                 │ client              │ en
+        ────┼────────────────────────┼────────────────────────┼─────────────────────┼──────────────
+          1 │ allocate en          ● │                        │                     │ alive
+          2 │ lock ctx.wqh.lock held │                        │                     │
+          3 │ change ctx.wqh.list    │                        │                     │
+          4 │ unlock ctx.wqh.lock    │                        │                     │
+          5 │ ctx.kref 1→2           │                        │                     │ ctx.kref 1→2
+          6 │ en.eventfd = ctx       │                        │                     │
+          7 │ en.flags 0→1           │                        │                     │ flags 0→1
+          8 │                        │ lock ctx.wqh.lock held │                     │
+          9 │                        │ ctx.wqh.list → [en]    │                     │
+         10 │                        │ en.flags 1→0           │                     │ flags 1→0
+         11 │                        │ en.eventfd → ctx       │                     │
+         12 │                        │ change ctx.wqh.list    │                     │
+         13 │                        │ ctx.kref 2→1           │                     │ ctx.kref 2→1
+            │                        │ ⋯ preempted ⋯          │                     │
+         14 │                        │                        │ en.flags 0→0        │ flags 0→0
+         15 │                        │                        │ unregister returned │
+         16 │                        │                        │ free en           ◆ │ freed
+         17 │                        │ en.ops → functions   ✗ │                     │
+
+          Steps 16 and 17 are unordered: no lock, reference or grace period keeps one before the other.
+
+          ● alloc  EventfdContext.swift:67   let notifier = Storage.allocate(EventfdNotifier(operations), n…
+          ◆ free   PublishedPatch.swift:25   unsafe notifier.free()
+          ✗ read   PatchedEventfd.swift:33   notifier.pointee.operations.load().release(notifier)
+
+          replay   quiesce replay published-patch TOKEN
+        """
+
+    static let sleepingRelease = """
+        ✗ "release callback sleeps under the lock"                                     eventfd-notifier-race
+
+          deadlock: closer waits for client.lock, held by client; client waits for ctx.wqh.lock, held by
+          closer
+          schedule 3 · 1 preemption (fewest possible) · 15 events
+
+            │ main                   │ closer                 │ client                │ waiting
+        ────┼────────────────────────┼────────────────────────┼───────────────────────┼──────────────────
+          1 │ ctx.kref 1→2           │                        │                       │
+          2 │ en.eventfd = ctx       │                        │                       │
+          3 │ en.flags 0→1           │                        │                       │
+          4 │ lock ctx.wqh.lock held │                        │                       │
+          5 │ change ctx.wqh.list    │                        │                       │
+          6 │ unlock ctx.wqh.lock    │                        │                       │
+          7 │                        │ lock ctx.wqh.lock held │                       │
+          8 │                        │ ctx.wqh.list → [en]    │                       │
+          9 │                        │ en.flags 1→0           │                       │
+         10 │                        │ en.eventfd → ctx       │                       │
+         11 │                        │ change ctx.wqh.list    │                       │
+         12 │                        │ en.ops → functions     │                       │
+            │                        │ ⋯ preempted ⋯          │                       │
+         13 │                        │                        │ lock client.lock held │
+         14 │                        │                        │ en.eventfd → ctx      │
+         15 │                        │                        │ en.flags 0→0          │
+         16 │                        │ lock client.lock     ⧗ │                       │ closer on client
+         17 │                        │                        │ lock ctx.wqh.lock   ⧗ │ client on closer
+
+          ⧗ closer  SleepingRelease.swift:21   lock.lock()
+          ⧗ client  RepairedEventfd.swift:36   context.pointee.lock.lock()
+
+          replay   quiesce replay sleeping-release TOKEN
+        """
+}

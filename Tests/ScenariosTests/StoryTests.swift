@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Explorer
+import Testing
+
+@testable import Scenarios
+
+@Suite struct StoryTests {
+    private func report(_ story: Story, _ strategy: ExplorationOptions.Strategy = .optimal) throws -> ExplorationReport
+    {
+        var options = ExplorationOptions(strategy: strategy)
+        options.stopsAtFirstFailure = false
+        if strategy == .depthFirst { options.executionLimit = 5_000 }
+        return try story.exploration(options: options).run()
+    }
+
+    @Test(arguments: Story.all.map(\.name))
+    func `every story ends as it should`(name: String) throws {
+        let story = try #require(Story.named(name).first)
+        let report = try report(story)
+        #expect(story.isAsExpected(report), "\(report)")
+        #expect(report.coverage == .all && report.blocked == 0)
+        // A thread that waits in a loop for what never comes does not end even when its waits are granted.
+        #expect(report.abandonedThreads == 0 || story.expected == .lostWakeUp)
+    }
+
+    @Test(arguments: Story.all.map(\.name))
+    func `depth-first search agrees`(name: String) throws {
+        let story = try #require(Story.named(name).first)
+        let reduced = try report(story)
+        let full = try report(story, .depthFirst)
+        // The largest has too many interleavings to run them all here.
+        guard full.coverage == .all else { return }
+        #expect(Set(reduced.verdicts.keys) == Set(full.verdicts.keys))
+        #expect(full.executions >= reduced.executions)
+    }
+
+    @Test func `names are unique and every broken form of a pair has its repair`() {
+        let names = Story.all.map(\.name)
+        #expect(Set(names).count == names.count)
+        for story in Story.all where story.form == .broken && !story.name.hasPrefix("published-patch") {
+            #expect(names.contains(story.name + "-repaired"), "\(story.name)")
+        }
+    }
+
+    /// The counterexample that the README quotes, to the letter.
+    @Test func `the published patch's counterexample reads as it should`() throws {
+        let story = PublishedPatch.hangUpAgainstUnregister
+        let found = try #require(try report(story).counterexample)
+        let style = TraceStyle(title: story.title, location: story.text, replay: "quiesce replay \(story.name) TOKEN")
+        let text = TraceRenderer(style).render(found)
+        #expect(text == Golden.publishedPatch)
+        #expect(text.split(separator: "\n").allSatisfy { $0.count <= 100 })
+    }
+
+    @Test func `the sleeping release's counterexample reads as it should`() throws {
+        let story = SleepingRelease.broken
+        let found = try #require(try report(story).counterexample)
+        let style = TraceStyle(title: story.title, location: story.text, replay: "quiesce replay \(story.name) TOKEN")
+        #expect(TraceRenderer(style).render(found) == Golden.sleepingRelease)
+    }
+}
