@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include "fiber_internal.h"
 #include <dlfcn.h>
+#include <execinfo.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -73,7 +74,11 @@ void quiesce_report_fatal(const uint32_t *schedule, int32_t count) {
 }
 
 static bool is_allocator(uintptr_t address) {
-    static const char *const names[] = {"malloc", "free", "cfree", "calloc", "realloc", "posix_memalign", "aligned_alloc"};
+    // glibc exports its entry points under several names; which of them an address has is its choice.
+    static const char *const names[] = {
+        "malloc", "free", "cfree", "calloc", "realloc", "posix_memalign", "aligned_alloc", "memalign",
+        "__libc_malloc", "__libc_free", "__libc_calloc", "__libc_realloc", "__libc_memalign",
+    };
     uintptr_t offset;
     const char *name = quiesce_symbol_name(address, &offset);
     if (!name) return false;
@@ -89,16 +94,13 @@ static __attribute__((noreturn)) void land(void) {
     quiesce_fiber_resume(host);
 }
 
-static void walk_frames(quiesce_trap *trap, const quiesce_fiber *fiber, uintptr_t frame) {
+// The frames below the one that trapped, found by the tables that exception handling uses: the allocator keeps no frame pointers.
+static void walk_frames(quiesce_trap *trap, uintptr_t pc) {
+    void *found[40];
+    int count = backtrace(found, 40), first = 0;
+    while (first < count && (uintptr_t)found[first] != pc) first++;
     trap->depth = 0;
-    while (trap->depth < 24 && (frame & 7) == 0 && quiesce_fiber_contains(fiber, frame) &&
-           quiesce_fiber_contains(fiber, frame + 15)) {
-        uintptr_t next = ((uintptr_t *)frame)[0], address = ((uintptr_t *)frame)[1];
-        if (!address) break;
-        trap->frames[trap->depth++] = address;
-        if (next <= frame) break;
-        frame = next;
-    }
+    for (int i = first + 1; i < count && trap->depth < 24; i++) trap->frames[trap->depth++] = (uintptr_t)found[i];
 }
 
 static void pass_on(int signal, siginfo_t *info, void *context) {
@@ -124,14 +126,14 @@ static void handle(int signal, siginfo_t *info, void *raw) {
     if (!fiber || (signal == SIGURG && !asked)) return pass_on(signal, info, raw);
     quiesce_trap *trap = state.trap;
 #if defined(__x86_64__)
-    uintptr_t pc = (uintptr_t)context->uc_mcontext.gregs[REG_RIP], frame = (uintptr_t)context->uc_mcontext.gregs[REG_RBP];
+    uintptr_t pc = (uintptr_t)context->uc_mcontext.gregs[REG_RIP];
 #else
-    uintptr_t pc = context->uc_mcontext.pc, frame = context->uc_mcontext.regs[29];
+    uintptr_t pc = context->uc_mcontext.pc;
 #endif
-    walk_frames(trap, fiber, frame);
+    walk_frames(trap, pc);
     bool fatal = is_allocator(pc);
     if (signal == SIGABRT || signal == SIGSEGV || signal == SIGBUS || signal == SIGURG)
-        for (int i = 0; i < trap->depth && i < 6; i++) fatal = fatal || is_allocator(trap->frames[i]);
+        for (int i = 0; i < trap->depth && i < 8; i++) fatal = fatal || is_allocator(trap->frames[i]);
     if (fatal) {
         // The allocator's locks may be held: nothing of this process can be trusted to go on.
         state.fatal(state.context);
@@ -154,6 +156,9 @@ static void handle(int signal, siginfo_t *info, void *raw) {
 }
 
 static void install(void) {
+    // Loads what `backtrace` needs, which a signal handler must not do.
+    void *unused[1];
+    backtrace(unused, 1);
     struct sigaction action = {.sa_sigaction = handle, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER | SA_RESTART};
     sigemptyset(&action.sa_mask);
     for (int i = 0; i < watched_count; i++) sigaction(watched[i], &action, &former[i]);

@@ -14,4 +14,10 @@ final class ForeignLock: @unchecked Sendable {
     }
 
     func lock() { unsafe pthread_mutex_lock(mutex) }
+
+    /// What a program does that has corrupted its heap: the allocator notices and aborts.
+    static func freeWhatIsNotAllocated() {
+        let block = UnsafeMutableRawPointer.allocate(byteCount: 64, alignment: 16)
+        unsafe free(block + 8)
+    }
 }

@@ -440,6 +440,20 @@ import Testing
         #expect(report.verdicts == [.trap: 1])
     }
 
+    @Test func `a trap inside the allocator ends the process and prints its schedule`() async throws {
+        let result = await #expect(processExitsWith: .failure, observing: [\.standardErrorContent]) {
+            _ = try Exploration("heap") { world in
+                let count = Counter()
+                world.thread("corruptor") {
+                    count.value.wrappingAdd(1, ordering: .relaxed)
+                    ForeignLock.freeWhatIsNotAllocated()
+                }
+            }.run()
+        }
+        let errors = String(decoding: try #require(result).standardErrorContent, as: UTF8.self)
+        #expect(errors.contains("inside the memory allocator") && errors.contains("Schedule: 1"))
+    }
+
     @Test func `an overflowing stack is a trap`() throws {
         @Sendable func deeper(_ depth: Int) -> Int { depth == -1 ? 0 : deeper(depth + 1) + deeper(depth + 2) }
         let found = try verdict { world in world.thread("deep") { _ = deeper(0) } }

@@ -100,9 +100,6 @@ enum Increments {
                 state.lock.unlock()
             }
             for _ in 0..<threads { world.thread("adder", body) }
-            world.afterwards {
-                expect(state.x.load(ordering: .relaxed) == threads * rounds, "an increment was lost")
-            }
         }
     }
 }

@@ -16,7 +16,7 @@ struct MemoryGrowth {
         let payload = [Int](repeating: 7, count: 100)
     }
 
-    static let programs: [(name: String, stepLimit: Int, body: (ExploredWorld) -> Void)] = [
+    static let programs: [(name: String, stepLimit: Int, body: @Sendable (ExploredWorld) -> Void)] = [
         (
             "deadlock", 100,
             { world in
