@@ -43,7 +43,7 @@ struct List: ParsableCommand {
 struct Show: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Explore one story and show what it finds, as a table of steps.",
-        discussion: "Exits as check does.")
+        discussion: "Exits with 0 when the story ends as it should, with 1 when it does not.")
 
     @Argument(help: "The story.")
     var name: String

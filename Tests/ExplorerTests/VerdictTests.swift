@@ -482,4 +482,143 @@ import Testing
         struct Mistake: Error {}
         #expect(try verdict { _ in throw Mistake() }?.kind == .expectation)
     }
+
+    // MARK: What a reviewer found
+
+    @Test func `a loop that never ends is cut, not deadlocked`() throws {
+        var options = ExplorationOptions()
+        options.stepLimit = 50
+        options.stopsAtFirstFailure = false
+        let report = try Exploration("endless", options: options) { world in
+            let count = Counter()
+            world.thread("looper") { while count.value.load(ordering: .relaxed) == 0 {} }
+        }.run()
+        #expect(report.verdicts == [.stepLimit: 1] && report.deadlocked == 0)
+        #expect(report.coverage == .bounded(by: "50 steps"))
+    }
+
+    final class Book: Sendable {
+        let lock = RWLock(())
+        let data = Unsynchronized(0)
+        init() {
+            lock.label("rw")
+            data.label("data")
+        }
+    }
+
+    @Test func `two readers that write race, a writer after a reader does not`() throws {
+        func program(_ isWriter: Bool) -> (ExploredWorld) -> Void {
+            { world in
+                let book = Book()
+                world.thread("reader") { book.lock.withReadLock { _ in _ = book.data.load() } }
+                world.thread("other") {
+                    if isWriter {
+                        book.lock.withWriteLock { _ in book.data.store(1) }
+                    } else {
+                        book.lock.withReadLock { _ in book.data.store(1) }
+                    }
+                }
+            }
+        }
+        #expect(try verdict(body: program(false))?.kind == .race)
+        #expect(try verdict(body: program(true)) == nil)
+    }
+
+    @Test func `a buffered store publishes when it is flushed, and what was before it`() throws {
+        let late = try verdict { world in
+            let (box, flags) = (Publication(), Flags())
+            world.thread("writer") {
+                box.data.store(1)
+                flags.fast.storeAsymmetric(1)
+            }
+            world.thread("reader") {
+                _ = flags.fast.load(ordering: .acquiring)
+                _ = box.data.load()
+            }
+        }
+        #expect(late?.kind == .race)
+        let other = try verdict { world in
+            let (box, flags) = (Publication(), Flags())
+            world.thread("publisher") {
+                box.data.store(1)
+                flags.fast.store(1, ordering: .releasing)
+            }
+            world.thread("other") { flags.fast.storeAsymmetric(2) }
+            world.thread("reader") { if flags.fast.load(ordering: .acquiring) == 1 { _ = box.data.load() } }
+        }
+        #expect(other == nil)
+    }
+
+    @Test func `spinning until readers leave ends`() throws {
+        let found = try verdict { world in
+            let book = Book()
+            world.thread("reader") { book.lock.withReadLock { _ in } }
+            world.thread("writer") { spin { book.lock.withWriteLockIfAvailable { _ in 1 } == nil } }
+        }
+        #expect(found == nil)
+    }
+
+    @Test func `a spin lock of exchanges has finitely many executions`() throws {
+        var options = ExplorationOptions()
+        options.executionLimit = 20_000
+        let report = try Exploration("spin lock", options: options) { world in
+            let lock = Counter()
+            for name in ["a", "b", "c"] {
+                world.thread(name) {
+                    spin { lock.value.exchange(1, ordering: .acquiring) == 1 }
+                    lock.value.store(0, ordering: .releasing)
+                }
+            }
+        }.run()
+        #expect(report.coverage == .all && report.failed == 0 && report.blocked == 0)
+    }
+
+    @Test func `memory that is used again is new memory`() throws {
+        var options = ExplorationOptions()
+        options.reusesAddresses = true
+        let found = try verdict(options) { _ in
+            let first = Storage.allocate(1, name: "first")
+            first.write(2)
+            unsafe first.free()
+            let second = Storage.allocate(1, name: "second")
+            second.write(3)
+            expect(second.read() == 3)
+            unsafe second.free()
+        }
+        #expect(found == nil)
+    }
+
+    @Test func `waiting with a mutex that was freed is a use after free`() throws {
+        struct Locked: ~Copyable, Sendable { let lock = Mutex(()) }
+        let found = try verdict { world in
+            let object = Storage.allocate(Locked(), name: "object")
+            let gate = Gate()
+            world.thread("waiter") {
+                object.pointee.lock.lock()
+                unsafe object.free()
+                gate.condition.wait(object.pointee.lock)
+            }
+        }
+        #expect(found?.kind == .useAfterFree)
+    }
+
+    @Test func `a thread started after the end is misuse`() throws {
+        let found = try verdict { world in
+            world.afterwards { _ = try? Thread.spawn(name: "late") {} }
+        }
+        #expect(found?.kind == .misuse)
+    }
+
+    @Test func `what has no label is named by what it is`() throws {
+        let found = try verdict { world in
+            final class Pair: Sendable {
+                let one = Mutex(())
+                let two = Mutex(())
+            }
+            let pair = Pair()
+            world.thread("a") { pair.one.withLock { _ in pair.two.withLock { _ in } } }
+            world.thread("b") { pair.two.withLock { _ in pair.one.withLock { _ in } } }
+        }
+        #expect(found?.sentence == "a waits for mutex 2, held by b; b waits for mutex 1, held by a")
+    }
 }

@@ -9,12 +9,12 @@ enum Golden {
           schedule 2 · 1 preemption (fewest possible) · 15 of 18 events shown, --all for the rest
 
             │ main                   │ closer                 │ client              │ en
-        ────┼────────────────────────┼────────────────────────┼─────────────────────┼──────────────
+        ────┼────────────────────────┼────────────────────────┼─────────────────────┼───────────
           1 │ allocate en          ● │                        │                     │ alive
           2 │ lock ctx.wqh.lock held │                        │                     │
           3 │ change ctx.wqh.list    │                        │                     │
           4 │ unlock ctx.wqh.lock    │                        │                     │
-          5 │ ctx.kref 1→2           │                        │                     │ ctx.kref 1→2
+          5 │ ctx.kref 1→2           │                        │                     │
           6 │ en.eventfd = ctx       │                        │                     │
           7 │ en.flags 0→1           │                        │                     │ flags 0→1
           8 │                        │ lock ctx.wqh.lock held │                     │
@@ -22,7 +22,7 @@ enum Golden {
          10 │                        │ en.flags 1→0           │                     │ flags 1→0
          11 │                        │ en.eventfd → ctx       │                     │
          12 │                        │ change ctx.wqh.list    │                     │
-         13 │                        │ ctx.kref 2→1           │                     │ ctx.kref 2→1
+         13 │                        │ ctx.kref 2→1           │                     │
             │                        │ ⋯ preempted ⋯          │                     │
          14 │                        │                        │ en.flags 0→0        │ flags 0→0
          15 │                        │                        │ unregister returned │

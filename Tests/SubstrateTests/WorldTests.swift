@@ -121,23 +121,6 @@ private final class OtherPool: Sendable {}
             precondition(free.withLock { $0 } == 5)
         }
     }
-
-    @Test func `a child that was forked while threads registered starts afresh too`() async {
-        await #expect(processExitsWith: .success) {
-            shared.withLock { $0 += 1 }
-            let stop = Counter()
-            let busy = try Churn(stop)
-            for _ in 0..<50 {
-                let status = forkedChild {
-                    guard World.process.registeredThreadCount == 1 else { _exit(2) }
-                    guard (try? together(1) { _ in shared.withLock { $0 += 1 } }) != nil else { _exit(4) }
-                }
-                precondition(status == 0, "\(String(describing: status))")
-            }
-            stop.count.store(1, ordering: .relaxed)
-            busy.wait()
-        }
-    }
 }
 
 /// Forks while `count` other threads are registered and stand still.
@@ -156,28 +139,4 @@ private func inForkedChild(
     let status = try inForkedChild(while: count - 1, leave: leave, entered: entered, body)
     thread.join()
     return status
-}
-
-/// Threads that start and end until they are told to stop. They use nothing else that a fork could break.
-private final class Churn: Sendable {
-    private let stop: Counter
-    private let ended = WaitPoint()
-
-    init(_ stop: Counter) throws {
-        self.stop = stop
-        _ = try Thread.spawn { [self] in
-            while stop.count.load(ordering: .relaxed) == 0 {
-                onForeignThread {
-                    let mutex = Mutex(0)
-                    mutex.withLock { $0 += 1 }
-                }
-            }
-            ended.word.store(1, ordering: .releasing)
-            ended.wake()
-        }
-    }
-
-    func wait() {
-        while ended.word.load(ordering: .acquiring) == 0 { ended.wait(while: 0) }
-    }
 }

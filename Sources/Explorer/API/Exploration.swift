@@ -72,7 +72,7 @@ public struct Exploration {
                     }
                 }
                 let isLast = !strategy.endExecution(outcome)
-                if isLast { break }
+                if isLast, !scheduler.mustStop { break }
                 if let bound = limit(report, start, scheduler) {
                     report.coverage = .bounded(by: bound)
                     return nil
@@ -129,6 +129,7 @@ public struct Exploration {
         }
         report.executions += 1
         if outcome == .deadlocked { report.deadlocked += 1 }
+        if outcome == .cut { report.cut += 1 }
         if let verdict = scheduler.verdict { report.verdicts[verdict.kind, default: 0] += 1 }
         if let progress = options.progress, report.executions & 0x3fff == 0 { progress(report.executions) }
     }
@@ -150,7 +151,7 @@ public struct Exploration {
         if case .preemptions(let bound) = options.strategy, (strategy as? DepthFirst)?.isBounded == true {
             return .bounded(by: bound == 1 ? "1 preemption" : "\(bound) preemptions")
         }
-        if report.verdicts[.stepLimit] ?? 0 > 0 { return .bounded(by: "\(options.stepLimit) steps") }
+        if report.cut > 0 { return .bounded(by: "\(options.stepLimit) steps") }
         if options.time == .discrete { return .bounded(by: "time") }
         return .all
     }

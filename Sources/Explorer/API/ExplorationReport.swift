@@ -36,6 +36,8 @@ public struct ExplorationReport: Sendable {
     public internal(set) var blocked = 0
     /// Executions that ended with a thread that waits for ever.
     public internal(set) var deadlocked = 0
+    /// Executions that reached the step limit.
+    public internal(set) var cut = 0
     /// Executions with a verdict, by its kind.
     public internal(set) var verdicts: [Verdict.Kind: Int] = [:]
     public internal(set) var coverage = Coverage.all

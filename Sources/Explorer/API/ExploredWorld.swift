@@ -17,10 +17,6 @@ public final class ExploredWorld: @unchecked Sendable {
     ///
     /// The name is asked for only while a trace is recorded.
     public func thread(_ name: @autoclosure () -> String, _ body: @escaping @Sendable () -> Void) {
-        guard scheduler.mode != .afterwards else {
-            scheduler.fail(.misuse, "a thread was started after every thread had ended")
-            return
-        }
         _ = scheduler.spawnThread(name: scheduler.isRecordingTrace ? name() : "", isService: false, body)
     }
 

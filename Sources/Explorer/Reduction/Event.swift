@@ -17,6 +17,14 @@ enum StepKind: UInt8 {
     case join, arm, fire, readClock
     case free, touch, mark
     case resume
+
+    /// Whether the step has to wait until its thread's store buffer is empty.
+    var drains: Bool {
+        switch self {
+        case .load, .bufferedStore, .flush, .touch, .readClock, .mark, .resume, .join: false
+        default: true
+        }
+    }
 }
 
 /// One step of an execution, as the reduction sees it.
@@ -25,6 +33,8 @@ struct Event: BitwiseCopyable {
     var kind: StepKind
     /// Whether the step depends on the value it finds: a compare-exchange or a try.
     var isConditional = false
+    /// Whether an atomic step left the value as it was: it wakes nobody who spins on it.
+    var isSilent = false
     /// Whether a lock step acquired.
     var acquires = false
     /// Whether `old` and `expected` hold a compare-exchange's bits.

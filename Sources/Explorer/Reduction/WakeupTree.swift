@@ -15,8 +15,6 @@ final class WakeupTrees {
 
     private let nodes = Stack<Node>(capacity: 256)
     private var free: Int32 = -1
-    /// Nodes in use, to see that none is lost.
-    private(set) var live = 0
 
     @inline(__always)
     subscript(index: Int32) -> Node {
@@ -25,7 +23,6 @@ final class WakeupTrees {
     }
 
     func make(thread: Int32, choice: Int32, footprint: Footprint) -> Int32 {
-        live += 1
         let node = Node(thread: thread, choice: choice, footprint: footprint)
         if free >= 0 {
             let index = free
@@ -38,7 +35,6 @@ final class WakeupTrees {
     }
 
     func release(_ index: Int32) {
-        live -= 1
         nodes[Int(index)].next = free
         nodes[Int(index)].firstChild = -1
         free = index

@@ -12,6 +12,8 @@ struct BufferedStore {
     /// The event of the store.
     var event: Int32
     var site: Site
+    /// What the store publishes once it is visible; empty where races are not tracked.
+    var published: [UInt32]
 }
 
 // Atomic operations, and the store buffers of asymmetric stores.
@@ -30,30 +32,23 @@ extension Scheduler {
         }
         let index = Int(thread)
         let object = object(at: operation.object)
-        threads[index].object = object
-        threads[index].other = -1
-        threads[index].order = operation.order
+        let kind: StepKind
         switch operation.kind {
-        case .load:
-            threads[index].kind = .load
+        case .load: kind = .load
         case .store:
             // A store behind a buffered one is buffered too; only a full one drains.
             if threads[index].isAsymmetric, operation.order != .sequentiallyConsistent {
-                return buffer(thread, operation)
+                return buffer(thread, object, operation)
             }
-            threads[index].kind = .store
-        case .asymmetricStore:
-            return buffer(thread, operation)
-        case .readModifyWrite:
-            threads[index].kind = .update
-        default:
-            threads[index].kind = .compareExchange
-            threads[index].failureOrder = operation.failureOrder
-            threads[index].expected = operation.operand
+            kind = .store
+        case .asymmetricStore: return buffer(thread, object, operation)
+        case .readModifyWrite: kind = .update
+        default: kind = .compareExchange
         }
+        threads[index].announce(kind, object, operation)
         park(thread)
         pendingSite = operation.site
-        if threads[index].isAsymmetric, threads[index].kind == .load, mode != .draining {
+        if kind == .load, threads[index].isAsymmetric, mode != .draining {
             return loadBehindStores(thread, operation)
         }
         return .perform
@@ -67,6 +62,7 @@ extension Scheduler {
         if !repeats(thread, kind, object) {
             var event = Event(thread: thread, kind: kind)
             event.footprint = footprint(object, writes: wrote)
+            event.isSilent = old == new
             if kind == .load, threads[Int(thread)].isAsymmetric {
                 addBufferAccess(thread, object, &event, writes: false)
             }
@@ -98,6 +94,9 @@ extension Scheduler {
         }
         var event = Event(thread: thread, kind: .load)
         addBufferAccess(thread, store.object, &event, writes: false)
+        if objects[store.object].storage >= 0 {
+            event.footprint.add(storages[Int(objects[store.object].storage)].lifetime, writes: false)
+        }
         commit(event, site: operation.site)
         return .forward(store.bits)
     }
@@ -114,9 +113,8 @@ extension Scheduler {
         objects.find(address ^ (UInt(thread) + 1) << 48).object
     }
 
-    private func buffer(_ thread: Int32, _ operation: Operation) -> Directive {
-        let object = threads[Int(thread)].object
-        threads[Int(thread)].kind = .bufferedStore
+    private func buffer(_ thread: Int32, _ object: Int32, _ operation: Operation) -> Directive {
+        threads[Int(thread)].announce(.bufferedStore, object, operation)
         // What stands for the buffer is numbered before anything can depend on it.
         let buffer = bufferThread(of: thread)
         threads[Int(thread)].isAsymmetric = true
@@ -135,11 +133,11 @@ extension Scheduler {
         storeBuffers[Int(thread)].append(
             BufferedStore(
                 address: operation.object, object: object, size: Int(operation.other), bits: operation.operand,
-                event: position, site: operation.site))
+                event: position, site: operation.site,
+                published: tracksRaces ? sync.buffered(thread, operation.order) : []))
         threads[Int(thread)].buffered += 1
         threads[Int(buffer)].kind = .flush
         bufferedCount += 1
-        if tracksRaces { sync.store(thread, object, threads[Int(thread)].order) }
         return .done
     }
 
@@ -167,5 +165,6 @@ extension Scheduler {
         threads[Int(buffer)].object = store.object
         threads[Int(buffer)].enabler = store.event
         threads[owner].lastFlush = commit(event, site: store.site)
+        if tracksRaces { sync.flush(store.object, store.published) }
     }
 }

@@ -174,11 +174,9 @@ extension Scheduler {
         needsTidying = true
         commit(event, site: site)
         recorder?.describe(old: "", new: label)
-        marks[label] = Mark(object: object, isReached: true)
+        marks.insert(label)
         for constraint in constraints where constraint.second == label {
-            guard constraints.contains(where: { $0.first == constraint.first }), marks[constraint.first] == nil else {
-                continue
-            }
+            guard !marks.contains(constraint.first) else { continue }
             fail(
                 .orderViolation,
                 "\(name(ofThread: thread)) got to \(label)\(at(Int32(recorder.map { $0.count - 1 } ?? -1))) before \(constraint.first), which was declared to come first",

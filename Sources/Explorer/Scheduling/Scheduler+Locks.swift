@@ -101,8 +101,17 @@ extension Scheduler {
         }
         objects[lock].owner = thread
         objects[lock].acquired = position
-        if tracksRaces { sync.load(thread, lock, .acquiring) }
+        if tracksRaces { acquireForWriting(thread, lock, kind) }
     }
+
+    /// Who holds a lock alone sees what its last holder did, and what readers did before.
+    private func acquireForWriting(_ thread: Int32, _ lock: Int32, _ kind: StepKind) {
+        sync.load(thread, lock, .acquiring)
+        if kind != .lock, kind != .reacquire { sync.load(thread, readersRow(of: lock), .acquiring) }
+    }
+
+    /// What stands for the releases of a lock's readers, who publish to writers and not to each other.
+    private func readersRow(of lock: Int32) -> Int32 { object(at: objects[lock].address + 2) }
 
     private func released(_ lock: Int32, by thread: Int32) {
         objects[lock].owner = -1
@@ -150,7 +159,7 @@ extension Scheduler {
             }
             commit(event, site: operation.site)
             // Readers publish to the next writer, not to each other; a writer's store replaces all of it.
-            if tracksRaces { sync.update(thread, lock, .releasing) }
+            if tracksRaces { sync.update(thread, readersRow(of: lock), .releasing) }
         case .writeLock:
             // A writer that must wait arrives first: readers that come later wait behind it.
             if !operation.prefersReaders {
@@ -191,7 +200,7 @@ extension Scheduler {
             let position = commit(event, site: operation.site)
             objects[lock].owner = thread
             objects[lock].acquired = position
-            if tracksRaces { sync.load(thread, lock, .acquiring) }
+            if tracksRaces { acquireForWriting(thread, lock, .tryWriteLock) }
         default:
             threads[index].kind = .writeUnlock
             park(thread)
@@ -225,6 +234,9 @@ extension Scheduler {
         var event = Event(thread: thread, kind: .wait)
         event.footprint = footprint(condition, writes: true)
         event.footprint.add(lock, writes: true)
+        if objects[lock].storage >= 0 {
+            event.footprint.add(storages[Int(objects[lock].storage)].lifetime, writes: false)
+        }
         event.opener = objects[lock].acquired
         tellWaiters(on: condition, &event)
         beginWait(thread, &event, operation.deadline, operation.site)

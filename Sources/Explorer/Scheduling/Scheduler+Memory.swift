@@ -21,6 +21,11 @@ extension Scheduler {
             unsafe pointer = .allocate(byteCount: max(size, 1), alignment: max(alignment, 16))
         }
         let base = UInt(bitPattern: pointer)
+        // What died at these addresses in this execution is not what will live there.
+        for object in 0..<objects.count {
+            let address = objects[object].address
+            if address >= base, address < base + UInt(max(size, 1)) { objects.forget(address) }
+        }
         // An object number of its own, at an address where nothing else can be.
         let lifetime = objects.find(~base).object
         let same = storages.blocks.filter { $0.name == name || $0.name.hasPrefix(name + "#") }.count
@@ -185,7 +190,24 @@ extension Scheduler {
         let storage = objects[object].storage
         needsTidying = true
         labels[object] = storage >= 0 ? "\(storages[Int(storage)].name).\(name)" : name
-        // A wait point's sleepers are one object with its word, to a reader.
+    }
+
+    /// While recording, gives an object that has no label a name that says what it is.
+    func nameObject(of thread: Int32) {
+        let object = threads[Int(thread)].object
+        guard object > ObjectTable.barrier, labels[object] == nil else { return }
+        let kind =
+            switch threads[Int(thread)].kind {
+            case .lock, .tryLock, .unlock: "mutex"
+            case .readLock, .tryReadLock, .readUnlock, .writeRequest, .writeLock, .tryWriteLock, .writeUnlock: "lock"
+            case .wait, .signal, .broadcast: "condition"
+            case .park, .wake: "wait point"
+            case .touch: "memory"
+            default: "atomic"
+            }
+        let number = labels.values.count { $0.hasPrefix(kind + " ") } + 1
+        labels[object] = "\(kind) \(number)"
+        needsTidying = true
     }
 
     func name(ofThread thread: Int32) -> String {

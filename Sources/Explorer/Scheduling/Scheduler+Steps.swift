@@ -155,13 +155,9 @@ extension Scheduler {
         var event = event
         let thread = Int(event.thread)
         let position = Int32(truncatingIfNeeded: steps)
-        event.previous = threads[thread].last
-        event.enabler = threads[thread].enabler
-        if event.enabler < 0, threads[thread].lastFlush >= 0 { event.enabler = drainer(of: event) }
+        threads[thread].take(&event, at: position)
         event.choice = choice
         choice = -1
-        threads[thread].enabler = -1
-        threads[thread].last = position
         steps += 1
         if recorder != nil {
             recorder!.step(event, object: threads[thread].object, other: threads[thread].other, site: site)
@@ -172,14 +168,6 @@ extension Scheduler {
         if spinnerCount > 0 { wakeSpinners(event, position) }
         if !storages.isEmpty { checkLifetimes(event, site) }
         return position
-    }
-
-    /// The flush that a step had to wait for, when it is one that drains the store buffer.
-    private func drainer(of event: Event) -> Int32 {
-        switch event.kind {
-        case .load, .bufferedStore, .flush, .touch, .readClock, .mark, .resume, .join: -1
-        default: threads[Int(event.thread)].lastFlush
-        }
     }
 
     // MARK: Spinning
@@ -220,10 +208,13 @@ extension Scheduler {
                 spinReads[own].removeLast()
             }
         }
+        guard !event.isSilent else { return }
         for thread in 0..<Int(threadCount)
         where thread != own && threads[thread].isSpinning && !threads[thread].isWoken {
             for index in 0..<Int(event.footprint.count)
-            where event.footprint.writes(index) && spinReads[thread].contains(event.footprint.object(index)) {
+            where (event.footprint.writes(index) || event.kind == .readUnlock)
+                && spinReads[thread].contains(event.footprint.object(index))
+            {
                 threads[thread].isWoken = true
             }
         }

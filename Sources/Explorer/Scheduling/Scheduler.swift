@@ -73,7 +73,7 @@ final class Scheduler: Observer, @unchecked Sendable {
     var needsTidying = false
     var hasAfterwards = false
     var labels: [Int32: String] = [:]
-    var marks: [String: Mark] = [:]
+    var marks: Set<String> = []
     var constraints: [OrderConstraint] = []
     var afterwardsBodies: [() -> Void] = []
     private var world: World?
@@ -247,11 +247,13 @@ final class Scheduler: Observer, @unchecked Sendable {
                 return -1
             }
             choice = decision.choice
-            schedule.append(encode(decision))
             if threads[Int(decision.thread)].isBuffer {
+                schedule.append(encode(decision))
                 flush(decision.thread)
                 continue
             }
+            schedule.append(
+                decision.choice < 0 ? UInt32(threads[Int(decision.thread)].spawnIndex) : encode(decision))
             return decision.thread
         }
     }
@@ -260,6 +262,7 @@ final class Scheduler: Observer, @unchecked Sendable {
     @inline(__always)
     func park(_ thread: Int32) {
         heartbeat.tick()
+        if recorder != nil { nameObject(of: thread) }
         let starter = threads[Int(thread)].starter
         if starter >= 0 {
             // The first step is known: whoever spawned this thread goes on.
@@ -280,7 +283,8 @@ final class Scheduler: Observer, @unchecked Sendable {
     }
 
     private func conclude(_ decision: Strategy.Decision) {
-        if mode == .finishing { return }
+        // An execution that was cut stays so, however it runs on.
+        guard mode == .exploring else { return }
         if decision.thread == -2 {
             outcome = .blocked
             return
@@ -325,7 +329,10 @@ final class Scheduler: Observer, @unchecked Sendable {
 
     /// Starts a thread and runs it up to its first operation, so that everybody knows what it will do.
     func spawnThread(name: String, isService: Bool, _ body: @escaping @Sendable () -> Void) -> Int32 {
-        guard mode == .exploring || mode == .finishing else { return -1 }
+        guard mode == .exploring || mode == .finishing else {
+            fail(.misuse, "a thread was started after every thread had ended")
+            return -1
+        }
         let parent = current
         if threads[Int(parent)].isAsymmetric {
             // Starting a thread is a full barrier.
@@ -455,7 +462,8 @@ final class Scheduler: Observer, @unchecked Sendable {
         if mode == .exploring || mode == .afterwards {
             recorder?.note(thread: thread, .note("✗ \(report.isStuck ? "stuck" : "trap")"), site: nil)
             fail(
-                report.isStuck ? .blockedOutside : .trap, report.sentence(thread: name(ofThread: thread)),
+                report.isStuck ? .blockedOutside : .trap,
+                report.sentence(thread: name(ofThread: thread)) + (recorder?.lastPlace(of: thread) ?? ""),
                 steps: recorder.map { [$0.count - 1] } ?? [])
             if report.isStuck { mustStop = true }
         }
@@ -532,7 +540,7 @@ final class Scheduler: Observer, @unchecked Sendable {
         storages.block(at: address).map { storages[$0].name }
     }
     override func spawn(name: String, isService: Bool, _ body: @escaping @Sendable () -> Void) -> UInt {
-        UInt(spawnThread(name: name, isService: isService, body))
+        UInt(bitPattern: Int(spawnThread(name: name, isService: isService, body)))
     }
     override func allocate(
         size: Int, alignment: Int, name: String, site: Site, destroy: @escaping (UnsafeMutableRawPointer) -> Void
@@ -546,12 +554,6 @@ final class Scheduler: Observer, @unchecked Sendable {
         guard verdict == nil, mode == .exploring || mode == .afterwards else { return }
         verdict = Verdict(kind, sentence(), steps: steps, objects: objects)
     }
-}
-
-/// A label that a story reached, and the order it is bound to.
-struct Mark {
-    var object: Int32
-    var isReached = false
 }
 
 struct OrderConstraint {

@@ -147,6 +147,25 @@ final class SyncClocks {
         }
     }
 
+    /// What a store publishes that its thread makes now and others see later.
+    func buffered(_ thread: Int32, _ order: MemoryOrder) -> [UInt32] {
+        let thread = Int(thread)
+        prepare(thread)
+        let row = order.releases ? threads : fenced
+        let published = (0..<row.width).map { row[thread, $0] }
+        if order.releases { threads[thread, thread] += 1 }
+        return published
+    }
+
+    /// A buffered store to `object` becomes visible.
+    func flush(_ object: Int32, _ published: [UInt32]) {
+        objects.prepare(Int(object))
+        objects.clear(Int(object))
+        for (column, value) in published.enumerated() where column < objects.width {
+            objects[Int(object), column] = value
+        }
+    }
+
     func fence(_ thread: Int32, _ order: MemoryOrder) {
         let thread = Int(thread)
         prepare(thread)

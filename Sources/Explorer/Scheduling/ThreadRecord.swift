@@ -56,4 +56,25 @@ struct ThreadRecord: BitwiseCopyable {
     /// The last flush of its stores.
     var lastFlush: Int32 = -1
     var isSpinning = false
+
+    /// Says which atomic operation comes next.
+    @inline(__always)
+    mutating func announce(_ kind: StepKind, _ object: Int32, _ operation: Operation) {
+        self.kind = kind
+        self.object = object
+        other = -1
+        order = operation.order
+        failureOrder = operation.failureOrder
+        expected = operation.operand
+    }
+
+    /// Takes the step at `position`, and fills in what its event comes after.
+    @inline(__always)
+    mutating func take(_ event: inout Event, at position: Int32) {
+        event.previous = last
+        event.enabler = enabler
+        if enabler < 0, lastFlush >= 0, event.kind.drains { event.enabler = lastFlush }
+        enabler = -1
+        last = position
+    }
 }

@@ -39,8 +39,6 @@ class OptimalReduction: Strategy {
     /// What the wake-up tree wants to happen after the step being taken.
     private var pendingTree: Int32 = -1
     private var isInfeasible = false
-    /// Sequences that turned out not to be executable. Always 0 for locks and atomics.
-    private(set) var infeasible = 0
 
     // Scratch for one inserted sequence.
     private let sequence = Stack<Int32>(capacity: 256)
@@ -81,7 +79,6 @@ class OptimalReduction: Strategy {
                 return Decision(thread: node.thread, choice: node.choice)
             }
             trees.releaseAll(node.firstChild)
-            infeasible += 1
             isInfeasible = true
         }
         if isInfeasible, position == branch { return .allAsleep }
@@ -295,7 +292,9 @@ class OptimalReduction: Strategy {
             start = adjusted
         } else {
             beginSequence()
-            for event in first + 1..<history.count where !history.happens(first, before: event) {
+            let thread = Int(history.events[first].thread)
+            let stamp = UInt32(truncatingIfNeeded: first + 1)
+            for event in first + 1..<history.count where history.clock(event, thread) < stamp {
                 appendToSequence(event)
             }
             if second.kind == .resume, !isResumed(second, without: first) { return }
@@ -307,7 +306,7 @@ class OptimalReduction: Strategy {
     private func isResumed(_ resume: Event, without first: Int) -> Bool {
         for event in Int(resume.previous) + 1..<history.count
         where event < first || (event > first && isInSequence(event)) {
-            if history.events[event].thread != resume.thread,
+            if history.events[event].thread != resume.thread, !history.events[event].isSilent,
                 history.events[event].footprint.conflicts(with: resume.footprint)
             {
                 return true
@@ -371,10 +370,9 @@ class OptimalReduction: Strategy {
         sequence.removeAll()
         nextOfThread.removeAll()
         isRemoved.removeAll()
-        firstOfThread.removeAll()
-        lastOfThread.removeAll()
-        firstOfThread.extend(to: Int(scheduler.threadCount), with: -1)
-        lastOfThread.extend(to: Int(scheduler.threadCount), with: -1)
+        let threads = Int(scheduler.threadCount)
+        firstOfThread.refill(threads, with: -1)
+        lastOfThread.refill(threads, with: -1)
     }
 
     @inline(__always)

@@ -58,6 +58,14 @@ struct Stack<Element: BitwiseCopyable>: ~Copyable {
         while count < newCount { append(element) }
     }
 
+    /// Holds `newCount` copies of `element` and nothing else.
+    @inline(__always)
+    func refill(_ newCount: Int, with element: Element) {
+        if unsafe newCount > header.pointee.capacity { grow(to: newCount) }
+        unsafe header.pointee.base.update(repeating: element, count: newCount)
+        unsafe header.pointee.count = newCount
+    }
+
     @inline(__always)
     func truncate(to newCount: Int) {
         precondition(newCount >= 0 && newCount <= count)

@@ -39,6 +39,15 @@ final class Recorder {
 
     var count: Int { entries.count }
 
+    /// Where a thread was last seen, in words.
+    func lastPlace(of thread: Int32) -> String {
+        guard let site = entries.last(where: { $0.thread == thread && $0.site.map { $0.line > 0 } == true })?.site
+        else {
+            return ""
+        }
+        return ", after \(SourceFile.name(site.file)):\(site.line)"
+    }
+
     func removeAll() {
         entries.removeAll()
         positions.removeAll()

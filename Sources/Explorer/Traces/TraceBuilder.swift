@@ -214,6 +214,10 @@ struct TraceBuilder {
             return ""
         }
         let name = shortName(entry.object)
+        if stateTitle != "state", case .event(let event) = entry.action, event.kind != .free {
+            // The column is about one object.
+            guard scheduler.name(of: entry.object).hasPrefix(stateTitle + ".") else { return "" }
+        }
         switch entry.action {
         case .allocate(let name) where name == stateTitle: return "alive"
         case .event(let event):

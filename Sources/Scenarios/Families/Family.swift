@@ -9,11 +9,15 @@ public struct Family: Sendable {
     public let sizeHint: String
     /// How many numbers a size has.
     let arity: Int
+    /// The one size that a program has which is not parametric.
+    var onlySize: Int?
     public let program: @Sendable (FamilySize) -> @Sendable (ExploredWorld) -> Void
 
     /// The exploration of this family's program of the given size.
     public func exploration(_ size: FamilySize, options: ExplorationOptions) throws(FamilySize.Failure) -> Exploration {
-        guard size.numbers.count == arity else { throw .wrongArity(family: name, hint: sizeHint) }
+        guard size.numbers.count == arity, onlySize == nil || size.numbers == [onlySize!] else {
+            throw .wrongArity(family: name, hint: sizeHint)
+        }
         return Exploration("\(name) \(size)", options: options, program(size))
     }
 
@@ -37,7 +41,7 @@ public struct Family: Sendable {
                 Philosophers.program($0[0], ordered: true)
             },
             Family(name: "philosophers", sizeHint: "3", arity: 1) { Philosophers.program($0[0], ordered: false) },
-            Family(name: "abba", sizeHint: "2", arity: 1) { _ in ABBA.program() },
+            Family(name: "abba", sizeHint: "2", arity: 1, onlySize: 2) { _ in ABBA.program() },
             Family(name: "account", sizeHint: "2", arity: 1) { Accounts.program($0[0], locked: true) },
             Family(name: "account-unlocked", sizeHint: "2", arity: 1) { Accounts.program($0[0], locked: false) },
             Family(name: "refcount", sizeHint: "2", arity: 1) { GetUnlessZero.program($0[0]) },
@@ -49,7 +53,7 @@ public struct Family: Sendable {
             Family(name: "bounded-buffer-one-condition", sizeHint: "2,2", arity: 2) {
                 BoundedBuffer.program($0[0], $0[1], oneCondition: true)
             },
-            Family(name: "lost-wakeup", sizeHint: "2", arity: 1) { _ in LostWakeUp.program() },
+            Family(name: "lost-wakeup", sizeHint: "2", arity: 1, onlySize: 2) { _ in LostWakeUp.program() },
         ]
 }
 
@@ -82,7 +86,7 @@ public struct FamilySize: Sendable, CustomStringConvertible {
         let parts = text.split(omittingEmptySubsequences: false) { $0 == "x" || $0 == "," }
         let numbers = parts.compactMap { Int($0) }
         guard separators.count <= 1, numbers.count == parts.count,
-            numbers.allSatisfy({ $0 >= 0 && $0 <= FamilySize.largest }), numbers[0] > 0
+            numbers.allSatisfy({ $0 >= 0 && $0 <= FamilySize.largest }), numbers.contains(where: { $0 > 0 })
         else { throw .malformed(text) }
         self.numbers = numbers
         description = text
