@@ -5,7 +5,7 @@
 
 #include "quiesce_fiber.h"
 
-enum { image_words_max = 16 };
+enum { image_words_max = 8 };
 
 struct quiesce_fiber {
     void *sp;

@@ -136,8 +136,7 @@ extension Scheduler {
     func repeats(_ thread: Int32, _ kind: StepKind, _ object: Int32) -> Bool {
         guard steps < replayedSteps, !isWatchedClosely else { return false }
         guard strategy.with({ $0.repeats(thread, kind, object) }) else { return false }
-        threads[Int(thread)].enabler = -1
-        threads[Int(thread)].last = Int32(truncatingIfNeeded: steps)
+        threads[Int(thread)].repeatStep(at: Int32(truncatingIfNeeded: steps))
         choice = -1
         steps += 1
         return true

@@ -68,6 +68,13 @@ struct ThreadRecord: BitwiseCopyable {
         expected = operation.operand
     }
 
+    /// Takes the step at `position`, whose event is known.
+    @inline(__always)
+    mutating func repeatStep(at position: Int32) {
+        enabler = -1
+        last = position
+    }
+
     /// Takes the step at `position`, and fills in what its event comes after.
     @inline(__always)
     mutating func take(_ event: inout Event, at position: Int32) {

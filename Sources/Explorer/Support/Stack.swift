@@ -40,7 +40,8 @@ struct Stack<Element: BitwiseCopyable>: ~Copyable {
     @unsafe
     @inline(__always)
     func address(of index: Int) -> UnsafeMutablePointer<Element> {
-        precondition(index >= 0 && index < count)
+        // One comparison: a negative index is a large one.
+        precondition(UInt(bitPattern: index) < UInt(bitPattern: count))
         return unsafe header.pointee.base + index
     }
 

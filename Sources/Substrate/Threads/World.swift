@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import CSubstrate
+import Synchronization
 
 /// Everything that is process-wide hangs off a world, which a thread reaches through its block.
 ///
@@ -11,6 +12,8 @@ public final class World: Sendable {
     public let processorCount: Int
 
     private let shared = ForkLock<[ObjectIdentifier: any Sendable]>([:])
+    // Beside the table, because its lock costs a system call and every execution of an exploration asks.
+    private let wasAsked = Synchronization.Atomic(false)
     private let threads = ForkLock(Threads())
 
     private struct Threads: Sendable {
@@ -41,7 +44,8 @@ public final class World: Sendable {
     ///
     /// `make` runs under the world's lock and must not ask for another.
     public func value<Value: AnyObject & Sendable>(_ kind: Value.Type, make: () -> Value) -> Value {
-        shared.withLock { shared in
+        wasAsked.store(true, ordering: .releasing)
+        return shared.withLock { shared in
             if let found = shared[ObjectIdentifier(kind)] as? Value { return found }
             let made = make()
             shared[ObjectIdentifier(kind)] = made
@@ -50,7 +54,7 @@ public final class World: Sendable {
     }
 
     /// Whether nobody has asked this world for anything.
-    public var isPristine: Bool { shared.withLock { $0.isEmpty } }
+    public var isPristine: Bool { !wasAsked.load(ordering: .acquiring) }
 
     /// How many threads have registered with this world and not ended.
     public var registeredThreadCount: Int { threads.withLock { $0.live } }
