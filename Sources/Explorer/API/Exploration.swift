@@ -85,7 +85,7 @@ public struct Exploration {
         if let divergence { throw divergence.failure }
         report.seconds = Double(quiesce_monotonic_nanoseconds() - start) / 1e9
         if let found = report.counterexample {
-            report.counterexample = try minimized(found.verdict, schedule, number, report.executions)
+            report.counterexample = try minimized(found.verdict, schedule, number)
         }
         return report
     }
@@ -160,7 +160,7 @@ public struct Exploration {
 
     /// Searches with 0, 1, 2 … preemptions for the same kind of failure, and records the first.
     private func minimized(
-        _ verdict: Verdict, _ found: [ScheduleStep], _ number: Int, _ executions: Int
+        _ verdict: Verdict, _ found: [ScheduleStep], _ number: Int
     ) throws(Failure) -> Counterexample {
         var origin = Trace.Origin(number: number)
         var steps = found

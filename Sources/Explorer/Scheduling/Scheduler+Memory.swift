@@ -73,7 +73,7 @@ extension Scheduler {
     func at(_ entry: Int32) -> String { entry < 0 ? "" : " at step #\(entry)#" }
 
     /// A step that touches freed memory is late.
-    func checkLifetimes(_ event: Event, _ site: Site) {
+    func checkLifetimes(_ event: Event) {
         guard event.kind != .free else { return }
         for index in 0..<Int(event.footprint.count) {
             let object = event.footprint.object(index)

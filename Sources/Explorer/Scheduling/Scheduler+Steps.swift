@@ -164,8 +164,8 @@ extension Scheduler {
         if mode == .exploring {
             if let divergence = strategy.with({ $0.committed(event) }) { diverge(divergence) }
         }
-        if spinnerCount > 0 { wakeSpinners(event, position) }
-        if !storages.isEmpty { checkLifetimes(event, site) }
+        if spinnerCount > 0 { wakeSpinners(event) }
+        if !storages.isEmpty { checkLifetimes(event) }
         return position
     }
 
@@ -195,7 +195,7 @@ extension Scheduler {
         commit(event, site: site)
     }
 
-    private func wakeSpinners(_ event: Event, _ position: Int32) {
+    private func wakeSpinners(_ event: Event) {
         let own = Int(event.thread)
         if threads[own].isSpinning, !threads[own].isWoken {
             for index in 0..<Int(event.footprint.count)

@@ -15,8 +15,6 @@ final class ClockRows {
         @inline(__always) set { cells[row * width + column] = newValue }
     }
 
-    func has(_ row: Int) -> Bool { (row + 1) * width <= cells.count }
-
     func join(_ target: Int, with source: Int) {
         cells.joinRow(at: target * width, with: source * width, length: width)
     }
