@@ -7,6 +7,7 @@ let package = Package(
     name: "quiesce",
     products: [
         .library(name: "Substrate", targets: ["Substrate"]),
+        .library(name: "Quiesce", targets: ["Quiesce"]),
         .library(name: "Explorer", targets: ["Explorer"]),
         .executable(name: "quiesce", targets: ["QuiesceCommand"]),
     ],
@@ -16,16 +17,18 @@ let package = Package(
     targets: [
         .target(name: "CSubstrate"),
         .target(name: "Substrate", dependencies: ["CSubstrate"]),
+        .target(name: "Quiesce", dependencies: ["Substrate"]),
         .target(name: "Explorer", dependencies: ["Substrate", "CSubstrate"]),
-        .target(name: "Scenarios", dependencies: ["Substrate", "Explorer"]),
+        .target(name: "Scenarios", dependencies: ["Quiesce", "Substrate", "Explorer"]),
         .executableTarget(
             name: "QuiesceCommand",
             dependencies: [
-                "Scenarios", "Explorer",
+                "Scenarios", "Explorer", "Quiesce",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ]),
         .testTarget(name: "SubstrateTests", dependencies: ["Substrate", "CSubstrate"]),
         .testTarget(name: "ExplorerTests", dependencies: ["Explorer", "Scenarios", "Substrate", "CSubstrate"]),
+        .testTarget(name: "QuiesceTests", dependencies: ["Quiesce", "Explorer", "Substrate"]),
         .testTarget(name: "ScenariosTests", dependencies: ["Scenarios", "Explorer"]),
         .testTarget(name: "QuiesceCommandTests", dependencies: ["QuiesceCommand"]),
     ]
@@ -40,6 +43,7 @@ for target in package.targets where target.name != "CSubstrate" {
         .enableUpcomingFeature("InferIsolatedConformances"),
         .enableUpcomingFeature("ImmutableWeakCaptures"),
         .enableExperimentalFeature("RawLayout"),
+        .enableExperimentalFeature("Lifetimes"),
         .strictMemorySafety(),
         .treatAllWarnings(as: .error),
     ]

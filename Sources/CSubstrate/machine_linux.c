@@ -3,10 +3,13 @@
 #define _GNU_SOURCE
 #include "quiesce_machine.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/futex.h>
 #include <linux/membarrier.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <sched.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -55,6 +58,26 @@ int32_t quiesce_processor_count(void) {
 }
 
 int32_t quiesce_thread_id(void) { return (int32_t)syscall(SYS_gettid); }
+
+bool quiesce_thread_name(int32_t tid, char name[16]) {
+    char path[48];
+    snprintf(path, sizeof path, "/proc/self/task/%d/comm", tid);
+    int file = open(path, O_RDONLY | O_CLOEXEC);
+    if (file < 0) return false;
+    ssize_t length = read(file, name, 15);
+    close(file);
+    if (length <= 0) return false;
+    if (name[length - 1] == '\n') length--;
+    name[length] = 0;
+    return true;
+}
+
+void quiesce_write_error(const void *bytes, size_t count) {
+    ssize_t ignored = write(STDERR_FILENO, bytes, count);
+    (void)ignored;
+}
+
+size_t quiesce_allocated_size(const void *address) { return malloc_usable_size((void *)address); }
 
 struct start {
     void (*body)(void *);

@@ -16,7 +16,8 @@ struct MazurkiewiczTrace {
         for slot in 0..<Int(event.footprint.count) {
             let object = name(event.footprint.object(slot), scheduler)
             let isWrite = event.footprint.writes(slot)
-            if !isWrite, let last = groups[object]?.last, !last.isWrite {
+            let commutes = !isWrite || Footprint.isOfSorts(event.footprint.object(slot))
+            if commutes, let last = groups[object]?.last, last.isWrite == isWrite {
                 groups[object]![groups[object]!.count - 1].events.insert(identity)
             } else {
                 groups[object, default: []].append((isWrite, [identity]))
@@ -28,7 +29,7 @@ struct MazurkiewiczTrace {
     private func name(_ object: Int32, _ scheduler: Scheduler) -> String {
         let address = scheduler.objects[object].address
         guard address >> 48 != 0 else { return "\(object)" }
-        return "buffer \(address >> 48) of \(scheduler.objects.find(address & 0xffff_ffff_ffff).object)"
+        return "buffer \(address >> 48) of \(scheduler.objects.find(address & 0xffff_ffff_ffff, by: 0).object)"
     }
 
     var text: String {

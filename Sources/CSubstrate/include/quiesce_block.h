@@ -17,6 +17,14 @@ typedef struct quiesce_block {
     void *_Nullable world;
     /// This thread's values of `ThreadLocal` variables. A retained Swift object, or null.
     void *_Nullable locals;
+    /// `row` of a registered thread that nobody watches and whose stores need no fence, else null: what a fast path announces in.
+    void *_Nullable slots;
+    /// Where this thread announces what it is inside of; null before its first use.
+    void *_Nullable row;
+    /// How many of the row's slots are taken.
+    uint32_t depth;
+    /// How many event callbacks this thread is inside of.
+    uint32_t callbacks;
 } quiesce_block;
 
 extern _Thread_local quiesce_block quiesce_thread_block __attribute__((tls_model("initial-exec")));

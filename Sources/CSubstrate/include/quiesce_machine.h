@@ -4,6 +4,7 @@
 #define QUIESCE_MACHINE_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 /// Sleeps while `*word` is `expected`, at most until `deadline` (monotonic nanoseconds; 0 for none).
@@ -32,6 +33,12 @@ uint64_t quiesce_monotonic_nanoseconds(void);
 void quiesce_sleep_until(uint64_t deadline);
 int32_t quiesce_processor_count(void);
 int32_t quiesce_thread_id(void);
+/// Writes the name of the thread `tid` of this process into `name`. False when there is no such thread.
+bool quiesce_thread_name(int32_t tid, char name[_Nonnull 16]);
+/// Writes to standard error, as far as that is possible.
+void quiesce_write_error(const void *_Nonnull bytes, size_t count);
+/// The bytes that the allocator gave the object at `address`, which came from it.
+size_t quiesce_allocated_size(const void *_Nonnull address);
 
 /// Starts a thread that runs `body(context)`. Returns 0 or an error number.
 int32_t quiesce_thread_start(unsigned long *_Nonnull handle, const char *_Nullable name,

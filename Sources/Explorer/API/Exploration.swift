@@ -55,7 +55,7 @@ public struct Exploration {
             scheduler.use(strategy)
             while true {
                 var outcome = run()
-                if scheduler.racesFromNext {
+                while scheduler.mustRepeat {
                     strategy.repeatLast()
                     outcome = run()
                 }
@@ -82,10 +82,11 @@ public struct Exploration {
             return nil
         }
         report.abandonedThreads = scheduler.abandoned
+        report.mutations = scheduler.mutant?.hits ?? 0
         if let divergence { throw divergence.failure }
         report.seconds = Double(quiesce_monotonic_nanoseconds() - start) / 1e9
         if let found = report.counterexample {
-            report.counterexample = try minimized(found.verdict, schedule, number)
+            report.counterexample = try minimized(found.verdict, schedule, number, scheduler.tracksThreads)
         }
         return report
     }
@@ -93,7 +94,11 @@ public struct Exploration {
     /// Runs the one execution that `token` tells, and returns it as a counterexample, or nil when nothing fails.
     public func replay(_ token: ReplayToken) throws(Failure) -> Counterexample? {
         guard Scheduler.ofCurrentThread == nil else { throw .nested }
-        return try record(token.steps, expecting: nil, Trace.Origin())
+        // Whether the starts of threads are steps is not in the token: where they are not, the program asks for them.
+        let scheduler = recorder(tracksThreads: false)
+        let found = Result { () throws(Failure) in try record(token.steps, scheduler, Trace.Origin()) }
+        guard scheduler.threadsFromNext else { return try found.get() }
+        return try record(token.steps, recorder(tracksThreads: true), Trace.Origin())
     }
 
     // MARK: Parts of a run
@@ -160,17 +165,17 @@ public struct Exploration {
 
     /// Searches with 0, 1, 2 … preemptions for the same kind of failure, and records the first.
     private func minimized(
-        _ verdict: Verdict, _ found: [ScheduleStep], _ number: Int
+        _ verdict: Verdict, _ found: [ScheduleStep], _ number: Int, _ tracksThreads: Bool
     ) throws(Failure) -> Counterexample {
         var origin = Trace.Origin(number: number)
         var steps = found
         if options.minimizes {
             var bound = 0
             // The failure's own schedule has so many; fewer is what is searched for.
-            let most = try preemptions(of: found)
+            let most = try preemptions(of: found, tracksThreads)
             var budget = 200_000
             while bound <= most, budget > 0 {
-                let (hit, isComplete, used) = search(verdict.kind, preemptions: bound, budget: budget)
+                let (hit, isComplete, used) = search(verdict.kind, preemptions: bound, tracksThreads, budget)
                 budget -= used
                 if let hit {
                     steps = hit
@@ -181,14 +186,15 @@ public struct Exploration {
                 bound += 1
             }
         }
-        guard let result = try record(steps, expecting: verdict.kind, origin) else {
+        guard let result = try record(steps, recorder(tracksThreads: tracksThreads), origin) else {
             throw .diverged(step: steps.count, expected: verdict.kind.rawValue, found: "ends well")
         }
         return result
     }
 
-    private func preemptions(of steps: [ScheduleStep]) throws(Failure) -> Int {
+    private func preemptions(of steps: [ScheduleStep], _ tracksThreads: Bool) throws(Failure) -> Int {
         let scheduler = Scheduler(options)
+        scheduler.threadsFromNext = tracksThreads
         let strategy = Replay(scheduler, steps: steps)
         scheduler.use(strategy)
         exploring(scheduler) { run in withExtendedLifetime(strategy) { _ = run() } }
@@ -198,13 +204,14 @@ public struct Exploration {
 
     /// The first schedule with at most so many preemptions that fails in the same way.
     private func search(
-        _ kind: Verdict.Kind, preemptions bound: Int, budget: Int
+        _ kind: Verdict.Kind, preemptions bound: Int, _ tracksThreads: Bool, _ budget: Int
     ) -> (hit: [ScheduleStep]?, isComplete: Bool, used: Int) {
         let scheduler = Scheduler(options)
         return exploring(scheduler) { run in
             let strategy = DepthFirst(scheduler, preemptions: bound)
             scheduler.use(strategy)
             scheduler.racesFromNext = true
+            scheduler.threadsFromNext = tracksThreads
             var used = 0
             while used < budget {
                 let outcome = run()
@@ -217,15 +224,20 @@ public struct Exploration {
         }
     }
 
-    /// Runs a schedule with a recorder.
-    private func record(
-        _ steps: [ScheduleStep], expecting kind: Verdict.Kind?, _ origin: Trace.Origin
-    ) throws(Failure) -> Counterexample? {
+    private func recorder(tracksThreads: Bool) -> Scheduler {
         let scheduler = Scheduler(options)
-        let strategy = Replay(scheduler, steps: steps)
-        scheduler.use(strategy)
         scheduler.record(Recorder())
         scheduler.racesFromNext = true
+        scheduler.threadsFromNext = tracksThreads
+        return scheduler
+    }
+
+    /// Runs a schedule with a recorder.
+    private func record(
+        _ steps: [ScheduleStep], _ scheduler: Scheduler, _ origin: Trace.Origin
+    ) throws(Failure) -> Counterexample? {
+        let strategy = Replay(scheduler, steps: steps)
+        scheduler.use(strategy)
         exploring(scheduler) { run in withExtendedLifetime(strategy) { _ = run() } }
         if let divergence = strategy.divergence { throw divergence.failure }
         guard let verdict = scheduler.verdict else { return nil }
@@ -266,5 +278,7 @@ private final class DefaultPolicy: Strategy {
 }
 
 extension Scheduler {
+    /// Whether the last execution met something for the first time that its own steps left out.
+    var mustRepeat: Bool { racesFromNext || threadsFromNext }
     var scheduleSteps: [ScheduleStep] { (0..<schedule.count).map { ScheduleStep(encoded: schedule[$0]) } }
 }

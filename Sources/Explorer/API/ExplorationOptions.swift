@@ -46,6 +46,8 @@ public struct ExplorationOptions: Sendable {
     public var drainLimit = 1_000
     /// Whether a trace shows every event, also those that have no part in the failure.
     public var showsEveryEvent = false
+    /// A mistake to make in the program under test, to see whether the exploration notices.
+    public var mutation: Mutation?
     /// Called now and then with the number of executions so far.
     public var progress: (@Sendable (Int) -> Void)?
 

@@ -44,6 +44,8 @@ public struct ExplorationReport: Sendable {
     public internal(set) var seconds = 0.0
     /// Threads that did not end even when every wait was granted.
     public internal(set) var abandonedThreads = 0
+    /// How often an operation met the mutation that the options ask for.
+    public internal(set) var mutations = 0
     /// The first failure.
     public internal(set) var counterexample: Counterexample?
 

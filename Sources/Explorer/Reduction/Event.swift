@@ -17,11 +17,13 @@ enum StepKind: UInt8 {
     case join, arm, fire, readClock
     case free, touch, mark
     case resume
+    /// A thread starts another; a thread asks which there are. Steps only where somebody asks.
+    case spawn, census
 
     /// Whether the step has to wait until its thread's store buffer is empty.
     var drains: Bool {
         switch self {
-        case .load, .bufferedStore, .flush, .touch, .readClock, .mark, .resume, .join: false
+        case .load, .bufferedStore, .flush, .touch, .readClock, .mark, .resume, .join, .census: false
         default: true
         }
     }

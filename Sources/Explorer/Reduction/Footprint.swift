@@ -2,7 +2,8 @@
 
 /// What a step touches: up to six objects, each read or written.
 ///
-/// Two steps of different threads conflict when they touch one object and one of them writes it.
+/// Two steps of different threads conflict when they touch one object and one of them writes it. The object that barriers order is
+/// written by them and read by what they order: there a step conflicts with those of the other sort alone.
 struct Footprint: BitwiseCopyable {
     static let capacity = 6
 
@@ -47,21 +48,23 @@ struct Footprint: BitwiseCopyable {
         self = kept
     }
 
+    /// Whether the writers of `object` commute as its readers do.
+    @inline(__always)
+    static func isOfSorts(_ object: Int32) -> Bool { object == ObjectTable.barrier }
+
     @inline(__always)
     func conflicts(with other: Footprint) -> Bool {
         if filter & other.filter == 0 { return false }
         for mine in 0..<Int(count) {
             for theirs in 0..<Int(other.count) {
                 let difference = slots[mine] ^ other.slots[theirs]
-                if difference >> 1 == 0, (slots[mine] | other.slots[theirs]) & 1 != 0 { return true }
+                if difference >> 1 == 0, (slots[mine] | other.slots[theirs]) & 1 != 0,
+                    difference != 0 || !Footprint.isOfSorts(object(mine))
+                {
+                    return true
+                }
             }
         }
-        return false
-    }
-
-    /// Whether an object numbered `first` or higher is touched: one whose number only holds within its own execution.
-    func touches(from first: Int32) -> Bool {
-        for index in 0..<Int(count) where object(index) >= first { return true }
         return false
     }
 }

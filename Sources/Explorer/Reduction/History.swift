@@ -60,7 +60,13 @@ final class History {
             heads.extend(to: Int(object) + 1, with: -1)
             let head = heads[Int(object)]
             let lastWrite = head < 0 ? -1 : accesses[Int(head)].writes ? head : accesses[Int(head)].lastWrite
-            if writes {
+            if Footprint.isOfSorts(object) {
+                var record = head
+                while record >= 0 {
+                    if accesses[Int(record)].writes != writes { join(row, Int(accesses[Int(record)].event)) }
+                    record = accesses[Int(record)].previous
+                }
+            } else if writes {
                 var record = head
                 while record >= 0 {
                     join(row, Int(accesses[Int(record)].event))
@@ -118,7 +124,14 @@ final class History {
             guard object < heads.count else { continue }
             var record = heads[object]
             while record >= 0, Int(accesses[Int(record)].event) >= limit { record = accesses[Int(record)].previous }
-            if footprint.writes(index) {
+            if Footprint.isOfSorts(footprint.object(index)) {
+                while record >= 0 {
+                    if accesses[Int(record)].writes != footprint.writes(index) {
+                        body(Int(accesses[Int(record)].event))
+                    }
+                    record = accesses[Int(record)].previous
+                }
+            } else if footprint.writes(index) {
                 while record >= 0 {
                     body(Int(accesses[Int(record)].event))
                     if accesses[Int(record)].writes { break }

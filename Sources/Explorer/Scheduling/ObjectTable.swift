@@ -1,11 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// The objects of one execution: numbers for addresses, in the order in which they are first seen.
+/// The objects of an execution: numbers for addresses.
+///
+/// An object is told by the thread that met it first and by how many that thread met before it. Where the thread *made* it (said so
+/// by a label, or by allocating it) it has the same number in every execution in which its thread does the same. One that is only
+/// come across may be met by another thread first in another execution: its number holds within its own.
 @safe
 final class ObjectTable {
     /// What the scheduler knows of an object.
     struct Record: BitwiseCopyable {
         var address: UInt
+        /// In which execution this was written, and how many objects that one had before.
+        var execution: UInt32 = 0
+        var order: Int32 = 0
         /// The storage that holds the object, or -1.
         var storage: Int32 = -1
         /// A lock's holder, and where it acquired; -1 when free.
@@ -22,20 +29,41 @@ final class ObjectTable {
         var execution: UInt32 = 0
     }
 
+    /// What is the same in every execution: a thread's objects are a list, and an object may have a companion.
+    private struct Identity: BitwiseCopyable {
+        var next: Int32 = -1
+        var companion: Int32 = -1
+        /// Whether its thread did not make it.
+        var isFound = false
+    }
+
+    private struct Cursor: BitwiseCopyable {
+        var first: Int32 = -1
+        var last: Int32 = -1
+        var execution: UInt32 = 0
+    }
+
     private let slots = Stack<Slot>(capacity: 256)
     private var used = 0
     private var execution: UInt32 = 0
-    let records = Stack<Record>(capacity: 128)
+    private let records = Stack<Record>(capacity: 128)
+    private let identities = Stack<Identity>(capacity: 128)
+    private let cursors = Stack<Cursor>(capacity: 32)
+    /// How many objects this execution has.
+    private(set) var count: Int32 = 0
 
-    /// Objects without an address of their own: the clock, and what barriers order.
+    /// Objects without an address of their own: the clock, what barriers order, and which threads there are.
     static let clock: Int32 = 0
     static let barrier: Int32 = 1
+    static let threads: Int32 = 2
 
     init() {
         slots.extend(to: 256, with: Slot())
+        for _ in 0...Self.threads { _ = makeIdentity() }
     }
 
-    var count: Int32 { Int32(truncatingIfNeeded: records.count) }
+    /// A number above every object's.
+    var limit: Int32 { Int32(truncatingIfNeeded: records.count) }
 
     subscript(object: Int32) -> Record {
         @inline(__always)
@@ -47,14 +75,21 @@ final class ObjectTable {
     func beginExecution() {
         execution &+= 1
         used = 0
-        records.removeAll()
-        records.append(Record(address: 0))
-        records.append(Record(address: 0))
+        count = 0
+        for object in 0...Self.threads { begin(object, 0) }
     }
 
-    /// The number of the object at `address`, and whether it is new.
+    /// Whether `object` is one of this execution's.
+    func isLive(_ object: Int32) -> Bool { object >= 0 && object < limit && self[object].execution == execution }
+
+    /// Whether the number means the same object in every execution that shares the first `count` objects with this one.
+    func isStable(_ object: Int32, among count: Int32) -> Bool {
+        !identities[Int(object)].isFound || isLive(object) && self[object].order < count
+    }
+
+    /// The number of the object at `address`, and whether it is new. `thread` meets it, or makes it.
     @inline(__always)
-    func find(_ address: UInt) -> (object: Int32, isNew: Bool) {
+    func find(_ address: UInt, by thread: Int32, isMade: Bool = false) -> (object: Int32, isNew: Bool) {
         let mask = slots.count - 1
         var index = Int(truncatingIfNeeded: (address &>> 3) &* 0x9E37_79B9_7F4A_7C15 &>> 40) & mask
         while true {
@@ -66,17 +101,20 @@ final class ObjectTable {
             }
             index = (index + 1) & mask
         }
-        return (insert(address, at: index), true)
+        return (insert(address, at: index, thread, isMade), true)
     }
 
-    @inline(never)
-    private func insert(_ address: UInt, at index: Int) -> Int32 {
-        let object = count
-        records.append(Record(address: address))
-        if slots[index].execution != execution { used += 1 }
-        slots[index] = Slot(address: address, object: object, execution: execution)
-        if used * 2 > slots.count { grow() }
-        return object
+    /// The object that goes with `object`, `offset` bytes into it: a wait point's queue, what the readers of a lock publish.
+    func companion(of object: Int32, _ offset: UInt) -> Int32 {
+        let known = identities[Int(object)].companion
+        let companion = known >= 0 ? known : makeIdentity()
+        if known < 0 {
+            identities[Int(object)].companion = companion
+            identities[Int(companion)].isFound = identities[Int(object)].isFound
+        }
+        if self[companion].execution != execution { begin(companion, self[object].address + offset) }
+        self[companion].storage = self[object].storage
+        return companion
     }
 
     /// The object at `address` is gone: what is found there next is another one.
@@ -90,6 +128,47 @@ final class ObjectTable {
             }
             index = (index + 1) & mask
         }
+    }
+
+    // MARK: Numbers
+
+    @inline(never)
+    private func insert(_ address: UInt, at index: Int, _ thread: Int32, _ isMade: Bool) -> Int32 {
+        let object = number(thread, isMade)
+        begin(object, address)
+        if slots[index].execution != execution { used += 1 }
+        slots[index] = Slot(address: address, object: object, execution: execution)
+        if used * 2 > slots.count { grow() }
+        return object
+    }
+
+    private func begin(_ object: Int32, _ address: UInt) {
+        self[object] = Record(address: address, execution: execution, order: count)
+        count += 1
+    }
+
+    private func makeIdentity() -> Int32 {
+        let object = limit
+        records.append(Record(address: 0))
+        identities.append(Identity())
+        return object
+    }
+
+    /// The number of the next object that `thread` meets; those that it makes are counted apart.
+    private func number(_ thread: Int32, _ isMade: Bool) -> Int32 {
+        let row = Int(thread + 1) * 2 + (isMade ? 1 : 0)
+        cursors.extend(to: row + 1, with: Cursor())
+        let cursor = cursors[row]
+        let last = cursor.execution == execution ? cursor.last : -1
+        var object = last < 0 ? cursor.first : identities[Int(last)].next
+        if object < 0 {
+            object = makeIdentity()
+            identities[Int(object)].isFound = !isMade
+            if last < 0 { cursors[row].first = object } else { identities[Int(last)].next = object }
+        }
+        cursors[row].last = object
+        cursors[row].execution = execution
+        return object
     }
 
     private func grow() {

@@ -30,6 +30,28 @@ extension Scheduler {
             return .perform
         case .idle: return .perform
         }
+        if let mutant, let effect = mutant.effect(at: operation.site) { return beginMutated(operation, effect) }
+        return beginStep(thread, operation)
+    }
+
+    private func beginMutated(_ operation: Operation, _ effect: Mutation.Effect) -> Directive {
+        var operation = operation
+        switch effect {
+        case .skipped: return operation.kind == .load ? beginStep(current, operation) : .done
+        case .sees(let bits): return operation.kind == .load ? .forward(Bits(low: bits)) : beginStep(current, operation)
+        case .relaxed:
+            operation.order = .relaxed
+            operation.failureOrder = .relaxed
+        case .unconditional:
+            guard operation.kind == .compareExchange else { break }
+            _ = beginStep(current, operation)
+            return .forward(Bits())
+        case .buffered: if operation.kind == .store { operation.kind = .asymmetricStore }
+        }
+        return beginStep(current, operation)
+    }
+
+    private func beginStep(_ thread: Int32, _ operation: Operation) -> Directive {
         let index = Int(thread)
         let object = object(at: operation.object)
         let kind: StepKind
@@ -110,7 +132,7 @@ extension Scheduler {
 
     private func bufferObject(_ thread: Int32, _ address: UInt) -> Int32 {
         // A key where nothing can be.
-        objects.find(address ^ (UInt(thread) + 1) << 48).object
+        objects.find(address ^ (UInt(thread) + 1) << 48, by: thread, isMade: true).object
     }
 
     private func buffer(_ thread: Int32, _ object: Int32, _ operation: Operation) -> Directive {

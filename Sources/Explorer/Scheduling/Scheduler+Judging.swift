@@ -125,7 +125,7 @@ extension Scheduler {
 
     /// A wait point's queue goes by the name of its word.
     func waitName(_ object: Int32) -> String {
-        if labels[object] == nil, object < objects.count, objects[object].address & 1 == 1 {
+        if labels[object] == nil, objects.isLive(object), objects[object].address & 1 == 1 {
             return name(of: self.object(at: objects[object].address - 1))
         }
         return name(of: object)

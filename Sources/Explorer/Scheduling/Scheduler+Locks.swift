@@ -15,6 +15,12 @@ extension Scheduler {
             return performAfterwards(operation)
         case .idle: return true
         }
+        var operation = operation
+        switch mutant?.effect(at: operation.site) {
+        case .skipped: return true
+        case .relaxed: operation.order = .relaxed
+        default: break
+        }
         let index = Int(thread)
         threads[index].order = operation.order
         threads[index].prefersReaders = operation.prefersReaders
@@ -111,7 +117,7 @@ extension Scheduler {
     }
 
     /// What stands for the releases of a lock's readers, who publish to writers and not to each other.
-    private func readersRow(of lock: Int32) -> Int32 { object(at: objects[lock].address + 2) }
+    private func readersRow(of lock: Int32) -> Int32 { objects.companion(of: lock, 2) }
 
     private func released(_ lock: Int32, by thread: Int32) {
         objects[lock].owner = -1
@@ -356,7 +362,7 @@ extension Scheduler {
     private func parkWhile(_ thread: Int32, _ operation: Operation) -> Bool {
         let index = Int(thread)
         let word = object(at: operation.object)
-        let queue = object(at: operation.object + 1)
+        let queue = objects.companion(of: word, 1)
         threads[index].object = word
         threads[index].kind = .park
         park(thread)
@@ -382,7 +388,7 @@ extension Scheduler {
     }
 
     private func wake(_ thread: Int32, _ operation: Operation) {
-        let queue = object(at: operation.object + 1)
+        let queue = objects.companion(of: object(at: operation.object), 1)
         let count = operation.operand.low
         // More than one, but not all, is one after the other.
         if count == 0 { return }

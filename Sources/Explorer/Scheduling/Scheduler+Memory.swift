@@ -22,12 +22,39 @@ extension Scheduler {
         }
         let base = UInt(bitPattern: pointer)
         // What died at these addresses in this execution is not what will live there.
-        for object in 0..<objects.count {
-            let address = objects[object].address
-            if address >= base, address < base + UInt(max(size, 1)) { objects.forget(address) }
+        for object in liveObjects(in: base, size) { objects.forget(objects[object].address) }
+        unsafe beginLife(base, size, name, site, destroy)
+        return unsafe pointer
+    }
+
+    /// Memory that somebody else allocated has a life from here on, and so has what is inside it already.
+    func adoptStorage(
+        _ base: UInt, size: Int, except exempt: UInt, name: String, site: Site,
+        destroy: @escaping (UnsafeMutableRawPointer) -> Void
+    ) {
+        guard mode == .exploring || mode == .finishing else { return }
+        trackRaces()
+        let block = Int32(storages.blocks.count)
+        unsafe beginLife(base, size, name, site, destroy)
+        storages[Int(block)].isAdopted = true
+        storages[Int(block)].exempt = exempt
+        for object in liveObjects(in: base, size) {
+            if objects[object].address != exempt { objects[object].storage = block }
+            if let label = labels[object] { labels[object] = "\(storages[Int(block)].name).\(label)" }
         }
+    }
+
+    private func liveObjects(in base: UInt, _ size: Int) -> [Int32] {
+        (0..<objects.limit).filter {
+            objects.isLive($0) && (base..<base + UInt(max(size, 1))).contains(objects[$0].address)
+        }
+    }
+
+    private func beginLife(
+        _ base: UInt, _ size: Int, _ name: String, _ site: Site, _ destroy: @escaping (UnsafeMutableRawPointer) -> Void
+    ) {
         // An object number of its own, at an address where nothing else can be.
-        let lifetime = objects.find(~base).object
+        let lifetime = objects.find(~base, by: current, isMade: true).object
         let same = storages.blocks.filter { $0.name == name || $0.name.hasPrefix(name + "#") }.count
         var block = unsafe StorageTable.Block(
             base: base, size: size, lifetime: lifetime, name: same == 0 ? name : "\(name)#\(same + 1)", site: site,
@@ -37,11 +64,10 @@ extension Scheduler {
         storages.add(block)
         labels[lifetime] = block.name
         needsTidying = true
-        return unsafe pointer
     }
 
     private func reusableBlock(_ size: Int) -> Int? {
-        storages.blocks.lastIndex { $0.isFreed && !$0.isReused && $0.size == size }
+        storages.blocks.lastIndex { $0.isFreed && !$0.isReused && !$0.isAdopted && $0.size == size }
     }
 
     func free(_ thread: Int32, _ operation: Operation) {
@@ -181,7 +207,7 @@ extension Scheduler {
         guard mode == .exploring || mode == .finishing else { return }
         // An allocator gives addresses out again: what died there is not this object.
         objects.forget(address)
-        _ = object(at: address)
+        _ = object(at: address, isMade: true)
     }
 
     func setLabel(_ address: UInt, _ name: String) {
@@ -195,7 +221,7 @@ extension Scheduler {
     /// While recording, gives an object that has no label a name that says what it is.
     func nameObject(of thread: Int32) {
         let object = threads[Int(thread)].object
-        guard object > ObjectTable.barrier, labels[object] == nil else { return }
+        guard object > ObjectTable.threads, labels[object] == nil else { return }
         let kind =
             switch threads[Int(thread)].kind {
             case .lock, .tryLock, .unlock: "mutex"
@@ -231,6 +257,7 @@ extension Scheduler {
         case -1: return "nothing"
         case ObjectTable.clock: return "the clock"
         case ObjectTable.barrier: return "the barrier"
+        case ObjectTable.threads: return "the threads"
         default: break
         }
         return "object \(object)"

@@ -6,6 +6,14 @@ import Substrate
 extension Scheduler {
     var objectCount: Int32 { objects.count }
 
+    /// Whether a footprint means the same objects in every execution that has the first `count` objects of this one.
+    func areStable(_ footprint: Footprint, among count: Int32) -> Bool {
+        for index in 0..<Int(footprint.count) where !objects.isStable(footprint.object(index), among: count) {
+            return false
+        }
+        return true
+    }
+
     /// Whether the next step of `thread` can happen now.
     @inline(__always)
     func isEnabled(_ thread: Int32) -> Bool {
@@ -42,7 +50,7 @@ extension Scheduler {
             return bufferedCount == 0
         case .resume:
             return threads[index].isWoken
-        case .readClock, .mark:
+        case .readClock, .mark, .census:
             return true
         default:
             // Everything else is, or contains, an instruction that drains the store buffer.
@@ -104,14 +112,15 @@ extension Scheduler {
 
     /// The number of the object at `address`, which tells where the next step of the running thread goes.
     @inline(__always)
-    func object(at address: UInt) -> Int32 {
-        let (object, isNew) = objects.find(address)
+    func object(at address: UInt, isMade: Bool = false) -> Int32 {
+        let (object, isNew) = objects.find(address, by: current, isMade: isMade)
         if isNew, !storages.isEmpty { adopt(object) }
         return object
     }
 
     private func adopt(_ object: Int32) {
         guard let block = storages.block(at: objects[object].address) else { return }
+        if objects[object].address == storages[block].exempt { return }
         objects[object].storage = Int32(block)
         guard isRecordingTrace else { return }
         // For want of a better name: where it is in what it is part of.
@@ -167,6 +176,23 @@ extension Scheduler {
         if spinnerCount > 0 { wakeSpinners(event) }
         if !storages.isEmpty { checkLifetimes(event) }
         return position
+    }
+
+    /// The numbers of the threads that have started: a step, since others may be starting.
+    func startedThreads(_ site: Site) -> [UInt32] {
+        if !tracksThreads { threadsFromNext = true }
+        if mode == .exploring || mode == .finishing {
+            let thread = current
+            threads[Int(thread)].kind = .census
+            threads[Int(thread)].object = ObjectTable.threads
+            park(thread)
+            if mode != .draining {
+                var event = Event(thread: thread, kind: .census)
+                event.footprint.add(ObjectTable.threads, writes: false)
+                commit(event, site: site)
+            }
+        }
+        return (0..<spawned.count).map { UInt32(spawned[$0]) + 1 }
     }
 
     // MARK: Spinning

@@ -84,12 +84,18 @@ final class Scheduler: Observer, @unchecked Sendable {
     /// Whether plain memory is raced for. Turned on at its first use, which costs one repeated execution.
     var tracksRaces = false
     var racesFromNext = false
+    /// Whether the start of a thread is a step. Turned on in the same way, when somebody asks which threads there are.
+    var tracksThreads = false
+    var threadsFromNext = false
+    /// What is changed in the program under test.
+    let mutant: Mutant?
     private(set) var recorder: Recorder?
     /// Fibers that did not end even when every wait was granted.
     private(set) var abandoned = 0
 
     init(_ options: ExplorationOptions) {
         self.options = options
+        mutant = options.mutation.map { Mutant($0) }
         heartbeat = Heartbeat(threadID: quiesce_thread_id())
         super.init()
     }
@@ -148,6 +154,10 @@ final class Scheduler: Observer, @unchecked Sendable {
         if racesFromNext {
             tracksRaces = true
             racesFromNext = false
+        }
+        if threadsFromNext {
+            tracksThreads = true
+            threadsFromNext = false
         }
         if tracksRaces { sync.beginExecution() }
         for thread in 0..<Int(threadCount) {
@@ -340,6 +350,16 @@ final class Scheduler: Observer, @unchecked Sendable {
             park(parent)
             guard mode != .draining else { return -1 }
             commit(Event(thread: parent, kind: .fence), site: Site("", 0))
+        }
+        if tracksThreads {
+            threads[Int(parent)].kind = .spawn
+            threads[Int(parent)].object = ObjectTable.threads
+            park(parent)
+            guard mode != .draining else { return -1 }
+            var event = Event(thread: parent, kind: .spawn)
+            event.footprint.add(ObjectTable.threads, writes: true)
+            commit(event, site: Site("", 0))
+            recorder?.describe(old: "", new: name)
         }
         let child = startThread(name: name, isService: isService, parent: parent, body)
         threads[Int(child)].starter = parent
@@ -538,6 +558,20 @@ final class Scheduler: Observer, @unchecked Sendable {
     override func label(_ address: UInt, _ name: String) { setLabel(address, name) }
     override func name(ofStorageAt address: UInt) -> String? {
         storages.block(at: address).map { storages[$0].name }
+    }
+    override func name(ofThread number: UInt32) -> String? {
+        number > 0 && number <= UInt32(threadCount) ? name(ofThread: Int32(number) - 1) : nil
+    }
+    override func threads(at site: Site) -> [UInt32] { startedThreads(site) }
+    override func adopt(
+        _ address: UInt, size: Int, except count: UInt, name: String, site: Site,
+        destroy: @escaping (UnsafeMutableRawPointer) -> Void
+    ) { unsafe adoptStorage(address, size: size, except: count, name: name, site: site, destroy: destroy) }
+    override func misuse(_ sentence: String, at site: Site) {
+        recorder?.note(thread: current, .note("✗ misuse"), site: site)
+        fail(
+            .misuse, "\(name(ofThread: current)): \(sentence)",
+            steps: mode == .afterwards ? [] : recorder.map { [$0.count - 1] } ?? [])
     }
     override func spawn(name: String, isService: Bool, _ body: @escaping @Sendable () -> Void) -> UInt {
         UInt(bitPattern: Int(spawnThread(name: name, isService: isService, body)))

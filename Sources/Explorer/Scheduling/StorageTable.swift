@@ -19,6 +19,9 @@ final class StorageTable {
         var freedBy: Int32 = -1
         var site: Site
         var isReused = false
+        /// Whether the memory is somebody else's to give back, and which object in it may be used late; 0 for none.
+        var isAdopted = false
+        var exempt: UInt = 0
         var destroy: (UnsafeMutableRawPointer) -> Void
     }
 
@@ -51,7 +54,7 @@ final class StorageTable {
             if block.isReused { continue }
             guard let pointer = unsafe UnsafeMutableRawPointer(bitPattern: block.base) else { continue }
             unsafe block.destroy(pointer)
-            unsafe pointer.deallocate()
+            if !block.isAdopted { unsafe pointer.deallocate() }
         }
     }
 }

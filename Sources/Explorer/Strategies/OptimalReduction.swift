@@ -15,7 +15,7 @@ class OptimalReduction: Strategy {
         /// This prefix's sleep set: a range of `sleepers`.
         var sleepBase: Int32
         var sleepCount: Int32
-        /// Objects numbered below this have the same number in every execution that shares the prefix.
+        /// How many objects there are at its end.
         var objectCount: Int32
     }
 
@@ -406,7 +406,7 @@ class OptimalReduction: Strategy {
         let frame = frames[position]
         for index in Int(frame.sleepBase)..<Int(frame.sleepBase + frame.sleepCount) {
             let sleeper = sleepers[index]
-            if match(sleeper.thread, sleeper.choice, sleeper.footprint, last, filter, stableBelow: .max) != .no {
+            if match(sleeper.thread, sleeper.choice, sleeper.footprint, last, filter, stableAmong: .max) != .no {
                 return
             }
         }
@@ -417,7 +417,7 @@ class OptimalReduction: Strategy {
         while child >= 0 {
             let node = trees[child]
             let result = match(
-                node.thread, node.choice, node.footprint, last, filter, stableBelow: frame.objectCount)
+                node.thread, node.choice, node.footprint, last, filter, stableAmong: frame.objectCount)
             if result == .no {
                 tail = child
                 child = node.next
@@ -444,7 +444,7 @@ class OptimalReduction: Strategy {
     /// Whether the step of `thread` can come first in an equivalent of the sequence (is a weak initial of it).
     private func match(
         _ thread: Int32, _ choice: Int32, _ footprint: Footprint, _ last: Event, _ filter: UInt64,
-        stableBelow limit: Int32
+        stableAmong limit: Int32
     ) -> Match {
         let lastIndex = sequence.count - 1
         let index = Int(thread) < firstOfThread.count ? firstOfThread[Int(thread)] : -1
@@ -454,11 +454,11 @@ class OptimalReduction: Strategy {
             guard itsChoice == choice else { return .no }
             return isFirst(Int(index), isLast, last) ? .initial(index) : .no
         }
-        // An object first seen beyond the prefix may have another number there: assume the worst.
-        if footprint.touches(from: limit) {
+        // An object first come across beyond the prefix may have another number there: assume the worst.
+        if limit < .max, !scheduler.areStable(footprint, among: limit) {
             for index in 0..<sequence.count where !isRemoved[index] {
                 let other = index == lastIndex ? last.footprint : history.events[Int(sequence[index])].footprint
-                if other.touches(from: limit) || footprint.conflicts(with: other) { return .no }
+                if !scheduler.areStable(other, among: limit) || footprint.conflicts(with: other) { return .no }
             }
             return .independent
         }

@@ -191,6 +191,8 @@ struct TraceBuilder {
             return entry.new.isEmpty ? "read \(name)" : "\(name) → \(entry.new)"
         case .mark: return entry.new
         case .resume: return "goes on"
+        case .spawn: return "start \(entry.new)"
+        case .census: return "look for threads"
         }
     }
 

@@ -58,9 +58,10 @@ extension Atomic {
     borrowing func watchedUpdate(
         _ observer: WatchingObserver, _ order: MemoryOrder, _ site: Site, _ update: (consuming Value) -> Value
     ) -> (oldValue: Value, newValue: Value) {
-        _ = observer.begin(Operation(.readModifyWrite, address, order, site: site))
+        let directive = observer.begin(Operation(.readModifyWrite, address, order, site: site))
         let old = encoded(Value.AtomicRepresentation.load(raw, ordering: .sequentiallyConsistent))
         let new = encoded(update(decoded(old)))
+        if case .done = directive { return (decoded(old), decoded(new)) }
         Value.AtomicRepresentation.store(decoded(new), to: raw, ordering: .sequentiallyConsistent)
         observer.end(old: old, new: new, wrote: true)
         if observer.isRecording { observer.describe(old: described(old), new: described(new)) }
@@ -77,9 +78,11 @@ extension Atomic {
         let new = encoded(desired)
         var operation = Operation(.compareExchange, address, success, failure: failure, site: site)
         operation.operand = wanted
-        _ = observer.begin(operation)
+        let directive = observer.begin(operation)
+        if case .done = directive { return (true, decoded(wanted)) }
         let old = encoded(Value.AtomicRepresentation.load(raw, ordering: .sequentiallyConsistent))
-        let exchanged = old == wanted
+        var exchanged = old == wanted
+        if case .forward = directive { exchanged = true }
         if exchanged {
             Value.AtomicRepresentation.store(decoded(new), to: raw, ordering: .sequentiallyConsistent)
         }

@@ -40,6 +40,21 @@ public struct Unsynchronized<Value: ~Copyable>: ~Copyable {
     }
 }
 
+extension Unsynchronized where Value: ~Copyable {
+    /// Calls `body` with the value, which it only reads.
+    @inlinable
+    public borrowing func withBorrow<Result: ~Copyable, Failure: Error>(
+        file: StaticString = #filePath, line: UInt = #line,
+        _ body: (borrowing Value) throws(Failure) -> Result
+    ) throws(Failure) -> Result {
+        if let observer = Watch.observer {
+            _ = observer.perform(Operation(.plainRead, address, .relaxed, site: Site(file, line)))
+        }
+        let value = unsafe cell.address
+        return unsafe try body(value.pointee)
+    }
+}
+
 // The program promises that its accesses do not race; exploring it checks the promise.
 extension Unsynchronized: @unchecked Sendable where Value: ~Copyable {}
 

@@ -18,9 +18,11 @@ open class Observer: @unchecked Sendable {
     public enum Directive {
         /// The processor performs it; `end` follows.
         case perform
-        /// A load takes this value from the thread's own store buffer; nothing follows.
+        /// A load takes this value from the thread's own store buffer; nothing follows. A compare-exchange takes what it
+        /// finds for what it expected; `end` follows.
         case forward(Bits)
-        /// The observer performed it; nothing follows.
+        /// The observer performed it, or swallowed it; nothing follows. An update that was swallowed says that it
+        /// happened and changes nothing.
         case done
     }
 
@@ -49,9 +51,13 @@ open class Observer: @unchecked Sendable {
     open func label(_ address: UInt, _ name: String) {}
     /// The name of the memory at `address`, if it has one.
     open func name(ofStorageAt address: UInt) -> String? { nil }
+    /// The name of the thread with this number, if it has one.
+    open func name(ofThread number: UInt32) -> String? { nil }
 
     /// Starts a thread; the result identifies it for `join`.
     open func spawn(name: String, isService: Bool, _ body: @escaping @Sendable () -> Void) -> UInt { 0 }
+    /// The numbers of the threads that have started so far.
+    open func threads(at site: Site) -> [UInt32] { [] }
 
     /// Allocates manually managed memory. `destroy` ends the value's life; the memory is the observer's.
     open func allocate(
@@ -60,6 +66,16 @@ open class Observer: @unchecked Sendable {
     ) -> UnsafeMutableRawPointer {
         .allocate(byteCount: size, alignment: alignment)
     }
+
+    /// The manually managed life of an object begins; `.free` ends it, and `destroy` lets go of the object. What is at `count`
+    /// may be used all the same.
+    open func adopt(
+        _ address: UInt, size: Int, except count: UInt, name: String, site: Site,
+        destroy: @escaping (UnsafeMutableRawPointer) -> Void
+    ) {}
+
+    /// Something was used wrongly, in a way that the program survives.
+    open func misuse(_ sentence: String, at site: Site) {}
 
     /// The time, in monotonic nanoseconds.
     open func now(at site: Site) -> UInt64 { 0 }

@@ -11,6 +11,14 @@ public struct WaitClass: Sendable, Hashable {
         self.name = name
     }
 
+    /// A section of this class begins on the running thread, and ends with `end`. For scopes that are no closure.
+    @inlinable
+    public func begin() { Watch.observer?.section(of: self, begins: true) }
+
+    /// Ends the section that `begin` began.
+    @inlinable
+    public func end() { Watch.observer?.section(of: self, begins: false) }
+
     /// Runs `body` as a section of this class.
     @inlinable
     public func section<Result: ~Copyable, Failure: Error>(
@@ -29,5 +37,16 @@ public struct WaitClass: Sendable, Hashable {
         Watch.observer?.waits(for: self, begins: true)
         defer { Watch.observer?.waits(for: self, begins: false) }
         return try body()
+    }
+
+    /// Runs `body`, which waits for the sections of this class that have begun.
+    @inlinable
+    public func waiting<Result: ~Copyable, Failure: Error>(
+        _ body: () async throws(Failure) -> Result
+    ) async throws(Failure) -> Result {
+        Watch.observer?.waits(for: self, begins: true)
+        // Perhaps on another thread.
+        defer { Watch.observer?.waits(for: self, begins: false) }
+        return try await body()
     }
 }

@@ -51,4 +51,14 @@ public enum Clock {
     public static func sleep(for duration: Duration, file: StaticString = #filePath, line: UInt = #line) {
         sleep(until: now(file: file, line: line) + duration, file: file, line: line)
     }
+
+    /// Suspends the running task until `deadline`.
+    ///
+    /// - Throws: `CancellationError` when the task is cancelled first.
+    public static func sleep(until deadline: Instant) async throws {
+        // The same clock: it stands still while the system is suspended.
+        let now = quiesce_monotonic_nanoseconds()
+        guard deadline.nanoseconds > now else { return try Task.checkCancellation() }
+        try await Task.sleep(for: .nanoseconds(Int64(clamping: deadline.nanoseconds - now)), clock: .suspending)
+    }
 }

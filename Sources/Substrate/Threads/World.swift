@@ -15,6 +15,11 @@ public final class World: Sendable {
     // Beside the table, because its lock costs a system call and every execution of an exploration asks.
     private let wasAsked = Synchronization.Atomic(false)
     private let threads = ForkLock(Threads())
+    /// The highest number that a thread ever had.
+    private let highest = Synchronization.Atomic<UInt32>(0)
+    /// What the threads are inside of.
+    var presence: PresenceTable { presenceTable.load() ?? makePresence() }
+    private let presenceTable = AtomicLazyReference<PresenceTable>()
 
     private struct Threads: Sendable {
         var next: UInt32 = 1
@@ -53,8 +58,37 @@ public final class World: Sendable {
         }
     }
 
+    private func makePresence() -> PresenceTable {
+        wasAsked.store(true, ordering: .releasing)
+        return presenceTable.storeIfNil(PresenceTable())
+    }
+
     /// Whether nobody has asked this world for anything.
     public var isPristine: Bool { !wasAsked.load(ordering: .acquiring) }
+
+    /// The highest number that a thread of the process has had so far.
+    func highestThread() -> UInt32 {
+        // Whoever registers after this looks at what the caller wrote before it: both are full fences.
+        Synchronization.atomicMemoryFence(ordering: .sequentiallyConsistent)
+        return highest.load(ordering: .sequentiallyConsistent)
+    }
+
+    /// What to call the thread with this number in a message.
+    public static func name(ofThread number: UInt32) -> String {
+        if let observer = Watch.observer {
+            return observer.with { $0.name(ofThread: number) } ?? "thread \(number)"
+        }
+        let thread = unsafe process.presence.row(of: number)[PresenceTable.threadID].load(ordering: .relaxed)
+        var name = [CChar](repeating: 0, count: 16)
+        let isKnown = unsafe name.withUnsafeMutableBufferPointer {
+            unsafe quiesce_thread_name(Int32(truncatingIfNeeded: thread), $0.baseAddress!)
+        }
+        let text = String(decoding: name.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+        return isKnown && thread != 0 ? "\"\(text)\" (thread \(thread))" : "thread number \(number)"
+    }
+
+    /// The running thread's number in its world; a thread that Substrate did not make registers by asking.
+    public static var currentThread: UInt32 { LockWord.token() }
 
     /// How many threads have registered with this world and not ended.
     public var registeredThreadCount: Int { threads.withLock { $0.live } }
@@ -70,6 +104,7 @@ public final class World: Sendable {
             threads.live += 1
             if let id = threads.free.popLast() { return id }
             defer { threads.next += 1 }
+            process.highest.store(threads.next, ordering: .sequentiallyConsistent)
             return threads.next
         }
         precondition(id < LockWord.contended, "more threads than a lock word can name")
@@ -89,6 +124,12 @@ public final class World: Sendable {
             unsafe Unmanaged<AnyObject>.fromOpaque(locals).release()
         }
         guard id != 0 else { return }
+        if unsafe block.pointee.row != nil {
+            unsafe block.pointee.row = nil
+            unsafe block.pointee.slots = nil
+            unsafe block.pointee.depth = 0
+            process.presence.clear(id)
+        }
         unsafe block.pointee.id = 0
         unsafe block.pointee.token = 0
         process.threads.withLock { threads in
@@ -113,6 +154,7 @@ public final class World: Sendable {
         threads.reset()
         shared.reset()
         let id = unsafe quiesce_current_block().pointee.id
+        for other in 1..<max(1, threads.withLock { $0.next }) where other != id { presence.clear(other) }
         threads.withLock { threads in
             threads.live = id == 0 ? 0 : 1
             threads.free = id == 0 ? [] : (1..<threads.next).filter { $0 != id }

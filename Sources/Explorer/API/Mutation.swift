@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Substrate
+
+/// A mistake in one operation of the program under test: a test that explores it must notice.
+///
+/// The program stays as it is; the operation is changed when it reaches the explorer. It is told by its file and by what
+/// stands on its line, so that a mutation keeps its place while the code around it changes.
+public struct Mutation: Sendable, CustomStringConvertible {
+    /// What becomes of the operation.
+    public enum Effect: Sendable, Equatable {
+        /// It does not happen. An update says that it did; a lock neither locks nor unlocks.
+        case skipped
+        /// It declares no order.
+        case relaxed
+        /// A load sees this instead of the value.
+        case sees(UInt64)
+        /// A compare-exchange exchanges whatever it finds.
+        case unconditional
+        /// A store waits in the thread's store buffer, as if the barrier behind it were missing.
+        case buffered
+    }
+
+    public let file: String
+    public let code: String
+    public let effect: Effect
+
+    /// - Parameters:
+    ///   - file: the name of the source file.
+    ///   - code: a part of the operation's line.
+    public init(_ file: String, _ code: String, _ effect: Effect) {
+        self.file = file
+        self.code = code
+        self.effect = effect
+    }
+
+    public var description: String { "\(file): \(code) \(effect)" }
+}
+
+/// A mutation at work: which operations it meets.
+final class Mutant {
+    let mutation: Mutation
+    private(set) var hits = 0
+    private var known: [Place: Bool] = [:]
+
+    private struct Place: Hashable {
+        let file: UInt
+        let line: UInt
+    }
+
+    init(_ mutation: Mutation) { self.mutation = mutation }
+
+    /// The effect on an operation at `site`, if it has one.
+    func effect(at site: Site) -> Mutation.Effect? {
+        guard site.line > 0, site.file.hasPointerRepresentation else { return nil }
+        let place = Place(file: UInt(bitPattern: unsafe site.file.utf8Start), line: site.line)
+        let isMet =
+            known[place]
+            ?? (SourceFile.name(site.file) == mutation.file
+                && SourceFile.line(site.line, of: "\(site.file)")?.contains(mutation.code) == true)
+        known[place] = isMet
+        guard isMet else { return nil }
+        hits += 1
+        return mutation.effect
+    }
+}

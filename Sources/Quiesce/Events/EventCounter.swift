@@ -1,0 +1,250 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import Substrate
+
+/// A counter that threads and tasks add to, wait for and take from; and that tells its notifiers of each signal.
+///
+/// The semantics are those of `eventfd(2)`, without the descriptor: 64 bits, of which the greatest value means an overflow; a
+/// take returns all of it, or 1 at a time as a semaphore. Uncontended, a signal and a take are one atomic update each.
+///
+/// The counter ends by `hangUp()`: waits end with `.hungUp` when there is nothing left to take, and each notifier is told once. As
+/// `Reference<EventCounter>` it hangs up when the last reference is dropped, as an eventfd does with its last descriptor. Notifiers
+/// keep its memory, and do not keep it from hanging up.
+///
+/// What was done before a signal happens before the return of the take that sees it.
+///
+/// Kernel counterpart: `struct eventfd_ctx`.
+public final class EventCounter: ReferenceCounted {
+    public let referenceCount = ReferenceCount()
+
+    /// Whether a take returns 1 at a time.
+    public let isSemaphore: Bool
+
+    @usableFromInline let count: Atomic<UInt64>
+    @usableFromInline let hasNotifiers = Atomic(false)
+    private let isHungUp = Atomic(false)
+    private let notifiers = Mutex<[Notifier]>([])
+    @usableFromInline let takers = Waiters()
+    @usableFromInline let adders = Waiters()
+
+    /// The greatest count that can be reached by adding. `signal` alone goes one further, which is the overflow.
+    public static let maximum = UInt64.max - 1
+
+    private static let taking = WaitClass("event")
+    private static let adding = WaitClass("room in an event")
+
+    /// - Parameters:
+    ///   - initialValue: the count to start with.
+    ///   - isSemaphore: whether a take returns 1 at a time. Kernel: `EFD_SEMAPHORE`.
+    public init(_ initialValue: UInt64 = 0, isSemaphore: Bool = false) {
+        count = Atomic(initialValue)
+        self.isSemaphore = isSemaphore
+        referenceCount.label("references")
+        count.label("count")
+        hasNotifiers.label("has notifiers")
+        isHungUp.label("hung up")
+        notifiers.label("notifiers")
+        takers.label("takers")
+        adders.label("adders")
+    }
+
+    /// What can be done without waiting. Kernel counterpart: what `poll(2)` says.
+    public struct Readiness: OptionSet, Sendable, Hashable {
+        public let rawValue: UInt8
+
+        public init(rawValue: UInt8) { self.rawValue = rawValue }
+
+        /// There is something to take.
+        public static let readable = Readiness(rawValue: 1)
+        /// At least 1 can be added.
+        public static let writable = Readiness(rawValue: 2)
+        /// The count has overflowed.
+        public static let overflown = Readiness(rawValue: 4)
+        /// The event has hung up.
+        public static let hungUp = Readiness(rawValue: 8)
+    }
+
+    /// What can be done without waiting, at this moment.
+    public var readiness: Readiness {
+        let count = count.load(ordering: .acquiring)
+        var result: Readiness = []
+        if count > 0 { result.insert(.readable) }
+        if count < Self.maximum { result.insert(.writable) }
+        if count == UInt64.max { result.insert(.overflown) }
+        if isHungUp.load(ordering: .acquiring) { result.insert(.hungUp) }
+        return result
+    }
+
+    /// The count at this moment.
+    public var value: UInt64 { count.load(ordering: .acquiring) }
+
+    // MARK: Signalling
+
+    /// Adds 1 and tells everybody. Never waits: a full counter overflows, and stays so until it is taken.
+    ///
+    /// Notifiers' callbacks run on this thread, or on the one that is running them already. Kernel counterpart:
+    /// `eventfd_signal`.
+    ///
+    /// - Throws: `.insideCallback` from inside a callback of any event, and nothing has happened.
+    @inlinable
+    public func signal() throws(EventError) {
+        if CallbackScope.isActive { throw .insideCallback }
+        var found = count.load(ordering: .relaxed)
+        while true {
+            let (isExchanged, now) = count.compareExchange(
+                expected: found, desired: found == .max ? .max : found &+ 1, ordering: .sequentiallyConsistent)
+            if isExchanged { break }
+            found = now
+        }
+        announce(1)
+    }
+
+    /// Adds `amount` if there is room for it, and says whether there was. Kernel: a nonblocking `write(2)`.
+    ///
+    /// - Throws: `.invalidValue` for the greatest value, `.insideCallback`.
+    public func tryAdd(_ amount: UInt64) throws(EventError) -> Bool {
+        if CallbackScope.isActive { throw .insideCallback }
+        guard amount <= Self.maximum else { throw .invalidValue }
+        guard raise(by: amount) else { return false }
+        announce(amount)
+        return true
+    }
+
+    /// Adds `amount`, waiting for room. Kernel: `write(2)`.
+    ///
+    /// - Throws: `.timedOut`, `.hungUp` when it hangs up while there is no room, and what `tryAdd` throws.
+    @available(*, noasync, message: "it would block a thread of the cooperative pool; await the other spelling")
+    public func add(_ amount: UInt64, until deadline: Clock.Instant? = nil) throws(EventError) {
+        if try tryAdd(amount) { return }
+        if let ending = adders.wait(for: Self.adding, until: deadline, { raise(by: amount) }) {
+            throw EventError(ending)
+        }
+        announce(amount)
+    }
+
+    /// Adds `amount`, waiting for room, as the blocking spelling.
+    public func add(_ amount: UInt64, until deadline: Clock.Instant? = nil) async throws(EventError) {
+        if try tryAdd(amount) { return }
+        if let ending = await adders.wait(for: Self.adding, until: deadline, { raise(by: amount) }) {
+            throw EventError(ending)
+        }
+        announce(amount)
+    }
+
+    private func raise(by amount: UInt64) -> Bool {
+        var found = count.load(ordering: .sequentiallyConsistent)
+        while true {
+            guard found < UInt64.max - amount else { return false }
+            let (isExchanged, now) = count.compareExchange(
+                expected: found, desired: found + amount, ordering: .sequentiallyConsistent)
+            if isExchanged { return true }
+            found = now
+        }
+    }
+
+    @inlinable
+    @inline(__always)
+    func announce(_ amount: UInt64) {
+        // One take empties a counter; a semaphore has something for as many as were added.
+        takers.wake(isSemaphore ? Int(clamping: amount) : 1)
+        if _slowPath(hasNotifiers.load(ordering: .sequentiallyConsistent)) { notify() }
+    }
+
+    // MARK: Taking
+
+    /// Takes the count, or 1 of a semaphore. Returns nil when it is 0. Kernel: a nonblocking `read(2)`.
+    @inlinable
+    public func tryTake() -> UInt64? {
+        var found = count.load(ordering: .sequentiallyConsistent)
+        while found > 0 {
+            let rest = isSemaphore ? found &- 1 : 0
+            let (isExchanged, now) = count.compareExchange(
+                expected: found, desired: rest, ordering: .sequentiallyConsistent)
+            if isExchanged {
+                adders.wake()
+                return isSemaphore ? 1 : found
+            }
+            found = now
+        }
+        return nil
+    }
+
+    /// Takes the count, or 1 of a semaphore, waiting until it is not 0. Kernel: `read(2)`.
+    ///
+    /// - Throws: `.timedOut`; `.hungUp` when there is nothing to take and the event has hung up.
+    @available(*, noasync, message: "it would block a thread of the cooperative pool; await the other spelling")
+    public func take(until deadline: Clock.Instant? = nil) throws(EventError) -> UInt64 {
+        var taken = tryTake()
+        if let taken { return taken }
+        let ending = takers.wait(for: Self.taking, until: deadline) {
+            taken = tryTake()
+            return taken != nil
+        }
+        if let ending { throw EventError(ending) }
+        return taken!
+    }
+
+    /// Takes the count, or 1 of a semaphore, waiting until it is not 0, as the blocking spelling.
+    ///
+    /// - Throws: as the blocking spelling, and `.cancelled`; a cancelled wait has taken nothing.
+    public func take(until deadline: Clock.Instant? = nil) async throws(EventError) -> UInt64 {
+        var taken = tryTake()
+        if let taken { return taken }
+        let ending = await takers.wait(for: Self.taking, until: deadline) {
+            taken = tryTake()
+            return taken != nil
+        }
+        if let ending { throw EventError(ending) }
+        return taken!
+    }
+
+    // MARK: Notifiers
+
+    /// Has `onSignal` called at each signal from now on, and `onHangUp` once at the end.
+    ///
+    /// - Returns: what detaches them. Something may be there to take already: look at `readiness`.
+    /// - Throws: `.hungUp` when the end has come.
+    public func attach(
+        onSignal: @escaping @Sendable (Notifier) -> Void, onHangUp: @escaping @Sendable (Notifier) -> Void = { _ in }
+    ) throws(EventError) -> Notifier {
+        let notifier = Notifier(self, onSignal: onSignal, onHangUp: onHangUp)
+        let isAttached = notifiers.withLock { notifiers in
+            if isHungUp.load(ordering: .relaxed) { return false }
+            notifiers.append(notifier)
+            hasNotifiers.store(true, ordering: .sequentiallyConsistent)
+            return true
+        }
+        guard isAttached else { throw .hungUp }
+        return notifier
+    }
+
+    @usableFromInline
+    @inline(never)
+    func notify() {
+        for notifier in notifiers.withLock({ $0 }) { notifier.signalled() }
+    }
+
+    func forget(_ notifier: Notifier) {
+        notifiers.withLock { notifiers in
+            notifiers.removeAll { $0 === notifier }
+            if notifiers.isEmpty { hasNotifiers.store(false, ordering: .sequentiallyConsistent) }
+        }
+    }
+
+    /// Ends the event: waits end, and every notifier is told. Ending it again does nothing.
+    ///
+    /// Kernel counterpart: the wake-up with `EPOLLHUP` when the last descriptor is closed.
+    public func hangUp() {
+        let told = notifiers.withLock { notifiers in
+            isHungUp.store(true, ordering: .releasing)
+            defer { notifiers = [] }
+            return notifiers
+        }
+        takers.close()
+        adders.close()
+        for notifier in told { notifier.hungUp() }
+    }
+
+    /// Hangs up: the last reference is gone.
+    public func release() { hangUp() }
+}

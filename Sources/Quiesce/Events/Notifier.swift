@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import Substrate
+
+/// A client's callbacks at an event: called at each signal, and once when it hangs up, until they are detached.
+///
+/// - **After `detach()` returned no callback runs or will run.** It is detached once, however often this is asked; whoever asks
+///   waits for a callback that is running.
+/// - One callback of a notifier runs at a time. A signal that comes meanwhile does not wait: its callback follows
+///   on the thread that is running one.
+/// - The callback for the hang-up is the last; after it the notifier is detached. Whether a detach or the hang-up comes first is
+///   decided by one atomic bit.
+/// - From inside its own callback, `detach()` returns at once: the running callback is the last one.
+/// - A callback may block, attach and detach. It cannot signal: that is refused with `EventError.insideCallback`.
+///
+/// The notifier keeps the counter's memory, and the counter keeps an attached notifier. Once it is detached, and the last callback is over, the
+/// callbacks and what they hold are let go of.
+///
+/// Kernel counterparts: `eventfd_notifier` of the text it comes from, and a KVM irqfd.
+public final class Notifier: Sendable {
+    private let counter: EventCounter
+    private let callbacks: Unsynchronized<Callbacks?>
+    private let state = Atomic<UInt64>(State.active)
+    private let waiters = Waiters()
+
+    struct Callbacks: Sendable {
+        let onSignal: @Sendable (Notifier) -> Void
+        let onHangUp: @Sendable (Notifier) -> Void
+    }
+
+    /// From the low end: two bits, the signals whose callbacks have not started, and the thread that runs callbacks.
+    private enum State {
+        /// Callbacks may start. Whoever clears it, a detach or the hang-up, decides which of the two it was.
+        static let active: UInt64 = 1
+        /// The event has hung up, and its callback has not started.
+        static let hangUp: UInt64 = 2
+        static let signal: UInt64 = 4
+        static let signals: UInt64 = 0xffff_fffc
+        static let runnerShift: UInt64 = 32
+
+        static func runner(_ state: UInt64) -> UInt32 { UInt32(state >> runnerShift) }
+    }
+
+    private static let detaching = WaitClass("a notifier's callback")
+
+    init(
+        _ counter: EventCounter, onSignal: @escaping @Sendable (Notifier) -> Void,
+        onHangUp: @escaping @Sendable (Notifier) -> Void
+    ) {
+        self.counter = counter
+        callbacks = Unsynchronized(Callbacks(onSignal: onSignal, onHangUp: onHangUp))
+        callbacks.label("callbacks")
+        state.label("notifier")
+        waiters.label("detaching")
+    }
+
+    /// Whether callbacks may start.
+    public var isAttached: Bool { state.load(ordering: .acquiring) & State.active != 0 }
+
+    // MARK: Calling
+
+    func signalled() { post(adding: State.signal) }
+
+    func hungUp() { post(adding: State.hangUp) }
+
+    /// Adds something to do, and does it unless somebody is doing such things.
+    private func post(adding what: UInt64) {
+        var found = state.load(ordering: .relaxed)
+        while true {
+            guard found & State.active != 0 else { return }
+            guard what != State.signal || found & State.signals != State.signals else {
+                fatalError("2^30 signals wait for a callback that does not return; a notifier cannot count more")
+            }
+            var desired = found + what
+            let isIdle = State.runner(found) == 0
+            if isIdle { desired |= UInt64(World.currentThread) << State.runnerShift }
+            let (isExchanged, now) = state.compareExchange(
+                expected: found, desired: desired, ordering: .acquiringAndReleasing)
+            if isExchanged {
+                if isIdle { run(desired) }
+                return
+            }
+            found = now
+        }
+    }
+
+    /// Runs callbacks until there is nothing to do or the notifier is detached.
+    private func run(_ state: UInt64) {
+        var found = state
+        while found & State.active != 0 {
+            let (next, callback) = nextStep(found)
+            // The callback starts only if the notifier is still attached.
+            let (isExchanged, now) = self.state.compareExchange(
+                expected: found, desired: next, ordering: .acquiringAndReleasing)
+            if isExchanged {
+                guard let callback else { return }
+                call(callback)
+                found = self.state.load(ordering: .acquiring)
+            } else {
+                found = now
+            }
+        }
+        finish()
+    }
+
+    private enum Callback {
+        case signal, hangUp
+    }
+
+    /// What is to be done in `state`, and the state in which it is being done.
+    private func nextStep(_ state: UInt64) -> (UInt64, Callback?) {
+        if state & State.signals != 0 { return (state - State.signal, .signal) }
+        if state & State.hangUp != 0 { return (state & ~(State.hangUp | State.active), .hangUp) }
+        // Nothing: nobody runs callbacks from here on.
+        return (State.active, nil)
+    }
+
+    private func call(_ callback: Callback) {
+        guard let callbacks = callbacks.load() else { return }
+        CallbackScope.run {
+            switch callback {
+            case .signal: callbacks.onSignal(self)
+            case .hangUp: callbacks.onHangUp(self)
+            }
+        }
+    }
+
+    /// The last callback is over and no other will start.
+    private func finish() {
+        callbacks.store(nil)
+        state.store(0, ordering: .sequentiallyConsistent)
+        waiters.wake()
+    }
+
+    // MARK: Detaching
+
+    /// Detaches the callbacks, and waits for one that is running, unless it is called from inside that one.
+    ///
+    /// - Returns: whether this call detached them; false when an earlier one or the hang-up did.
+    /// - Throws: `.timedOut`, which names the thread that runs the callback. They are detached, and another `detach` goes on waiting.
+    @available(*, noasync, message: "it would block a thread of the cooperative pool; await the other spelling")
+    @discardableResult
+    public func detach(until deadline: Clock.Instant? = nil) throws(EventError) -> Bool {
+        let isMine = deactivate()
+        if isInside || isQuiet { return isMine }
+        if let ending = waiters.wait(for: Self.detaching, until: deadline, { isQuiet }) { throw failure(ending) }
+        return isMine
+    }
+
+    /// Detaches the callbacks, and waits for one that is running, as the blocking spelling.
+    ///
+    /// - Throws: as the blocking spelling, and `.cancelled`; they are detached all the same.
+    @discardableResult
+    public func detach(until deadline: Clock.Instant? = nil) async throws(EventError) -> Bool {
+        let isMine = deactivate()
+        if isInside || isQuiet { return isMine }
+        if let ending = await waiters.wait(for: Self.detaching, until: deadline, { isQuiet }) {
+            throw failure(ending)
+        }
+        return isMine
+    }
+
+    /// Detaches the callbacks, waits for one that is running, and takes what the counter holds.
+    ///
+    /// Kernel counterpart: `eventfd_ctx_remove_wait_queue`.
+    @available(*, noasync, message: "it would block a thread of the cooperative pool; await the other spelling")
+    public func detachAndTake(until deadline: Clock.Instant? = nil) throws(EventError) -> UInt64? {
+        try detach(until: deadline)
+        return counter.tryTake()
+    }
+
+    private func deactivate() -> Bool {
+        let found = state.bitwiseAnd(~State.active, ordering: .acquiringAndReleasing).oldValue
+        guard found & State.active != 0 else { return false }
+        counter.forget(self)
+        // Nobody runs callbacks or ever will: this is the last who may touch them.
+        if State.runner(found) == 0 { callbacks.store(nil) }
+        return true
+    }
+
+    /// Whether the caller is the callback that is running.
+    private var isInside: Bool {
+        CallbackScope.isActive && State.runner(state.load(ordering: .relaxed)) == World.currentThread
+    }
+
+    private var isQuiet: Bool { State.runner(state.load(ordering: .sequentiallyConsistent)) == 0 }
+
+    private func failure(_ ending: Waiter.Ending) -> EventError {
+        if ending == .cancelled { return .cancelled }
+        let thread = State.runner(state.load(ordering: .relaxed))
+        return .timedOut(running: thread == 0 ? "nothing any more" : "thread " + World.name(ofThread: thread))
+    }
+}

@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import Substrate
+
+/// A value that can be taken away from those who use it: after `revoke()` returns, nobody reaches it and it is destroyed.
+///
+/// Access is by scope, never by handle. Several values may be behind one gate: an entry of the gate reaches all of them
+/// without asking again, and the entry is the proof that one need not.
+///
+///     let registers = Revocable(Registers(mapping))
+///     let status = registers.withValue { $0.status }                 // nil once it is revoked
+///     device.gate.withEntry { entry in                                // one check …
+///         registers.withValue(in: entry) { $0.start() }               // … for as many values as are behind the gate
+///         interrupts.withValue(in: entry) { $0.enable() }
+///     }
+///
+/// Kernel counterparts: `drivers/base/revocable.c`, and `Revocable` of the kernel's Rust library.
+public final class Revocable<Value: ~Copyable & Sendable>: Sendable {
+    /// The gate that guards the value.
+    public let gate: Gate
+
+    @usableFromInline let storage: Unsynchronized<Value?>
+    private let fate = Atomic<UInt32>(Fate.alive)
+    /// The thread that destroys the value.
+    private let destroyer = Atomic<UInt32>(0)
+    private let waiters = Waiters()
+
+    /// A value behind `gate`, or behind a gate of its own.
+    public init(_ value: consuming Value, gate: Gate? = nil) {
+        self.gate = gate ?? Gate(name: "\(Value.self)")
+        storage = Unsynchronized(value)
+        storage.label("value")
+        fate.label("fate")
+        destroyer.label("destroyer")
+        waiters.label("revocation")
+    }
+
+    /// Whether nobody new reaches the value.
+    public var isRevoked: Bool { gate.isClosing }
+
+    /// Calls `body` with the value. Returns nil, without calling it, when the value is revoked.
+    @inlinable
+    public func withValue<Result: ~Copyable, Failure: Error>(
+        file: StaticString = #filePath, line: UInt = #line,
+        _ body: (borrowing Value) throws(Failure) -> Result
+    ) throws(Failure) -> Result? {
+        try gate.withEntry(file: file, line: line) { entry throws(Failure) in
+            try withValue(in: entry, file: file, line: line, body)
+        }
+    }
+
+    /// Calls `body` with the value, which is there as long as `entry` lasts.
+    ///
+    /// - Parameter entry: an entry of this value's gate; that of another one traps.
+    @inlinable
+    public func withValue<Result: ~Copyable, Failure: Error>(
+        in entry: borrowing Gate.Entry, file: StaticString = #filePath, line: UInt = #line,
+        _ body: (borrowing Value) throws(Failure) -> Result
+    ) throws(Failure) -> Result {
+        guard entry.isInside(gate) else {
+            fatalError("a value was reached with an entry of another gate than the one that guards it")
+        }
+        return try storage.withBorrow(file: file, line: line) { value throws(Failure) in
+            // Destroyed only behind the gate, which cannot have closed with the entry inside.
+            switch value {
+            case .some(let value): try body(value)
+            case .none: fatalError("a value was destroyed with an entry inside its gate")
+            }
+        }
+    }
+
+    // MARK: Revoking
+
+    /// Lets nobody reach the value any more, waits for those who use it, and destroys it. Revoking again waits as well.
+    ///
+    /// - Returns: whether this call destroyed the value. When it returns, the value is destroyed in any case.
+    /// - Throws: `GateError`, as closing the gate does: `.inside` also for a value that revokes itself as it is destroyed.
+    @available(*, noasync, message: "it would block a thread of the cooperative pool; await the other spelling")
+    @discardableResult
+    public func revoke(until deadline: Clock.Instant? = nil) throws(GateError) -> Bool {
+        try gate.close(until: deadline)
+        if try destroyed() { return true }
+        if let ending = waiters.wait(for: waitClass, until: deadline, { isDestroyed }) { throw failure(ending) }
+        return false
+    }
+
+    /// Lets nobody reach the value any more, waits for those who use it, and destroys it, as the blocking spelling.
+    @discardableResult
+    public func revoke(until deadline: Clock.Instant? = nil) async throws(GateError) -> Bool {
+        try await gate.close(until: deadline)
+        if try destroyed() { return true }
+        if let ending = await waiters.wait(for: waitClass, until: deadline, { isDestroyed }) {
+            throw failure(ending)
+        }
+        return false
+    }
+
+    private var waitClass: WaitClass { WaitClass("\(gate.name): destruction of \(Value.self)") }
+
+    private var isDestroyed: Bool { fate.load(ordering: .sequentiallyConsistent) == Fate.destroyed }
+
+    /// Destroys the value if nobody does, and says whether it did.
+    private func destroyed() throws(GateError) -> Bool {
+        let (isMine, _) = fate.compareExchange(
+            expected: Fate.alive, desired: Fate.dying, ordering: .acquiringAndReleasing)
+        let thread = World.currentThread
+        guard isMine else {
+            if destroyer.load(ordering: .relaxed) == thread { throw .inside(gate: gate.name) }
+            return false
+        }
+        destroyer.store(thread, ordering: .relaxed)
+        storage.withValue { $0 = nil }
+        destroyer.store(0, ordering: .relaxed)
+        fate.store(Fate.destroyed, ordering: .sequentiallyConsistent)
+        waiters.wake()
+        return true
+    }
+
+    private func failure(_ ending: Waiter.Ending) -> GateError {
+        ending == .cancelled
+            ? .cancelled(gate: gate.name)
+            : .timedOut(
+                gate: gate.name,
+                [
+                    GateError.Occupant(
+                        name:
+                            "thread \(World.name(ofThread: destroyer.load(ordering: .relaxed))), destroying the value",
+                        since: Clock.now(), isExact: false)
+                ])
+    }
+}
+
+/// How far the end of a value is.
+private enum Fate {
+    static let alive: UInt32 = 0
+    static let dying: UInt32 = 1
+    static let destroyed: UInt32 = 2
+}

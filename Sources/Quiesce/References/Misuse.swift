@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Substrate
+
+/// A mistake of the program that was survived, and that somebody should know of.
+///
+/// While explored it is the finding of the execution. Otherwise it is written to standard error, each kind once at each
+/// place. Kernel counterpart: `WARN_ONCE`.
+public struct Misuse: Error, Sendable, Equatable, CustomStringConvertible {
+    public enum Kind: Sendable, Hashable {
+        /// A reference was taken to an object whose last one is gone.
+        case raisedFromZero
+        /// A count was raised above its maximum, or after it had saturated.
+        case overflow
+        /// More references were given back than were taken.
+        case lowTooOften
+        /// The last reference was given back by somebody who said that it was not the last.
+        case lastDropped
+    }
+
+    public let kind: Kind
+    /// The place that did it.
+    public let file: String
+    public let line: UInt
+
+    public var description: String {
+        let what =
+            switch kind {
+            case .raisedFromZero: "a reference was taken to an object whose last reference is gone (use after free)"
+            case .overflow: "a reference count overflowed; it is saturated and its object will leak"
+            case .lowTooOften: "a reference was given back that was not there (use after free)"
+            case .lastDropped: "the last reference was dropped where it could not be the last; its object will leak"
+            }
+        return "\(what), at \(file):\(line)"
+    }
+
+    /// Runs `body` and returns what was misused by this thread meanwhile, which is then reported nowhere else.
+    public static func collecting(_ body: () throws -> Void) rethrows -> [Misuse] {
+        let outer = collected.withValue { value in
+            defer { value = [] }
+            return value
+        }
+        defer { collected.withValue { $0 = outer } }
+        try body()
+        return collected.withValue { $0 ?? [] }
+    }
+
+    private static let collected = ThreadLocal<[Misuse]?>(nil)
+
+    static func report(_ kind: Kind, _ file: StaticString, _ line: UInt) {
+        let path = "\(file)"
+        let misuse = Misuse(
+            kind: kind, file: path.split(separator: "/").last.map(String.init) ?? path, line: line)
+        let isCollected = collected.withValue { value in
+            value?.append(misuse)
+            return value != nil
+        }
+        if isCollected || reportMisuse(misuse.description, file: file, line: line) { return }
+        World.current.value(MisuseLog.self) { MisuseLog() }.note(misuse)
+    }
+}
+
+/// What a world's standard error has been told.
+private final class MisuseLog: Sendable {
+    private struct Place: Hashable {
+        let kind: Misuse.Kind
+        let file: String
+        let line: UInt
+    }
+
+    private let known = Mutex<Set<Place>>([])
+
+    func note(_ misuse: Misuse) {
+        let isNew = known.withLock {
+            $0.insert(Place(kind: misuse.kind, file: misuse.file, line: misuse.line)).inserted
+        }
+        if isNew { warn(misuse.description) }
+    }
+}

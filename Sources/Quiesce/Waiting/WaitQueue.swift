@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import Substrate
+
+/// Threads and tasks that wait until something they look at becomes true.
+///
+/// Make the condition true, then `wake`. The condition is called by the waiter, more than once, with no lock of the queue held; what
+/// it reads must be safe to read there: atomics read sequentially consistent, or state under a lock. `wake` sees every waiter whose
+/// condition did not see the change. The change must be a sequentially consistent update, or be made under a lock.
+///
+/// `close()` ends every wait, for the teardown of what is waited for. Kernel counterpart: `wait_queue_head_t`, `wait_event`,
+/// `wake_up`.
+public final class WaitQueue: Sendable {
+    private let waiters = Waiters()
+    private let waitClass: WaitClass
+
+    /// - Parameter name: what traces and messages call it.
+    public init(name: String = "wait queue") {
+        waitClass = WaitClass(name)
+        waiters.label(name)
+    }
+
+    /// Why a wait ended with its condition still false.
+    public enum WaitError: Error, Equatable, Sendable {
+        /// The deadline passed.
+        case timedOut
+        /// The waiting task was cancelled.
+        case cancelled
+        /// The queue was closed.
+        case closed
+    }
+
+    /// Blocks this thread until `condition` is true.
+    ///
+    /// - Throws: `.timedOut` when `deadline` passes first, `.closed` when the queue is closed and the condition is false.
+    @available(*, noasync, message: "it would block a thread of the cooperative pool; await the other spelling")
+    public func wait(until deadline: Clock.Instant? = nil, for condition: () -> Bool) throws(WaitError) {
+        if condition() { return }
+        if let ending = waiters.wait(for: waitClass, until: deadline, condition) { throw WaitError(ending) }
+    }
+
+    /// Suspends this task until `condition` is true.
+    ///
+    /// - Throws: as the blocking spelling, and `.cancelled` when the task is cancelled. Then nothing of it is left in the queue.
+    public func wait(until deadline: Clock.Instant? = nil, for condition: () -> Bool) async throws(WaitError) {
+        if condition() { return }
+        if let ending = await waiters.wait(for: waitClass, until: deadline, condition) { throw WaitError(ending) }
+    }
+
+    /// Has those who have waited longest look at their conditions, at most `limit` of them.
+    ///
+    /// With a limit, all conditions in the queue should be alike: a waiter that finds its own still false has used the wake-up up.
+    public func wake(_ limit: Int = .max) { waiters.wake(limit) }
+
+    /// Ends every wait whose condition is false, and every later one, with `.closed`. Closing again does nothing.
+    public func close() { waiters.close() }
+}
+
+extension WaitQueue.WaitError {
+    init(_ ending: Waiter.Ending) {
+        switch ending {
+        case .timedOut: self = .timedOut
+        case .cancelled: self = .cancelled
+        default: self = .closed
+        }
+    }
+}

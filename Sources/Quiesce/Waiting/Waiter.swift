@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Substrate
+
+/// One who waits: a thread that is parked or a task that is suspended.
+///
+/// The word of its wait point says how its wait ended. Whoever changes it from *waiting* decides that, once.
+@safe
+final class Waiter: Sendable {
+    /// How a wait ended.
+    enum Ending: UInt32 {
+        case woken = 2
+        case timedOut, cancelled, closed
+    }
+
+    private static let waiting: UInt32 = 0
+    private static let suspended: UInt32 = 1
+
+    private let point = WaitPoint()
+    private let continuation = unsafe Unsynchronized<UnsafeContinuation<Void, Never>?>(nil)
+    // Its place in the line, which the lock of the line protects.
+    let links = Unsynchronized(Links())
+
+    @safe
+    struct Links {
+        var next: Waiter?
+        // Kept by the neighbour before it.
+        unowned(unsafe) var previous: Waiter?
+        var isInLine = false
+    }
+
+    init() { point.label("waiter") }
+
+    /// How the wait ended; nil while it lasts.
+    var ending: Ending? { Ending(rawValue: point.word.load(ordering: .acquiring)) }
+
+    /// Whether it is in a line, whose lock the caller holds.
+    var isInLine: Bool { links.load().isInLine }
+
+    /// Decides how the wait ends, unless that is decided. Says whether it did; then `rouse` must follow.
+    func decide(_ ending: Ending) -> Decision {
+        var state = point.word.load(ordering: .relaxed)
+        while state == Self.waiting || state == Self.suspended {
+            let (isMine, found) = point.word.compareExchange(
+                expected: state, desired: ending.rawValue, ordering: .acquiringAndReleasing)
+            if isMine { return state == Self.suspended ? .resume : .unpark }
+            state = found
+        }
+        return .late
+    }
+
+    enum Decision {
+        case late, unpark, resume
+    }
+
+    /// Has the waiter go on, as was decided.
+    func rouse(_ decision: Decision) {
+        switch decision {
+        case .late: return
+        case .unpark: point.wake(1)
+        case .resume: unsafe continuation.load()?.resume()
+        }
+    }
+
+    // MARK: Two spellings
+
+    /// Parks the thread until the wait ends, at the latest at `deadline`.
+    func park(until deadline: Clock.Instant?) -> Ending {
+        while true {
+            if let ending { return ending }
+            if !point.wait(while: Self.waiting, until: deadline) { _ = decide(.timedOut) }
+        }
+    }
+
+    /// Suspends the task until the wait ends, at the latest at `deadline`. Ends too when the task is cancelled.
+    func suspend(until deadline: Clock.Instant?) async -> Ending {
+        let timer = deadline.map { deadline in
+            Task.detached {
+                guard (try? await Clock.sleep(until: deadline)) != nil else { return }
+                self.rouse(self.decide(.timedOut))
+            }
+        }
+        await withTaskCancellationHandler {
+            unsafe await withUnsafeContinuation { continuation in
+                unsafe self.continuation.store(continuation)
+                let (isSuspended, _) = point.word.compareExchange(
+                    expected: Self.waiting, desired: Self.suspended, ordering: .acquiringAndReleasing)
+                // It has ended already.
+                if !isSuspended { unsafe continuation.resume() }
+            }
+        } onCancel: {
+            rouse(decide(.cancelled))
+        }
+        timer?.cancel()
+        return ending ?? .woken
+    }
+}
+
+/// Waiters in the order of their arrival. Its owner's lock protects it.
+@safe
+struct WaiterList {
+    private var first: Waiter?
+    private unowned(unsafe) var last: Waiter?
+
+    var isEmpty: Bool { first == nil }
+
+    mutating func append(_ waiter: Waiter) {
+        waiter.links.withValue {
+            unsafe $0.previous = last
+            $0.isInLine = true
+        }
+        if let last = unsafe last { last.links.withValue { $0.next = waiter } } else { first = waiter }
+        unsafe last = waiter
+    }
+
+    mutating func popFirst() -> Waiter? {
+        guard let waiter = first else { return nil }
+        remove(waiter)
+        return waiter
+    }
+
+    /// Takes a waiter out of the list, which it is in.
+    mutating func remove(_ waiter: Waiter) {
+        let links = waiter.links.load()
+        if let previous = unsafe links.previous {
+            previous.links.withValue { $0.next = links.next }
+        } else {
+            first = links.next
+        }
+        if let next = links.next {
+            next.links.withValue { unsafe $0.previous = links.previous }
+        } else {
+            unsafe last = links.previous
+        }
+        waiter.links.store(Waiter.Links())
+    }
+}

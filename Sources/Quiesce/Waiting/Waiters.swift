@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import Substrate
+
+/// Those who wait for a condition, threads and tasks in one line.
+///
+/// A waiter joins the line before it looks at its condition, and a waker makes the condition true before it looks at the line:
+/// so one of the two sees the other, and no wake-up is lost. Both looks are sequentially consistent.
+@usableFromInline
+struct Waiters: ~Copyable, Sendable {
+    let line = Mutex(Line())
+    /// How many are in the line: a waker who finds none takes no lock.
+    @usableFromInline let count = Atomic<Int>(0)
+
+    struct Line {
+        var waiters = WaiterList()
+        var isClosed = false
+    }
+
+    func label(_ name: @autoclosure () -> String) {
+        line.label(name() + ".line")
+        count.label(name() + ".count")
+    }
+
+    // MARK: Waking
+
+    /// Wakes those who have waited longest, at most `limit`.
+    ///
+    /// What makes their conditions true was done before, by a sequentially consistent update or under a lock of theirs.
+    @inlinable
+    @inline(__always)
+    func wake(_ limit: Int = .max) {
+        guard count.load(ordering: .sequentiallyConsistent) > 0 else { return }
+        wakeInLine(limit)
+    }
+
+    @usableFromInline
+    @inline(never)
+    func wakeInLine(_ limit: Int) {
+        rouse(line.withLock { dismiss(&$0, limit, .woken) })
+    }
+
+    /// Ends every wait, those to come as well.
+    func close() {
+        let dismissed = line.withLock { line in
+            line.isClosed = true
+            return dismiss(&line, .max, .closed)
+        }
+        rouse(dismissed)
+    }
+
+    struct Dismissed {
+        let waiter: Waiter
+        let decision: Waiter.Decision
+    }
+
+    /// Takes the first out of the line. Their ending is decided under the lock, so that whoever leaves the line knows it.
+    private func dismiss(_ line: inout Line, _ limit: Int, _ ending: Waiter.Ending) -> [Dismissed] {
+        var result: [Dismissed] = []
+        while result.count < limit, let waiter = line.waiters.popFirst() {
+            count.wrappingSubtract(1, ordering: .relaxed)
+            let decision = waiter.decide(ending)
+            // One whose deadline passed meanwhile has not taken the wake-up.
+            if decision != .late { result.append(Dismissed(waiter: waiter, decision: decision)) }
+        }
+        return result
+    }
+
+    private func rouse(_ dismissed: [Dismissed]) {
+        for each in dismissed { each.waiter.rouse(each.decision) }
+    }
+
+    // MARK: Waiting
+
+    /// Waits until `isOver` is true. It is called again and again, by this thread, with no lock held.
+    func wait(
+        for waitClass: WaitClass, until deadline: Clock.Instant?, _ isOver: () -> Bool
+    ) -> Waiter.Ending? {
+        waitClass.waiting {
+            while true {
+                let waiter = Waiter()
+                guard join(waiter) else { return isOver() ? nil : .closed }
+                if isOver() {
+                    leave(waiter)
+                    return nil
+                }
+                let ending = waiter.park(until: deadline)
+                if let result = settle(waiter, ending, isOver) { return result.ending }
+            }
+        }
+    }
+
+    /// Waits until `isOver` is true. It is called again and again, by this task, with no lock held.
+    func wait(
+        for waitClass: WaitClass, until deadline: Clock.Instant?, _ isOver: () -> Bool
+    ) async -> Waiter.Ending? {
+        await waitClass.waiting {
+            while true {
+                let waiter = Waiter()
+                guard join(waiter) else { return isOver() ? nil : .closed }
+                if isOver() {
+                    leave(waiter)
+                    return nil
+                }
+                let ending = await waiter.suspend(until: deadline)
+                if let result = settle(waiter, ending, isOver) { return result.ending }
+            }
+        }
+    }
+
+    private struct Settled {
+        let ending: Waiter.Ending?
+    }
+
+    /// What a wait that ended comes to; nil when it has to be taken up again.
+    private func settle(_ waiter: Waiter, _ ending: Waiter.Ending, _ isOver: () -> Bool) -> Settled? {
+        if ending == .woken { return isOver() ? Settled(ending: nil) : nil }
+        leave(waiter)
+        return Settled(ending: isOver() ? nil : ending)
+    }
+
+    private func join(_ waiter: Waiter) -> Bool {
+        line.withLock { line in
+            guard !line.isClosed else { return false }
+            line.waiters.append(waiter)
+            count.wrappingAdd(1, ordering: .sequentiallyConsistent)
+            return true
+        }
+    }
+
+    /// Takes a waiter that needs no wake-up out of the line. A wake-up that it was given goes to the next.
+    private func leave(_ waiter: Waiter) {
+        let wasWoken = line.withLock { line in
+            guard waiter.isInLine else { return waiter.ending == .woken }
+            line.waiters.remove(waiter)
+            count.wrappingSubtract(1, ordering: .relaxed)
+            return false
+        }
+        if wasWoken { wakeInLine(1) }
+    }
+}

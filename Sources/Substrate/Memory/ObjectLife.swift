@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CSubstrate
+
+/// The life of an object that its users count themselves.
+///
+/// It begins with a reference that is taken by hand and ends when that one is given back. While explored, a late access to
+/// the Substrate objects inside it is a finding, but for the count, which tells a late comer so; and so is an object whose life
+/// never ends. Its memory stays until the execution is over.
+public enum ObjectLife {
+    /// Takes a reference to `object`, whose life begins.
+    public static func begin<Object: AnyObject>(
+        _ object: Object, countedBy count: borrowing Atomic<Int32>, file: StaticString = #filePath, line: UInt = #line
+    ) -> Unmanaged<Object> {
+        let reference = unsafe Unmanaged.passRetained(object)
+        if let observer = Watch.observer {
+            let pointer = unsafe reference.toOpaque()
+            let size = unsafe quiesce_allocated_size(pointer)
+            let exempt = count.address
+            observer.with {
+                unsafe $0.adopt(
+                    UInt(bitPattern: pointer), size: size, except: exempt, name: "\(type(of: object))",
+                    site: Site(file, line)
+                ) { unsafe Unmanaged<Object>.fromOpaque($0).release() }
+            }
+        }
+        return unsafe reference
+    }
+
+    /// Ends the life of an object and gives its reference back.
+    ///
+    /// - Important: `reference` came from `begin`, and its life has not ended yet.
+    @unsafe
+    public static func end<Object: AnyObject>(
+        _ reference: Unmanaged<Object>, file: StaticString = #filePath, line: UInt = #line
+    ) {
+        if let observer = Watch.observer {
+            let address = unsafe UInt(bitPattern: reference.toOpaque())
+            _ = observer.perform(Operation(.free, address, .relaxed, site: Site(file, line)))
+        } else {
+            unsafe reference.release()
+        }
+    }
+}
