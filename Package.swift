@@ -30,7 +30,8 @@ let package = Package(
         .testTarget(name: "ExplorerTests", dependencies: ["Explorer", "Scenarios", "Substrate", "CSubstrate"]),
         .testTarget(name: "QuiesceTests", dependencies: ["Quiesce", "Explorer", "Substrate"]),
         .testTarget(name: "ScenariosTests", dependencies: ["Scenarios", "Explorer"]),
-        .testTarget(name: "QuiesceCommandTests", dependencies: ["QuiesceCommand"]),
+        .testTarget(
+            name: "QuiesceCommandTests", dependencies: ["QuiesceCommand"], resources: [.copy("Resources")]),
     ]
 )
 

@@ -5,40 +5,8 @@ import Testing
 
 /// The command as a user runs it: the built program, its output and its exit code.
 @Suite struct CommandTests {
-    struct Run {
-        let code: Int32
-        let output: String
-        let errors: String
-
-        var json: [String: Any]? {
-            (try? JSONSerialization.jsonObject(with: Data(output.utf8))) as? [String: Any]
-        }
-    }
-
-    private func run(_ arguments: String...) throws -> Run { try run(arguments) }
-
-    private func run(_ arguments: [String]) throws -> Run {
-        let process = Process()
-        let products = URL(fileURLWithPath: CommandLine.arguments[0]).resolvingSymlinksInPath()
-            .deletingLastPathComponent()
-        process.executableURL = products.appendingPathComponent("quiesce")
-        process.arguments = arguments
-        let output = Pipe()
-        let errors = Pipe()
-        process.standardOutput = output
-        process.standardError = errors
-        process.standardInput = FileHandle.nullDevice
-        try process.run()
-        let text = output.fileHandleForReading.readDataToEndOfFile()
-        let complaint = errors.fileHandleForReading.readDataToEndOfFile()
-        process.waitUntilExit()
-        return Run(
-            code: process.terminationStatus, output: String(decoding: text, as: UTF8.self),
-            errors: String(decoding: complaint, as: UTF8.self))
-    }
-
     @Test func `check explores the catalogue and says so in at most 100 columns`() throws {
-        let run = try run("check")
+        let run = try quiesce("check")
         #expect(run.code == 0)
         #expect(run.errors.isEmpty)
         #expect(run.output.contains("14 stories, 14 as they should be"))
@@ -47,7 +15,7 @@ import Testing
     }
 
     @Test func `check --json has the documented keys`() throws {
-        let json = try #require(try run("check", "published-patch", "repair", "--json").json)
+        let json = try #require(try quiesce("check", "published-patch", "repair", "--json").json)
         #expect(json["total"] as? Int == 2 && json["asExpected"] as? Int == 2)
         let stories = try #require(json["stories"] as? [[String: Any]])
         let keys: Set = [
@@ -61,7 +29,7 @@ import Testing
 
     @Test func `explore-family --json has the documented keys`() throws {
         let json = try #require(
-            try run("explore-family", "bounded-buffer-one-condition", "--size", "2,2", "--json").json)
+            try quiesce("explore-family", "bounded-buffer-one-condition", "--size", "2,2", "--json").json)
         #expect(
             Set(json.keys) == [
                 "family", "size", "strategy", "executions", "blocked", "deadlocked", "failed", "coverage", "seconds",
@@ -72,26 +40,26 @@ import Testing
     }
 
     @Test func `a token works in another process`() throws {
-        let shown = try run("show", "published-patch", "--json")
+        let shown = try quiesce("show", "published-patch", "--json")
         let token = try #require(shown.json?["token"] as? String)
-        let replayed = try run("replay", "published-patch", token)
+        let replayed = try quiesce("replay", "published-patch", token)
         #expect(replayed.code == 1)
         #expect(replayed.output.contains("use after free: client freed en at step 16; closer used en.ops at step 17"))
         #expect(replayed.output.contains(token))
-        #expect(try run("show", "published-patch", "--all").output.contains("18 events"))
+        #expect(try quiesce("show", "published-patch", "--all").output.contains("18 events"))
     }
 
     @Test func `the catalogue and the families are listed`() throws {
-        let run = try run("list")
+        let run = try quiesce("list")
         #expect(run.code == 0)
         #expect(run.output.contains("published-patch") && run.output.contains("lastzero"))
-        #expect(try self.run("--help").code == 0)
+        #expect(try quiesce("--help").code == 0)
     }
 
     @Test func `a report is a page for each counterexample`() throws {
         let folder = FileManager.default.temporaryDirectory.appendingPathComponent("quiesce-\(UUID().uuidString)")
         defer { try? FileManager.default.removeItem(at: folder) }
-        #expect(try run("check", "sleeping-release", "--report", folder.path).code == 0)
+        #expect(try quiesce("check", "sleeping-release", "--report", folder.path).code == 0)
         let index = try String(contentsOf: folder.appendingPathComponent("index.html"), encoding: .utf8)
         #expect(index.contains("sleeping-release.html"))
         let page = try String(contentsOf: folder.appendingPathComponent("sleeping-release.html"), encoding: .utf8)
@@ -117,7 +85,7 @@ import Testing
         ["check", "repair", "--report", "/dev/null/no"],
     ])
     func `bad input is one sentence and exit code 2`(arguments: [String]) throws {
-        let run = try run(arguments)
+        let run = try CommandRun(arguments)
         #expect(run.code == 2)
         #expect(run.output.isEmpty)
         let lines = run.errors.split(separator: "\n")

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Quiesce
+
+/// An event as the cases of `eventfd.*` use it: as a descriptor that never waits.
+protocol EventUnderTest {
+    /// Writes a buffer of `bytes` bytes that begins with `value`.
+    func write(bytes: Int, value: UInt64) -> EventAnswer
+
+    /// Reads into a buffer of `bytes` bytes.
+    func read(bytes: Int) -> EventAnswer
+
+    /// What can be done now.
+    func poll() -> EventAnswer
+}
+
+/// What an event answers, and how an expectation spells it.
+enum EventAnswer {
+    case wrote(bytes: Int)
+    case read(bytes: Int, value: UInt64)
+    case refused(String)
+    case ready(readable: Bool, writable: Bool, error: Bool)
+
+    var members: [String: JSONValue] {
+        switch self {
+        case .wrote(let bytes): ["ret": .integer(Int64(bytes))]
+        case .read(let bytes, let value): ["ret": .integer(Int64(bytes)), "value": .string("\(value)")]
+        case .refused(let name): ["error": .string(name)]
+        case .ready(let readable, let writable, let error):
+            ["readable": .bool(readable), "writable": .bool(writable), "error": .bool(error)]
+        }
+    }
+}
+
+/// A kind of event that every case must pass on.
+struct EventImplementation: Sendable {
+    let name: String
+    /// Makes an event with an initial value, a semaphore or not.
+    let make: @Sendable (UInt32, Bool) throws -> any EventUnderTest
+
+    static let all: [EventImplementation] = [
+        EventImplementation(name: "EventCounter") { CounterUnderTest($0, isSemaphore: $1) }
+    ]
+}
+
+/// An `EventCounter`. It takes and gives whole 64-bit values, so that its type refuses what a descriptor does by `EINVAL`.
+private struct CounterUnderTest: EventUnderTest {
+    private let counter: EventCounter
+    private let width = MemoryLayout<UInt64>.size
+
+    init(_ initialValue: UInt32, isSemaphore: Bool) {
+        counter = EventCounter(UInt64(initialValue), isSemaphore: isSemaphore)
+    }
+
+    func write(bytes: Int, value: UInt64) -> EventAnswer {
+        guard bytes == width else { return .refused("EINVAL") }
+        do throws(EventError) {
+            return try counter.tryAdd(value) ? .wrote(bytes: width) : .refused("EAGAIN")
+        } catch {
+            return .refused(error == .invalidValue ? "EINVAL" : "\(error)")
+        }
+    }
+
+    func read(bytes: Int) -> EventAnswer {
+        guard bytes >= width else { return .refused("EINVAL") }
+        return counter.tryTake().map { .read(bytes: width, value: $0) } ?? .refused("EAGAIN")
+    }
+
+    func poll() -> EventAnswer {
+        let readiness = counter.readiness
+        return .ready(
+            readable: readiness.contains(.readable), writable: readiness.contains(.writable),
+            error: readiness.contains(.overflown))
+    }
+}
