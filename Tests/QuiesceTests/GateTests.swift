@@ -16,19 +16,25 @@ final class Guarded: Sendable {
         value.label("value")
     }
 
-    /// Reads inside.
+    /// Reads inside, and says whether it got in.
     @discardableResult
     func use() -> Bool { gate.withEntry { _ in _ = value.load() } != nil }
 
     /// Closes, and then writes what nobody may be reading.
     func close() {
-        do { try gate.close() } catch { expect(false, "\(error)") }
+        closeGate()
         value.store(1)
+    }
+
+    func closeGate() {
+        do { try gate.close() } catch { expect(false, "\(error)") }
     }
 }
 
 @Suite struct GateTests {
-    static let closing: @Sendable (ExploredWorld) -> Void = { world in
+    // MARK: Explored
+
+    static let closing: Program = { world in
         let guarded = Guarded()
         world.thread("user") { guarded.use() }
         world.thread("closer") { guarded.close() }
@@ -39,23 +45,23 @@ final class Guarded: Sendable {
         try verify("close", Self.closing)
     }
 
-    static let twoUsers: @Sendable (ExploredWorld) -> Void = { world in
+    static let twoUsers: Program = { world in
         let guarded = Guarded()
         world.thread("first") { guarded.use() }
         world.thread("second") { guarded.use() }
         world.thread("closer") { guarded.close() }
     }
 
-    @Test func `two users`() throws {
+    @Test func `two who are inside are both waited for`() throws {
         try verify("two users", Self.twoUsers)
     }
 
-    static let twoClosers: @Sendable (ExploredWorld) -> Void = { world in
+    static let twoClosers: Program = { world in
         let guarded = Guarded()
         _ = guarded.gate.withEntry { _ in
             for closer in ["one", "other"] {
                 world.thread(closer) {
-                    do { try guarded.gate.close() } catch { expect(false, "\(error)") }
+                    guarded.closeGate()
                     _ = guarded.value.load()
                 }
             }
@@ -66,4 +72,181 @@ final class Guarded: Sendable {
     @Test func `concurrent closers all wait`() throws {
         try verify("two closers", Self.twoClosers)
     }
+
+    static let nested: Program = { world in
+        let guarded = Guarded()
+        let other = Gate(name: "other")
+        world.thread("user") {
+            other.withEntry { _ in
+                _ = guarded.gate.withEntry { _ in
+                    guarded.use()
+                    _ = guarded.value.load()
+                }
+            }
+        }
+        world.thread("closer") { guarded.close() }
+    }
+
+    @Test func `entries nest, in one gate and in several`() throws {
+        try verify("nested", Self.nested)
+    }
+
+    static let counted: Program = { world in
+        let guarded = Guarded()
+        let others = (0..<Presence.depthLimit).map { Gate(name: "other \($0)") }
+        // The slots are full: the entry counts in the gate itself.
+        enter(others[...]) {
+            world.thread("closer") { guarded.close() }
+            guarded.use()
+        }
+    }
+
+    private static func enter(_ gates: ArraySlice<Gate>, _ body: () -> Void) {
+        guard let gate = gates.first else { return body() }
+        _ = gate.withEntry { _ in enter(gates.dropFirst(), body) }
+    }
+
+    @Test func `an entry that finds no slot counts in the gate itself`() throws {
+        try verify("counted", Self.counted)
+    }
+
+    static let early: Program = { world in
+        let guarded = Guarded()
+        let done = Gate(name: "done")
+        world.thread("user") {
+            _ = guarded.gate.withOwnedEntry { entry in
+                _ = guarded.value.load()
+                entry.leave()
+                // Would wait for ever if the closer waited for the whole scope.
+                if !guarded.gate.isClosing { return }
+                guarded.closeGate()
+                try? done.close()
+            }
+        }
+        world.thread("closer") { guarded.close() }
+    }
+
+    @Test func `an entry that is left early is not waited for`() throws {
+        try verify("left early", Self.early)
+    }
+
+    static let fromInside: Program = { world in
+        let guarded = Guarded()
+        let winners = Atomic(0)
+        let operation: @Sendable (consuming Gate.Entry) -> Void = { entry in
+            _ = guarded.value.load()
+            do {
+                if let entry = try entry.closeFromInside() {
+                    winners.wrappingAdd(1, ordering: .relaxed)
+                    guarded.value.store(1)
+                    entry.leave()
+                } else {
+                    // The winner's whole operation is over.
+                    _ = guarded.value.load()
+                }
+            } catch { expect(false, "\(error)") }
+        }
+        _ = guarded.gate.withOwnedEntry { entry in
+            world.thread("other") { _ = guarded.gate.withOwnedEntry(operation) }
+            operation(entry)
+        }
+        world.afterwards { expect(winners.load(ordering: .relaxed) == 1 && guarded.gate.isClosing) }
+    }
+
+    @Test func `closing from inside has one winner, and losers wait for its whole operation`() throws {
+        try verify("from inside", Self.fromInside)
+    }
+
+    static let fromInsideAndOutside: Program = { world in
+        let guarded = Guarded()
+        _ = guarded.gate.withOwnedEntry { entry in
+            world.thread("closer") {
+                guarded.closeGate()
+                _ = guarded.value.load()
+            }
+            do {
+                let entry = try entry.closeFromInside()
+                expect(entry != nil, "nobody else closes from inside")
+                guarded.value.store(1)
+            } catch { expect(false, "\(error)") }
+        }
+    }
+
+    @Test func `closing from inside and from outside do not wait for each other`() throws {
+        try verify("from inside and outside", Self.fromInsideAndOutside)
+    }
+
+    static let woken: Program = { world in
+        let arrivals = WaitQueue(name: "arrivals")
+        let guarded = Guarded(whenClosing: { arrivals.close() })
+        world.thread("sleeper") {
+            _ = guarded.gate.withEntry { _ in
+                do throws(WaitQueue.WaitError) {
+                    try arrivals.wait { false }
+                } catch { expect(error == .closed) }
+            }
+        }
+        world.thread("closer") { guarded.close() }
+    }
+
+    @Test func `whoever sleeps inside is woken by the closing`() throws {
+        try verify("sleeper", Self.woken)
+    }
+
+    static let late: Program = { world in
+        let guarded = Guarded()
+        let isOver = WaitPoint()
+        world.thread("user") {
+            _ = guarded.gate.withEntry { _ in
+                while isOver.word.load(ordering: .acquiring) == 0 { isOver.wait(while: 0) }
+                _ = guarded.value.load()
+            }
+        }
+        world.thread("closer") {
+            var hasFailed = false
+            do throws(GateError) { try guarded.gate.close(until: Clock.now() + .seconds(1)) } catch {
+                guard case .timedOut(_, let occupants) = error else { return expect(false, "\(error)") }
+                expect(occupants.map(\.name) == ["thread user"] || occupants.isEmpty, "\(error)")
+                hasFailed = true
+            }
+            expect(guarded.gate.isClosing && guarded.gate.isClosed == !hasFailed)
+            expect(!guarded.use(), "the gate stays closing")
+            isOver.word.store(1, ordering: .releasing)
+            isOver.wake()
+            guarded.close()
+        }
+    }
+
+    @Test func `a deadline names who is inside and leaves the gate closing`() throws {
+        try verify("deadline", Self.late)
+    }
+
+    // MARK: Mutants
+
+    static let mutants: [Mutant] = [
+        // Enter: announce, then look.
+        Mutant(closing, "GateTests.swift", "gate.withEntry", .skipped, of: .asymmetricStore),
+        Mutant(closing, "GateTests.swift", "gate.withEntry", .sees(0), of: .load),
+        // Leave: clear the slot, behind what was done inside, then wake.
+        Mutant(closing, "Gate.swift", "Presence.leave(slot", .skipped),
+        Mutant(closing, "Gate.swift", "Presence.leave(slot", .relaxed),
+        Mutant(closing, "Gate.swift", "state.load(ordering: .relaxed) & State.closing", .sees(0)),
+        // Close: say so, barrier, look.
+        Mutant(closing, "Gate.swift", "state.bitwiseOr(bits", .skipped),
+        Mutant(closing, "Gate.swift", "membarrier()", .skipped),
+        Mutant(closing, "Gate.swift", "Presence.isAnyoneInside(key)", .sees(0)),
+        Mutant(closing, "Gate.swift", "Presence.isAnyoneInside(key)", .relaxed),
+        // Counted entries.
+        Mutant(counted, "GateEntry.swift", "state.compareExchange", .skipped),
+        Mutant(counted, "GateEntry.swift", "wrappingSubtract(amount", .skipped),
+        Mutant(counted, "GateEntry.swift", "wrappingSubtract(amount", .relaxed),
+        // From inside.
+        Mutant(fromInside, "Gate.swift", "state.bitwiseOr(bits", .skipped),
+        Mutant(fromInside, "Gate.swift", "Presence.hide(key)", .skipped),
+        Mutant(fromInside, "Gate.swift", "Presence.reveal(key)", .skipped),
+        Mutant(fromInsideAndOutside, "Gate.swift", "bitwiseOr(State.revealed", .skipped),
+        Mutant(fromInsideAndOutside, "Gate.swift", "if state.compareExchange(", .unconditional),
+    ]
+
+    @Test(arguments: mutants) func `a mutant is caught`(_ mutant: Mutant) throws { try expectCaught(mutant) }
 }

@@ -195,6 +195,7 @@ public struct Exploration {
     private func preemptions(of steps: [ScheduleStep], _ tracksThreads: Bool) throws(Failure) -> Int {
         let scheduler = Scheduler(options)
         scheduler.threadsFromNext = tracksThreads
+        scheduler.keepsNames = true
         let strategy = Replay(scheduler, steps: steps)
         scheduler.use(strategy)
         exploring(scheduler) { run in withExtendedLifetime(strategy) { _ = run() } }
@@ -212,6 +213,7 @@ public struct Exploration {
             scheduler.use(strategy)
             scheduler.racesFromNext = true
             scheduler.threadsFromNext = tracksThreads
+            scheduler.keepsNames = true
             var used = 0
             while used < budget {
                 let outcome = run()
@@ -279,6 +281,6 @@ private final class DefaultPolicy: Strategy {
 
 extension Scheduler {
     /// Whether the last execution met something for the first time that its own steps left out.
-    var mustRepeat: Bool { racesFromNext || threadsFromNext }
+    var mustRepeat: Bool { racesFromNext || threadsFromNext || namesFromNext }
     var scheduleSteps: [ScheduleStep] { (0..<schedule.count).map { ScheduleStep(encoded: schedule[$0]) } }
 }

@@ -15,14 +15,14 @@ public final class ExploredWorld: @unchecked Sendable {
 
     /// Starts a thread. The execution is over when all threads have ended.
     ///
-    /// The name is asked for only while a trace is recorded.
+    /// The name is asked for only while a trace is recorded, or when the program asks for a thread's name.
     public func thread(_ name: @autoclosure () -> String, _ body: @escaping @Sendable () -> Void) {
-        _ = scheduler.spawnThread(name: scheduler.isRecordingTrace ? name() : "", isService: false, body)
+        _ = scheduler.spawnThread(name: scheduler.keepsNames ? name() : "", isService: false, body)
     }
 
     /// Starts a thread that serves others: its waiting for ever is neither a deadlock nor a leak.
     public func service(_ name: @autoclosure () -> String, _ body: @escaping @Sendable () -> Void) {
-        _ = scheduler.spawnThread(name: scheduler.isRecordingTrace ? name() : "", isService: true, body)
+        _ = scheduler.spawnThread(name: scheduler.keepsNames ? name() : "", isService: true, body)
     }
 
     /// Has `body` run once when every other thread has ended and no service can run. It may check, and free.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import Substrate
+public import Substrate
 
 /// A mistake in one operation of the program under test: a test that explores it must notice.
 ///
@@ -24,17 +24,21 @@ public struct Mutation: Sendable, CustomStringConvertible {
     public let file: String
     public let code: String
     public let effect: Effect
+    /// The kind of operation, where a line has several; nil for all of them.
+    public let kind: OperationKind?
 
     /// - Parameters:
     ///   - file: the name of the source file.
-    ///   - code: a part of the operation's line.
-    public init(_ file: String, _ code: String, _ effect: Effect) {
+    ///   - code: a part of the line on which the operation's call begins.
+    ///   - kind: the kind of operation, where the line has several.
+    public init(_ file: String, _ code: String, _ effect: Effect, of kind: OperationKind? = nil) {
         self.file = file
         self.code = code
+        self.kind = kind
         self.effect = effect
     }
 
-    public var description: String { "\(file): \(code) \(effect)" }
+    public var description: String { "\(file): \(code)\(kind.map { " (\($0))" } ?? "") \(effect)" }
 }
 
 /// A mutation at work: which operations it meets.
@@ -50,8 +54,10 @@ final class Mutant {
 
     init(_ mutation: Mutation) { self.mutation = mutation }
 
-    /// The effect on an operation at `site`, if it has one.
-    func effect(at site: Site) -> Mutation.Effect? {
+    /// The effect on an operation, if it has one.
+    func effect(on operation: Operation) -> Mutation.Effect? {
+        let site = operation.site
+        if let kind = mutation.kind, kind != operation.kind { return nil }
         guard site.line > 0, site.file.hasPointerRepresentation else { return nil }
         let place = Place(file: UInt(bitPattern: unsafe site.file.utf8Start), line: site.line)
         let isMet =

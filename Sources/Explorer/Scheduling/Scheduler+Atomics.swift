@@ -30,7 +30,7 @@ extension Scheduler {
             return .perform
         case .idle: return .perform
         }
-        if let mutant, let effect = mutant.effect(at: operation.site) { return beginMutated(operation, effect) }
+        if let mutant, let effect = mutant.effect(on: operation) { return beginMutated(operation, effect) }
         return beginStep(thread, operation)
     }
 

@@ -16,7 +16,7 @@ extension Scheduler {
         case .idle: return true
         }
         var operation = operation
-        switch mutant?.effect(at: operation.site) {
+        switch mutant?.effect(on: operation) {
         case .skipped: return true
         case .relaxed: operation.order = .relaxed
         default: break

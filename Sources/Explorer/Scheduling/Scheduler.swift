@@ -87,6 +87,9 @@ final class Scheduler: Observer, @unchecked Sendable {
     /// Whether the start of a thread is a step. Turned on in the same way, when somebody asks which threads there are.
     var tracksThreads = false
     var threadsFromNext = false
+    /// Whether threads have names. Turned on in the same way, when the program asks for one.
+    var keepsNames = false
+    private(set) var namesFromNext = false
     /// What is changed in the program under test.
     let mutant: Mutant?
     private(set) var recorder: Recorder?
@@ -111,6 +114,7 @@ final class Scheduler: Observer, @unchecked Sendable {
 
     func record(_ recorder: Recorder) {
         self.recorder = recorder
+        keepsNames = true
         isRecording = true
     }
 
@@ -154,6 +158,10 @@ final class Scheduler: Observer, @unchecked Sendable {
         if racesFromNext {
             tracksRaces = true
             racesFromNext = false
+        }
+        if namesFromNext {
+            keepsNames = true
+            namesFromNext = false
         }
         if threadsFromNext {
             tracksThreads = true
@@ -372,7 +380,7 @@ final class Scheduler: Observer, @unchecked Sendable {
         name: String, isService: Bool, parent: Int32, _ body: @escaping @Sendable () -> Void
     ) -> Int32 {
         let thread = childNumber(of: parent)
-        if recorder != nil { threadNames[Int(thread)] = name }
+        if keepsNames { threadNames[Int(thread)] = name }
         threads[Int(thread)].state = .parked
         threads[Int(thread)].isService = isService
         threads[Int(thread)].starter = -1
@@ -560,7 +568,8 @@ final class Scheduler: Observer, @unchecked Sendable {
         storages.block(at: address).map { storages[$0].name }
     }
     override func name(ofThread number: UInt32) -> String? {
-        number > 0 && number <= UInt32(threadCount) ? name(ofThread: Int32(number) - 1) : nil
+        if !keepsNames { namesFromNext = true }
+        return number > 0 && number <= UInt32(threadCount) ? name(ofThread: Int32(number) - 1) : nil
     }
     override func threads(at site: Site) -> [UInt32] { startedThreads(site) }
     override func adopt(

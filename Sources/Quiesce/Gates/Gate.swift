@@ -40,7 +40,7 @@ public final class Gate: Sendable {
     /// Whether nobody can enter any more; some may still be inside. Acquires.
     public var isClosing: Bool { state.load(ordering: .acquiring) & State.closing != 0 }
 
-    /// Whether nobody is inside any more, nor ever will be. Acquires: what was done inside happens before.
+    /// Whether a `close` has seen that nobody is inside any more. Acquires: what was done inside happens before.
     public var isClosed: Bool { state.load(ordering: .acquiring) & State.closed != 0 }
 
     @usableFromInline
@@ -57,7 +57,7 @@ public final class Gate: Sendable {
         static let entry: UInt32 = 16
     }
 
-    @usableFromInline var key: UInt { UInt(bitPattern: ObjectIdentifier(self).hashValue) }
+    @usableFromInline var key: UInt { UInt(bitPattern: ObjectIdentifier(self)) }
     @usableFromInline var waitClass: WaitClass { WaitClass(name) }
 
     // MARK: Entering
@@ -94,20 +94,20 @@ public final class Gate: Sendable {
     @_lifetime(immortal)
     func enter(_ file: StaticString, _ line: UInt) -> Entry? {
         let slot = Presence.enter(key, section: waitClass, file: file, line: line)
-        guard _fastPath(slot >= 0) else { return enterCounted(file, line) }
+        guard _fastPath(slot >= 0) else { return enterCounted() }
         if _fastPath(state.load(ordering: .acquiring, file: file, line: line) & State.closing == 0) {
-            return Entry(gate: self, slot: slot, ticket: nil, file, line)
+            return Entry(gate: self, slot: slot, ticket: nil)
         }
-        leave(slot, file, line)
+        leave(slot)
         return nil
     }
 
     @inlinable
     @inline(__always)
-    func leave(_ slot: Int32, _ file: StaticString, _ line: UInt) {
-        Presence.leave(slot, section: waitClass, file: file, line: line)
+    func leave(_ slot: Int32) {
+        Presence.leave(slot, section: waitClass)
         // Whoever closes after this load looks at the slot behind its barrier; whoever closed before it is woken.
-        if _slowPath(state.load(ordering: .relaxed, file: file, line: line) & State.closing != 0) {
+        if _slowPath(state.load(ordering: .relaxed) & State.closing != 0) {
             wakeClosers()
         }
     }
@@ -152,14 +152,14 @@ extension Gate {
     /// Lets nobody in any more. False when the gate is closed already.
     private func beginClosing() throws(GateError) -> Bool {
         if isInside { throw .inside(gate: name) }
-        return stopEntries()
+        return stopEntries(State.closing) & State.closed == 0
     }
 
-    private func stopEntries() -> Bool {
-        let old = state.bitwiseOr(State.closing, ordering: .sequentiallyConsistent).oldValue
-        if old & State.closed != 0 { return false }
+    /// Lets nobody in any more, and returns the state before.
+    private func stopEntries(_ bits: UInt32) -> UInt32 {
+        let old = state.bitwiseOr(bits, ordering: .sequentiallyConsistent).oldValue
         if old & State.closing == 0 { whenClosing?() }
-        return true
+        return old
     }
 
     /// Whether the running thread or task is inside.
@@ -197,15 +197,18 @@ extension Gate {
 
     private func failure(_ ending: Waiter.Ending, since start: Clock.Instant?) -> GateError {
         if ending == .cancelled { return .cancelled(gate: name) }
-        return .timedOut(gate: name, occupants(since: start ?? Clock.now()))
+        let now = Clock.now()
+        return .timedOut(gate: name, occupants(from: start ?? now, to: now))
     }
 
     /// Who is inside. A thread's slot does not say since when: it was there at `start`.
-    private func occupants(since start: Clock.Instant) -> [GateError.Occupant] {
-        Presence.threads(inside: key).map {
-            GateError.Occupant(name: "thread " + World.name(ofThread: $0), since: start, isExact: false)
+    private func occupants(from start: Clock.Instant, to now: Clock.Instant) -> [GateError.Occupant] {
+        let threads = Presence.threads(inside: key).map {
+            GateError.Occupant(
+                name: "thread " + World.name(ofThread: $0), since: start, duration: now - start, isExact: false)
         }
-            + tickets.withLock { $0.values.filter { !$0.isHidden }.map(\.occupant) }.sorted { $0.since < $1.since }
+        let counted = tickets.withLock { Array($0.values) }.filter { !$0.isHidden }.map { $0.occupant(at: now) }
+        return threads + counted.sorted { $0.since < $1.since }
     }
 
     // MARK: From inside
@@ -233,9 +236,9 @@ extension Gate {
     /// Hides the caller's entry and says whether it is the one who closes; nil when the gate is closed.
     private func claim(_ entry: borrowing Entry) throws(GateError) -> Bool? {
         guard ownEntries == 1 else { throw .inside(gate: name) }
-        let old = state.bitwiseOr(State.claimed, ordering: .acquiringAndReleasing).oldValue
+        // Before the entry is hidden: whoever finds nobody inside finds the claim.
+        let old = stopEntries(State.closing | State.claimed)
         hide(entry)
-        _ = stopEntries()
         waiters.wake()
         return old & State.claimed == 0
     }

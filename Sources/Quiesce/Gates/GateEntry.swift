@@ -13,17 +13,13 @@ extension Gate {
         @usableFromInline let reference: Unmanaged<Gate>
         @usableFromInline let slot: Int32
         @usableFromInline let ticket: EntryTicket?
-        @usableFromInline let line: UInt
-        @usableFromInline let file: StaticString
 
         @inlinable
         @_lifetime(immortal)
-        init(gate: Gate, slot: Int32, ticket: EntryTicket?, _ file: StaticString, _ line: UInt) {
+        init(gate: Gate, slot: Int32, ticket: EntryTicket?) {
             unsafe reference = .passUnretained(gate)
             self.slot = slot
             self.ticket = ticket
-            self.file = file
-            self.line = line
         }
 
         @inlinable
@@ -31,7 +27,7 @@ extension Gate {
             if let ticket {
                 unsafe reference._withUnsafeGuaranteedRef { $0.leave(ticket) }
             } else {
-                unsafe reference._withUnsafeGuaranteedRef { $0.leave(slot, file, line) }
+                unsafe reference._withUnsafeGuaranteedRef { $0.leave(slot) }
             }
         }
 
@@ -96,6 +92,7 @@ final class EntryTicket: Sendable {
         self.thread = thread
         self.name = name
         since = Clock.now()
+        fate.label("entry of \(name)")
     }
 
     /// Whether it is hidden from those who close.
@@ -110,17 +107,19 @@ final class EntryTicket: Sendable {
     /// Ends it, and says whether it was hidden.
     func end() -> Bool { fate.exchange(Fate.over, ordering: .acquiringAndReleasing) == Fate.hidden }
 
-    var occupant: GateError.Occupant { GateError.Occupant(name: name, since: since, isExact: true) }
+    func occupant(at now: Clock.Instant) -> GateError.Occupant {
+        GateError.Occupant(name: name, since: since, duration: now - since, isExact: true)
+    }
 }
 
 extension Gate {
     @usableFromInline
     @inline(never)
     @_lifetime(immortal)
-    func enterCounted(_ file: StaticString, _ line: UInt) -> Entry? {
+    func enterCounted() -> Entry? {
         let thread = World.currentThread
         let ticket = EntryTicket(self, thread: thread, name: "thread " + World.name(ofThread: thread))
-        return admit(ticket) ? Entry(gate: self, slot: -1, ticket: ticket, file, line) : nil
+        return admit(ticket) ? Entry(gate: self, slot: -1, ticket: ticket) : nil
     }
 
     /// Counts an entry, unless the gate is closing.
@@ -151,12 +150,11 @@ extension Gate {
     /// so that the task, and its children, are told when they close the gate from inside. A task that `body` starts and does not await
     /// (`Task { }`) has the value too, as long as the entry lasts: it cannot close the gate in that time.
     public func withTaskEntry<Result, Failure: Error>(
-        file: StaticString = #filePath, line: UInt = #line,
         _ body: (borrowing Entry) async throws(Failure) -> Result
     ) async throws(Failure) -> Result? {
         let ticket = EntryTicket(self, thread: 0, name: Task.name.map { "task \"\($0)\"" } ?? "a task without a name")
         guard admit(ticket) else { return nil }
-        let entry = Entry(gate: self, slot: -1, ticket: ticket, file, line)
+        let entry = Entry(gate: self, slot: -1, ticket: ticket)
         let tickets = EntryTicket.current.filter(\.isActive) + [ticket]
         return try await EntryTicket.$current.withValue(tickets) { () async -> Swift.Result<Result, Failure> in
             do throws(Failure) { return .success(try await body(entry)) } catch { return .failure(error) }

@@ -17,12 +17,12 @@ public enum GateError: Error, Sendable, CustomStringConvertible {
         public let name: String
         /// Since when it is inside.
         public let since: Clock.Instant
+        /// For how long that was when the error was made.
+        public let duration: Duration
         /// Whether it entered then. Else it was found inside then, and entered before.
         public let isExact: Bool
 
-        public var description: String {
-            "\(name), inside \(isExact ? "for" : "for more than") \(Clock.now() - since)"
-        }
+        public var description: String { "\(name), inside for \(isExact ? "" : "more than ")\(duration)" }
     }
 
     public var description: String {

@@ -117,16 +117,15 @@ public final class Revocable<Value: ~Copyable & Sendable>: Sendable {
     }
 
     private func failure(_ ending: Waiter.Ending) -> GateError {
-        ending == .cancelled
-            ? .cancelled(gate: gate.name)
-            : .timedOut(
-                gate: gate.name,
-                [
-                    GateError.Occupant(
-                        name:
-                            "thread \(World.name(ofThread: destroyer.load(ordering: .relaxed))), destroying the value",
-                        since: Clock.now(), isExact: false)
-                ])
+        if ending == .cancelled { return .cancelled(gate: gate.name) }
+        let now = Clock.now()
+        let thread = World.name(ofThread: destroyer.load(ordering: .relaxed))
+        return .timedOut(
+            gate: gate.name,
+            [
+                GateError.Occupant(
+                    name: "thread \(thread), destroying the value", since: now, duration: .zero, isExact: false)
+            ])
     }
 }
 

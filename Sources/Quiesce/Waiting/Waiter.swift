@@ -29,7 +29,11 @@ final class Waiter: Sendable {
         var isInLine = false
     }
 
-    init() { point.label("waiter") }
+    init() {
+        point.label("waiter")
+        unsafe continuation.label("waiter.continuation")
+        links.label("waiter.links")
+    }
 
     /// How the wait ended; nil while it lasts.
     var ending: Ending? { Ending(rawValue: point.word.load(ordering: .acquiring)) }

@@ -93,7 +93,9 @@ public enum Presence {
         let world = World.current
         if let observer = Watch.observer {
             for number in observer.with({ $0.threads(at: Site(file, line)) }) {
-                if unsafe isInside(key, world.presence.row(of: number), file, line), !found(number) { return }
+                let row = unsafe world.presence.row(of: number)
+                unsafe nameSlots(of: number, row, observer)
+                if unsafe isInside(key, row, file, line), !found(number) { return }
             }
             return
         }
@@ -110,10 +112,17 @@ public enum Presence {
         for slot in 0..<depthLimit {
             // Taken slots come first: announcements nest.
             let word = unsafe row[slot].load(ordering: .acquiring, file: file, line: line)
+            describe(word == key ? "inside" : word == 0 ? "free" : "elsewhere")
             if word == key { return true }
             if word == 0 { return false }
         }
         return false
+    }
+
+    /// Says what the last operation on a slot was about: a key tells a reader nothing.
+    private static func describe(_ meaning: @autoclosure () -> String) {
+        guard let observer = Watch.observer, observer.isRecording else { return }
+        observer.describe(old: "", new: meaning())
     }
 
     // MARK: Slow paths
@@ -129,6 +138,7 @@ public enum Presence {
         unsafe block.pointee.depth = depth + 1
         unsafe PresenceTable.keys(of: row)[Int(depth)] = key
         unsafe row[Int(depth)].storeAsymmetric(key, file: file, line: line)
+        describe(section.name)
         return Int32(bitPattern: depth)
     }
 
@@ -137,6 +147,7 @@ public enum Presence {
     static func leaveSlow(_ slot: Int32, _ section: WaitClass, _ file: StaticString, _ line: UInt) {
         let row = unsafe ownRow()
         unsafe row[Int(slot)].storeAsymmetric(0, file: file, line: line)
+        describe("free")
         unsafe quiesce_current_block().pointee.depth = UInt32(bitPattern: slot)
         section.end()
     }
@@ -149,18 +160,23 @@ public enum Presence {
         let row = unsafe World.current.presence.row(of: number)
         unsafe block.pointee.row = UnsafeMutableRawPointer(row)
         if let observer = Watch.observer {
-            guard observer.isRecording else { return unsafe row }
-            let name = observer.with { $0.name(ofThread: number) } ?? "thread \(number)"
-            // Named, not labelled: others may have looked at the slots before.
-            for slot in 0..<depthLimit {
-                let address = unsafe row[slot].address
-                observer.with { $0.label(address, "slot \(slot) of \(name)") }
-            }
+            unsafe nameSlots(of: number, row, observer)
         } else {
-            unsafe row[PresenceTable.threadID].store(UInt(quiesce_thread_id()), ordering: .relaxed)
             if Membarrier.support == .expedited { unsafe block.pointee.slots = UnsafeMutableRawPointer(row) }
         }
         return unsafe row
+    }
+
+    /// Names a thread's slots. It does not label them: their lives began with the world's.
+    private static func nameSlots(
+        of number: UInt32, _ row: UnsafeMutablePointer<Atomic<UInt>>, _ observer: WatchingObserver
+    ) {
+        guard observer.isRecording else { return }
+        let name = observer.with { $0.name(ofThread: number) } ?? "thread \(number)"
+        for slot in 0..<depthLimit {
+            let address = unsafe row[slot].address
+            observer.with { $0.label(address, "slot \(slot) of \(name)") }
+        }
     }
 
     /// The keys that the running thread has announced. Its own business: reading them is no step.
@@ -197,7 +213,7 @@ public enum Presence {
 final class PresenceTable: Sendable {
     /// A row is two cache lines: the slots, the system's number of the thread, and a copy of the keys for the thread alone.
     static let rowWords = 16
-    static let threadID = Presence.depthLimit
+    private static let threadID = Presence.depthLimit
 
     private static let firstChunk = 8
     /// The chunks' addresses; 0 for one that nobody needed so far.
@@ -233,6 +249,13 @@ final class PresenceTable: Sendable {
         guard !isMine, let found = unsafe UnsafeMutableRawPointer(bitPattern: found) else { return unsafe made }
         unsafe made.deallocate()
         return unsafe found
+    }
+
+    /// The system's number of the thread; 0 when there is none.
+    func threadID(of number: UInt32) -> UInt { unsafe row(of: number)[Self.threadID].raw.load(ordering: .relaxed) }
+
+    func note(_ threadID: UInt, threadOf number: UInt32) {
+        unsafe row(of: number)[Self.threadID].raw.store(threadID, ordering: .relaxed)
     }
 
     /// Clears the slots of a thread that is no more.

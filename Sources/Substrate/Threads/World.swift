@@ -76,15 +76,15 @@ public final class World: Sendable {
     /// What to call the thread with this number in a message.
     public static func name(ofThread number: UInt32) -> String {
         if let observer = Watch.observer {
-            return observer.with { $0.name(ofThread: number) } ?? "thread \(number)"
+            return observer.with { $0.name(ofThread: number) } ?? "number \(number)"
         }
-        let thread = unsafe process.presence.row(of: number)[PresenceTable.threadID].load(ordering: .relaxed)
+        let thread = process.presence.threadID(of: number)
         var name = [CChar](repeating: 0, count: 16)
         let isKnown = unsafe name.withUnsafeMutableBufferPointer {
             unsafe quiesce_thread_name(Int32(truncatingIfNeeded: thread), $0.baseAddress!)
         }
         let text = String(decoding: name.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
-        return isKnown && thread != 0 ? "\"\(text)\" (thread \(thread))" : "thread number \(number)"
+        return isKnown && thread != 0 ? "\"\(text)\" (\(thread))" : "number \(number)"
     }
 
     /// The running thread's number in its world; a thread that Substrate did not make registers by asking.
@@ -110,6 +110,7 @@ public final class World: Sendable {
         precondition(id < LockWord.contended, "more threads than a lock word can name")
         unsafe block.pointee.id = id
         unsafe block.pointee.token = id
+        process.presence.note(UInt(quiesce_thread_id()), threadOf: id)
         unsafe quiesce_block_watch_exit { block in unsafe World.threadEnds(block) }
         return id
     }
@@ -124,12 +125,10 @@ public final class World: Sendable {
             unsafe Unmanaged<AnyObject>.fromOpaque(locals).release()
         }
         guard id != 0 else { return }
-        if unsafe block.pointee.row != nil {
-            unsafe block.pointee.row = nil
-            unsafe block.pointee.slots = nil
-            unsafe block.pointee.depth = 0
-            process.presence.clear(id)
-        }
+        unsafe block.pointee.row = nil
+        unsafe block.pointee.slots = nil
+        unsafe block.pointee.depth = 0
+        process.presence.clear(id)
         unsafe block.pointee.id = 0
         unsafe block.pointee.token = 0
         process.threads.withLock { threads in

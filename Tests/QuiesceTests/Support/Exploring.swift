@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Explorer
+import Substrate
 import Testing
+
+typealias Program = @Sendable (ExploredWorld) -> Void
 
 /// Explores `body` finely and to the end: every interleaving, no finding.
 @discardableResult
@@ -9,33 +12,39 @@ func verify(
     _ name: String, location: SourceLocation = #_sourceLocation, _ body: @escaping (ExploredWorld) throws -> Void
 ) throws -> ExplorationReport {
     var options = ExplorationOptions()
-    options.secondsLimit = 20
+    options.secondsLimit = 60
     let report = try Exploration(name, options: options, body).run()
     #expect(report.coverage == .all, "\(report.counterexample?.text ?? "")", sourceLocation: location)
     #expect(report.failed == 0 && report.blocked == 0 && report.abandonedThreads == 0, sourceLocation: location)
     return report
 }
 
-/// A program with one operation changed must fail; and the change must have been met.
-func expectCaught(
-    _ mutation: Mutation, location: SourceLocation = #_sourceLocation,
-    by bodies: [(ExploredWorld) throws -> Void]
-) throws {
+/// A program with one operation of what it tests changed.
+struct Mutant: Sendable, CustomTestStringConvertible {
+    let program: Program
+    let mutation: Mutation
+
+    init(
+        _ program: @escaping Program, _ file: String, _ code: String, _ effect: Mutation.Effect,
+        of kind: OperationKind? = nil
+    ) {
+        self.program = program
+        mutation = Mutation(file, code, effect, of: kind)
+    }
+
+    var testDescription: String { mutation.description }
+}
+
+/// A mutant must fail, and the changed operation must have been met.
+func expectCaught(_ mutant: Mutant, location: SourceLocation = #_sourceLocation) throws {
     var options = ExplorationOptions()
-    options.mutation = mutation
+    options.mutation = mutant.mutation
     options.minimizes = false
     options.stepLimit = 1_000
-    var met = 0
-    for body in bodies {
-        let report = try Exploration("mutant", options: options, body).run()
-        met += report.mutations
-        if report.failed > 0 {
-            #expect(met > 0, sourceLocation: location)
-            return
-        }
-    }
-    Issue.record(
-        "\(mutation): \(met == 0 ? "no operation is there to change" : "nobody noticed")", sourceLocation: location)
+    options.executionLimit = 20_000
+    let report = try Exploration("mutant", options: options, mutant.program).run()
+    #expect(report.mutations > 0, "no operation is there to change", sourceLocation: location)
+    #expect(report.failed > 0, "nobody noticed in \(report.executions) executions", sourceLocation: location)
 }
 
 extension Counterexample {

@@ -1,0 +1,281 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Explorer
+import Substrate
+import Testing
+
+@testable import Quiesce
+
+@Suite struct NotifierTests {
+    /// What a client's callbacks touch, and the client frees once it has detached them.
+    private struct Client: ~Copyable, Sendable {
+        let signals = Unsynchronized(0)
+        let hangUps = Unsynchronized(0)
+    }
+
+    private static func makeClient() -> Storage<Client> {
+        let client = Storage.allocate(Client(), name: "client")
+        client.pointee.signals.label("signals")
+        client.pointee.hangUps.label("hang-ups")
+        return client
+    }
+
+    private static func attach(_ client: Storage<Client>, to counter: EventCounter) -> Notifier {
+        do {
+            return try counter.attach(
+                onSignal: { _ in client.pointee.signals.withValue { $0 += 1 } },
+                onHangUp: { _ in client.pointee.hangUps.withValue { $0 += 1 } })
+        } catch { fatalError("\(error)") }
+    }
+
+    private static func detach(_ notifier: Notifier) {
+        do { try notifier.detach() } catch { expect(false, "\(error)") }
+    }
+
+    private static let signalAgainstDetach: Program = { world in
+        let counter = EventCounter()
+        let client = makeClient()
+        let notifier = attach(client, to: counter)
+        world.thread("signaller") { try? counter.signal() }
+        world.thread("client") {
+            detach(notifier)
+            expect(!notifier.isAttached)
+            unsafe client.free()
+        }
+    }
+
+    @Test func `after detach returned no callback for a signal runs`() throws {
+        try verify("signal against detach", Self.signalAgainstDetach)
+    }
+
+    private static let hangUpAgainstDetach: Program = { world in
+        let counter = EventCounter()
+        let client = makeClient()
+        let notifier = attach(client, to: counter)
+        world.thread("closer") { counter.hangUp() }
+        world.thread("client") {
+            detach(notifier)
+            expect(client.pointee.hangUps.load() <= 1, "the end was told twice")
+            unsafe client.free()
+        }
+    }
+
+    @Test func `after detach returned the hang-up's callback is over, also when it came first`() throws {
+        try verify("hang-up against detach", Self.hangUpAgainstDetach)
+    }
+
+    private static let twoSignals: Program = { world in
+        let counter = EventCounter()
+        let client = makeClient()
+        _ = attach(client, to: counter)
+        for name in ["one", "other"] { world.thread(name) { try? counter.signal() } }
+        world.afterwards {
+            // One at a time: plain memory in a callback needs no lock.
+            expect(client.pointee.signals.load() == 2, "a signal was not told")
+            unsafe client.free()
+        }
+    }
+
+    @Test func `callbacks of one notifier run one at a time, one for each signal`() throws {
+        try verify("two signals", Self.twoSignals)
+    }
+
+    private static let signalAgainstHangUp: Program = { world in
+        let counter = EventCounter()
+        let client = makeClient()
+        _ = attach(client, to: counter)
+        world.thread("signaller") { try? counter.signal() }
+        world.thread("closer") { counter.hangUp() }
+        world.afterwards {
+            expect(client.pointee.hangUps.load() == 1, "the end was not told once")
+            unsafe client.free()
+        }
+    }
+
+    @Test func `the hang-up is told once, whatever is signalled`() throws {
+        try verify("signal against hang-up", Self.signalAgainstHangUp)
+    }
+
+    private static let lastIsLast: Program = { world in
+        let counter = EventCounter()
+        let isOver = Unsynchronized(false)
+        isOver.label("is over")
+        let state = Box(isOver)
+        _ = try? counter.attach(
+            onSignal: { _ in expect(!state.value.load(), "a signal was told after the end") },
+            onHangUp: { _ in state.value.store(true) })
+        world.thread("signaller") { try? counter.signal() }
+        world.thread("closer") { counter.hangUp() }
+    }
+
+    private final class Box: Sendable {
+        let value: Unsynchronized<Bool>
+
+        init(_ value: consuming Unsynchronized<Bool>) {
+            self.value = Unsynchronized(value.load())
+            self.value.label("is over")
+        }
+    }
+
+    @Test func `the callback for the hang-up is the last`() throws { try verify("last", Self.lastIsLast) }
+
+    private static let detachInside: Program = { world in
+        let counter = EventCounter()
+        let client = makeClient()
+        _ = try? counter.attach(onSignal: { notifier in
+            client.pointee.signals.withValue { $0 += 1 }
+            detach(notifier)
+            // The callback is still running: what it uses is still there.
+            client.pointee.signals.withValue { $0 += 1 }
+        })
+        for name in ["one", "other"] { world.thread(name) { try? counter.signal() } }
+        world.afterwards {
+            expect(client.pointee.signals.load() == 2, "it ran again after it had detached itself")
+            unsafe client.free()
+        }
+    }
+
+    @Test func `a callback that detaches itself is the last, and does not wait for itself`() throws {
+        try verify("detach inside", Self.detachInside)
+    }
+
+    private static let twoDetachers: Program = { world in
+        let counter = EventCounter()
+        let client = makeClient()
+        let notifier = attach(client, to: counter)
+        let winners = Atomic(0)
+        for name in ["one", "other"] {
+            world.thread(name) {
+                if (try? notifier.detach()) == true { winners.wrappingAdd(1, ordering: .relaxed) }
+                _ = client.pointee.signals.load()
+            }
+        }
+        try? counter.signal()
+        world.afterwards {
+            expect(winners.load(ordering: .relaxed) == 1)
+            unsafe client.free()
+        }
+    }
+
+    @Test func `two who detach both wait, and one did it`() throws { try verify("two detach", Self.twoDetachers) }
+
+    static let mutants: [Mutant] = [
+        Mutant(signalAgainstDetach, "Notifier.swift", "state.bitwiseAnd(~State.active", .skipped),
+        Mutant(signalAgainstDetach, "Notifier.swift", "state.load(ordering: .sequentiallyConsistent)", .sees(0)),
+        Mutant(twoDetachers, "Notifier.swift", "state.load(ordering: .sequentiallyConsistent)", .relaxed),
+        Mutant(
+            signalAgainstDetach, "Notifier.swift", "let (isExchanged, now) = self.state.compareExchange(",
+            .unconditional),
+        Mutant(signalAgainstDetach, "Notifier.swift", "state.store(0, ordering", .skipped),
+        Mutant(twoDetachers, "Notifier.swift", "state.store(0, ordering", .relaxed),
+        Mutant(
+            hangUpAgainstDetach, "Notifier.swift", "let (isExchanged, now) = self.state.compareExchange(",
+            .unconditional),
+        Mutant(hangUpAgainstDetach, "Notifier.swift", "state.load(ordering: .sequentiallyConsistent)", .sees(0)),
+        Mutant(twoSignals, "Notifier.swift", "let (isExchanged, now) = state.compareExchange(", .unconditional),
+        Mutant(twoSignals, "Notifier.swift", "let (isExchanged, now) = self.state.compareExchange(", .unconditional),
+        Mutant(twoSignals, "Notifier.swift", "let (isExchanged, now) = state.compareExchange(", .skipped),
+        Mutant(twoSignals, "EventCounter.swift", "hasNotifiers.load", .sees(0)),
+        Mutant(detachInside, "Notifier.swift", "state.bitwiseAnd(~State.active", .skipped),
+        Mutant(twoDetachers, "Notifier.swift", "state.load(ordering: .sequentiallyConsistent)", .sees(0)),
+    ]
+
+    @Test(arguments: mutants) func `a mutant is caught`(_ mutant: Mutant) throws { try expectCaught(mutant) }
+
+    // MARK: Refusals, tasks, deadlines
+
+    @Test func `signalling from inside a callback is refused, whatever the event`() throws {
+        let (counter, other) = (EventCounter(), EventCounter())
+        let refusals = Mutex(0)
+        let notifier = try counter.attach(onSignal: { _ in
+            for event in [counter, other] {
+                do throws(EventError) { try event.signal() } catch {
+                    refusals.withLock { $0 += error == .insideCallback ? 1 : 0 }
+                }
+                do throws(EventError) { _ = try event.tryAdd(1) } catch {
+                    refusals.withLock { $0 += error == .insideCallback ? 1 : 0 }
+                }
+            }
+        })
+        try counter.signal()
+        #expect(refusals.withLock { $0 } == 4)
+        #expect(counter.value == 1 && other.value == 0)
+        try notifier.detach()
+        try counter.signal()
+        #expect(counter.value == 2)
+    }
+
+    @Test func `a deadline names the thread that runs the callback, and the notifier is detached`() throws {
+        let counter = EventCounter()
+        let (started, finish) = (EventCounter(), EventCounter())
+        let notifier = try counter.attach(onSignal: { _ in
+            // A callback may wait; and it may not signal, so a plain thread tells that it runs.
+            let teller = try? Thread.spawn { try? started.signal() }
+            teller?.join()
+            _ = try? finish.take()
+        })
+        let signaller = try Thread.spawn(name: "slow signaller") { try? counter.signal() }
+        _ = try started.take()
+        do throws(EventError) {
+            try notifier.detach(until: Clock.now() + .milliseconds(1))
+            Issue.record("the callback was not waited for")
+        } catch {
+            guard case .timedOut(let running?) = error else { throw error }
+            #expect(running.contains("\"slow signaller\""), "\(running)")
+        }
+        #expect(!notifier.isAttached)
+        try finish.signal()
+        #expect(try notifier.detach() == false)
+        signaller.join()
+    }
+
+    @Test func `a task that detaches waits for the callback without a thread`() async throws {
+        let counter = EventCounter()
+        let (started, finish) = (EventCounter(), EventCounter())
+        let isOver = Mutex(false)
+        let notifier = try counter.attach(onSignal: { _ in
+            let teller = try? Thread.spawn { try? started.signal() }
+            teller?.join()
+            _ = try? finish.take()
+            isOver.withLock { $0 = true }
+        })
+        _ = try Thread.spawn { try? counter.signal() }
+        _ = try await started.take()
+        let detaching = Task { try await notifier.detach() }
+        try finish.signal()
+        #expect(try await detaching.value)
+        #expect(isOver.withLock { $0 })
+    }
+
+    @Test func `what the callbacks hold is let go of when they are over`() throws {
+        final class Held: Sendable {}
+        for ending in 0..<3 {
+            let counter = EventCounter()
+            weak var held: Held?
+            let notifier: Notifier
+            do {
+                let object = Held()
+                held = object
+                notifier = try counter.attach(onSignal: { _ in _ = object }, onHangUp: { _ in _ = object })
+            }
+            #expect(held != nil)
+            switch ending {
+            case 0: try notifier.detach()
+            case 1: counter.hangUp()
+            default:
+                try counter.signal()
+                Reference(counter).drop()
+            }
+            #expect(held == nil)
+            #expect(try notifier.detach() == false || ending == 0)
+        }
+    }
+
+    @Test func `detaching takes what the counter holds`() throws {
+        let counter = EventCounter()
+        let notifier = try counter.attach { _ in }
+        #expect(try counter.tryAdd(7))
+        #expect(try notifier.detachAndTake() == 7)
+        #expect(try notifier.detachAndTake() == nil)
+    }
+}
