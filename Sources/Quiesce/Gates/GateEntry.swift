@@ -146,17 +146,24 @@ extension Gate {
 
     /// Calls `body` inside the gate, where it may suspend. Returns nil, without calling it, when the gate is closing.
     ///
-    /// The entry counts in the gate itself, under a lock, since the task may go on on another thread. It is known by a task-local value,
-    /// so that the task, and its children, are told when they close the gate from inside. A task that `body` starts and does not await
+    /// The entry counts in the gate itself, since the task may go on on another thread. It is known by a task-local value, so
+    /// that the task, and its children, are told when they close the gate from inside. A task that `body` starts and does not await
     /// (`Task { }`) has the value too, as long as the entry lasts: it cannot close the gate in that time.
     public func withTaskEntry<Result, Failure: Error>(
         _ body: (borrowing Entry) async throws(Failure) -> Result
     ) async throws(Failure) -> Result? {
+        try await withTaskOwnedEntry { entry async throws(Failure) in try await body(entry) }
+    }
+
+    /// As `withTaskEntry`, where `body` owns the entry and can end it early: by `leave()`, or by `closeFromInside()`.
+    public func withTaskOwnedEntry<Result, Failure: Error>(
+        _ body: (consuming Entry) async throws(Failure) -> Result
+    ) async throws(Failure) -> Result? {
         let ticket = EntryTicket(self, thread: 0, name: Task.name.map { "task \"\($0)\"" } ?? "a task without a name")
         guard admit(ticket) else { return nil }
-        let entry = Entry(gate: self, slot: -1, ticket: ticket)
         let tickets = EntryTicket.current.filter(\.isActive) + [ticket]
         return try await EntryTicket.$current.withValue(tickets) { () async -> Swift.Result<Result, Failure> in
+            let entry = Entry(gate: self, slot: -1, ticket: ticket)
             do throws(Failure) { return .success(try await body(entry)) } catch { return .failure(error) }
         }.get()
     }

@@ -1,0 +1,239 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+import Substrate
+import Testing
+
+@testable import Quiesce
+
+/// Gates on real threads and tasks: misuse, deadlines, entries across an await.
+@Suite struct GateUseTests {
+    @Test func `a closed gate lets nobody in, and closing again returns`() throws {
+        let gate = Gate()
+        #expect(gate.withEntry { _ in 1 } == 1)
+        try gate.close()
+        try gate.close()
+        #expect(gate.withEntry { _ in 1 } == nil)
+        #expect(gate.isClosed)
+    }
+
+    @Test func `an error of the body leaves the gate`() throws {
+        struct Failure: Error {}
+        let gate = Gate()
+        #expect(throws: Failure.self) { _ = try gate.withEntry { _ in throw Failure() } }
+        try gate.close()
+    }
+
+    @Test func `closing from inside throws, and the gate stays open`() throws {
+        let gate = Gate(name: "camera")
+        _ = gate.withEntry { _ in
+            do throws(GateError) {
+                try gate.close()
+                Issue.record("it closed")
+            } catch {
+                #expect(error.description.hasPrefix("camera was closed from inside"))
+            }
+        }
+        #expect(!gate.isClosing)
+        try gate.close()
+    }
+
+    @Test func `closing from inside is told also where the entry found no slot`() throws {
+        let gate = Gate()
+        enter((0..<Presence.depthLimit).map { _ in Gate() }[...]) {
+            _ = gate.withEntry { _ in #expect(throws: GateError.self) { try gate.close() } }
+        }
+        try gate.close()
+    }
+
+    private func enter(_ gates: ArraySlice<Gate>, _ body: () -> Void) {
+        guard let gate = gates.first else { return body() }
+        _ = gate.withEntry { _ in enter(gates.dropFirst(), body) }
+    }
+
+    @Test func `closing from inside an entry within an entry throws`() throws {
+        let gate = Gate()
+        _ = gate.withEntry { _ in
+            _ = gate.withOwnedEntry { entry in
+                do {
+                    _ = try entry.closeFromInside()
+                    Issue.record("it closed")
+                } catch {}
+            }
+        }
+        #expect(!gate.isClosing)
+    }
+
+    @Test func `a deadline names the thread that is inside`() throws {
+        let gate = Gate(name: "camera")
+        let (entered, finish) = (EventCounter(), EventCounter())
+        let reader = try Thread.spawn(name: "slow reader") {
+            _ = gate.withEntry { _ in
+                try? entered.signal()
+                _ = try? finish.take()
+            }
+        }
+        _ = try entered.take()
+        do throws(GateError) {
+            try gate.close(until: Clock.now() + .milliseconds(1))
+            Issue.record("it closed")
+        } catch {
+            guard case .timedOut(_, let occupants) = error else { throw error }
+            #expect(occupants.count == 1 && occupants[0].name.contains("\"slow reader\""), "\(error)")
+            #expect(!occupants[0].isExact)
+        }
+        #expect(gate.isClosing && !gate.isClosed)
+        try finish.signal()
+        try gate.close()
+        reader.join()
+    }
+
+    // MARK: Tasks
+
+    @Test func `an entry across an await is waited for`() async throws {
+        let gate = Gate()
+        let (entered, finish) = (EventCounter(), EventCounter())
+        let isOver = Mutex(false)
+        let user = Task {
+            await gate.withTaskEntry { _ in
+                try? entered.signal()
+                _ = try? await finish.take()
+                await Task.yield()
+                isOver.withLock { $0 = true }
+                return 7
+            }
+        }
+        _ = try await entered.take()
+        let closer = Task { try await gate.close() }
+        try finish.signal()
+        try await closer.value
+        #expect(isOver.withLock { $0 })
+        #expect(await user.value == 7)
+        #expect(await gate.withTaskEntry { _ in 1 } == nil)
+    }
+
+    @Test func `a task that closes from inside is told, and its children are`() async throws {
+        let gate = Gate()
+        await gate.withTaskEntry { _ in
+            await #expect(throws: GateError.self) { try await gate.close() }
+            await withTaskGroup(of: Void.self) { group in
+                group.addTask { await #expect(throws: GateError.self) { try await gate.close() } }
+            }
+        }
+        #expect(!gate.isClosing)
+        try await gate.close()
+    }
+
+    @Test func `a task started inside can close the gate once the entry is over`() async throws {
+        let gate = Gate()
+        let left = EventCounter()
+        let started = await gate.withTaskEntry { _ in
+            Task {
+                _ = try await left.take()
+                try await gate.close()
+            }
+        }
+        try left.signal()
+        try await started?.value
+        #expect(gate.isClosed)
+    }
+
+    @Test func `a deadline names the task that is inside, and since when`() async throws {
+        let gate = Gate(name: "session")
+        let (entered, finish) = (EventCounter(), EventCounter())
+        let before = Clock.now()
+        let user = Task(name: "uploader") {
+            await gate.withTaskEntry { _ in
+                try? entered.signal()
+                _ = try? await finish.take()
+            }
+        }
+        _ = try await entered.take()
+        do throws(GateError) {
+            try await gate.close(until: Clock.now() + .milliseconds(1))
+            Issue.record("it closed")
+        } catch {
+            guard case .timedOut(_, let occupants) = error else { throw error }
+            #expect(occupants.map(\.name) == ["task \"uploader\""])
+            #expect(occupants[0].isExact && occupants[0].since >= before)
+        }
+        try finish.signal()
+        try await gate.close()
+        _ = await user.value
+    }
+
+    @Test func `a cancelled close leaves the gate closing`() async throws {
+        let gate = Gate()
+        let (entered, finish) = (EventCounter(), EventCounter())
+        let user = Task {
+            await gate.withTaskEntry { _ in
+                try? entered.signal()
+                _ = try? await finish.take()
+            }
+        }
+        _ = try await entered.take()
+        let closer = Task { try await gate.close() }
+        closer.cancel()
+        await #expect(throws: GateError.self) { try await closer.value }
+        #expect(gate.isClosing)
+        try finish.signal()
+        try await gate.close()
+        _ = await user.value
+    }
+
+    @Test func `of tasks that close from inside one wins, and the others wait for it`() async throws {
+        let gate = Gate()
+        let together = WaitQueue()
+        let shared = Contest()
+        await withTaskGroup(of: Void.self) { group in
+            for _ in 0..<4 {
+                group.addTask {
+                    _ = await gate.withTaskOwnedEntry { entry in
+                        shared.inside.wrappingAdd(1, ordering: .sequentiallyConsistent)
+                        together.wake()
+                        try? await together.wait { shared.inside.load(ordering: .sequentiallyConsistent) == 4 }
+                        if let entry = try? await entry.closeFromInside() {
+                            shared.winners.wrappingAdd(1, ordering: .relaxed)
+                            await Task.yield()
+                            shared.isOver.store(true, ordering: .releasing)
+                            entry.leave()
+                        } else {
+                            #expect(shared.wasOver)
+                        }
+                    }
+                }
+            }
+        }
+        #expect(shared.winnerCount == 1)
+        try await gate.close()
+    }
+
+    private final class Contest: Sendable {
+        let inside = Atomic(0)
+        let winners = Atomic(0)
+        let isOver = Atomic(false)
+
+        var wasOver: Bool { isOver.load(ordering: .acquiring) }
+        var winnerCount: Int { winners.load(ordering: .relaxed) }
+    }
+
+    // MARK: Threads of all kinds
+
+    @Test func `threads that Substrate did not make take part`() throws {
+        let gate = Gate()
+        let (entered, finish) = (EventCounter(), DispatchSemaphore(value: 0))
+        let isOver = Mutex(false)
+        Foundation.Thread.detachNewThread {
+            _ = gate.withEntry { _ in
+                try? entered.signal()
+                finish.wait()
+                isOver.withLock { $0 = true }
+            }
+        }
+        _ = try entered.take()
+        let closer = try Thread.spawn { try? gate.close() }
+        finish.signal()
+        closer.join()
+        #expect(isOver.withLock { $0 })
+    }
+}
