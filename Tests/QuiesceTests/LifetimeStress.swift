@@ -172,7 +172,9 @@ import Testing
         let tasks = (0..<2).map { _ in Task { for _ in 0..<rounds { _ = try? await counter.take() } } }
         let impatient = Task {
             for _ in 0..<2_000 {
-                if (try? await counter.take(until: Clock.now() + .microseconds(50))) != nil { try? await counter.add(1) }
+                if (try? await counter.take(until: Clock.now() + .microseconds(50))) != nil {
+                    try? await counter.add(1)
+                }
             }
         }
         for _ in 0..<(4 * rounds / 4) { try await counter.add(4) }

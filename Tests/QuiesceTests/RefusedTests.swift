@@ -140,14 +140,6 @@ import Testing
                 final class Unshared { var number = 0 }
                 func make() -> Revocable<Unshared> { Revocable(Unshared()) }
                 """, diagnostic: "Sendable"),
-        Snippet(
-            name: "being refused that nobody looks at",
-            code: """
-                func use(_ gate: Gate) {
-                    gate.withEntry { _ in }
-                    print("used")
-                }
-                """, diagnostic: "is unused"),
     ]
 
     @Test(arguments: snippets) func `the compiler decides`(_ snippet: Snippet) throws {
@@ -161,7 +153,8 @@ import Testing
 
     /// Has the compiler that built this test judge `code` against the modules that it built; returns what it says.
     private func compile(_ code: String) throws -> String {
-        let products = URL(fileURLWithPath: CommandLine.arguments[0]).resolvingSymlinksInPath().deletingLastPathComponent()
+        let products = URL(fileURLWithPath: CommandLine.arguments[0]).resolvingSymlinksInPath()
+            .deletingLastPathComponent()
         let folder = FileManager.default.temporaryDirectory.appendingPathComponent("refused-\(UUID().uuidString)")
         try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
         defer { try? FileManager.default.removeItem(at: folder) }

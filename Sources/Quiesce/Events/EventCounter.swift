@@ -245,6 +245,9 @@ public final class EventCounter: ReferenceCounted {
         for notifier in told { notifier.hungUp() }
     }
 
+    /// Notifiers keep the counter beyond its hang-up.
+    public static var isUsableAfterRelease: Bool { true }
+
     /// Hangs up: the last reference is gone.
     public func release() { hangUp() }
 }

@@ -15,6 +15,14 @@ public protocol ReferenceCounted: AnyObject, Sendable {
 
     /// Ends the object. Called once, by the thread that drops the last reference.
     func release()
+
+    /// Whether what is in the object may be used after its release, by those who keep its memory. While explored, such a use of
+    /// an object that is not so is a finding. False unless the type says otherwise.
+    static var isUsableAfterRelease: Bool { get }
+}
+
+extension ReferenceCounted {
+    public static var isUsableAfterRelease: Bool { false }
 }
 
 extension ReferenceCounted {
@@ -43,7 +51,8 @@ public struct Reference<Object: ReferenceCounted>: ~Copyable {
     /// The object must be new: it has one first reference.
     public init(_ object: Object, file: StaticString = #filePath, line: UInt = #line) {
         unsafe self.object = ObjectLife.begin(
-            object, countedBy: object.referenceCount.count, file: file, line: line)
+            object, countedBy: object.referenceCount.count, endsUse: !Object.isUsableAfterRelease, file: file,
+            line: line)
     }
 
     @inlinable

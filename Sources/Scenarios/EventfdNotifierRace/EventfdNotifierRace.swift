@@ -17,5 +17,8 @@ enum EventfdNotifierRace {
         SleepingRelease.broken, SleepingRelease.repaired,
         DetachInCallback.broken, DetachInCallback.repaired,
         Repair.everybodyAtOnce,
+        NotifierRepair.everybodyAtOnce, NotifierRepair.hangUpAgainstDetach, NotifierRepair.signalAgainstDetach,
+        NotifierRepair.detachInCallback,
+        NotifierRepair.sleepingCallback, NotifierRepair.fileReference,
     ]
 }

@@ -9,13 +9,16 @@ import CSubstrate
 /// never ends. Its memory stays until the execution is over.
 public enum ObjectLife {
     /// Takes a reference to `object`, whose life begins.
+    ///
+    /// - Parameter endsUse: whether nobody may use what is in the object once its life has ended.
     public static func begin<Object: AnyObject>(
-        _ object: Object, countedBy count: borrowing Atomic<Int32>, file: StaticString = #filePath, line: UInt = #line
+        _ object: Object, countedBy count: borrowing Atomic<Int32>, endsUse: Bool = true,
+        file: StaticString = #filePath, line: UInt = #line
     ) -> Unmanaged<Object> {
         let reference = unsafe Unmanaged.passRetained(object)
         if let observer = Watch.observer {
             let pointer = unsafe reference.toOpaque()
-            let size = unsafe quiesce_allocated_size(pointer)
+            let size = unsafe endsUse ? quiesce_allocated_size(pointer) : 0
             let exempt = count.address
             observer.with {
                 unsafe $0.adopt(

@@ -169,13 +169,12 @@ import Testing
             completions.wake()
         }
 
-        func run() {
-            while true {
-                do {
-                    try completions.wait {
-                        queued.load(ordering: .sequentiallyConsistent) > done.load(ordering: .sequentiallyConsistent)
-                    }
-                } catch { return }
+        /// Takes down so many.
+        func run(_ count: Int = 1) {
+            for _ in 0..<count {
+                try? completions.wait {
+                    queued.load(ordering: .sequentiallyConsistent) > done.load(ordering: .sequentiallyConsistent)
+                }
                 pending.withLock { $0.removeFirst() }.shutDown()
                 done.wrappingAdd(1, ordering: .sequentiallyConsistent)
                 completions.wake()
@@ -191,7 +190,7 @@ import Testing
 
     private final class Consumer: Sendable {
         let shutdowns = Atomic(0)
-        private let isActive = Atomic(true)
+        private let isActive = Mutex(true)
         private let notifier = Mutex<Notifier?>(nil)
         private let cleanup: Cleanup
 
@@ -204,7 +203,11 @@ import Testing
         }
 
         func deactivate() {
-            if isActive.exchange(false, ordering: .acquiringAndReleasing) { cleanup.add(self) }
+            // Both at once: whoever finds it inactive and flushes waits for the shutdown.
+            isActive.withLock { isActive in
+                if isActive { cleanup.add(self) }
+                isActive = false
+            }
         }
 
         func deassign() {
@@ -226,7 +229,7 @@ import Testing
             let counter = EventCounter()
             let cleanup = Cleanup()
             let consumer = Consumer(counter, cleanup)
-            world.service("cleanup") { cleanup.run() }
+            world.thread("cleanup") { cleanup.run() }
             consumer.deassign()
             expect(consumer.count == 1)
             counter.hangUp()
@@ -239,7 +242,7 @@ import Testing
             let counter = EventCounter()
             let cleanup = Cleanup()
             let consumer = Consumer(counter, cleanup)
-            world.service("cleanup") { cleanup.run() }
+            world.thread("cleanup") { cleanup.run() }
             counter.hangUp()
             consumer.deassign()
             expect(consumer.count == 1, "deassign waits for the shutdown that the hang-up began")
@@ -251,7 +254,7 @@ import Testing
             let counter = EventCounter()
             let cleanup = Cleanup()
             let consumer = Consumer(counter, cleanup)
-            world.service("cleanup") { cleanup.run() }
+            world.thread("cleanup") { cleanup.run() }
             world.thread("close") { counter.hangUp() }
             consumer.deassign()
             expect(consumer.count == 1)
@@ -263,8 +266,8 @@ import Testing
         try verify("release of three") { world in
             let cleanup = Cleanup()
             let consumers = (0..<3).map { _ in Consumer(EventCounter(), cleanup) }
-            world.service("cleanup") { cleanup.run() }
             for consumer in consumers { consumer.deactivate() }
+            world.thread("cleanup") { cleanup.run(3) }
             cleanup.flush()
             for consumer in consumers { expect(consumer.count == 1) }
         }
