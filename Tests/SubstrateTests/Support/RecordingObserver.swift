@@ -13,6 +13,7 @@ final class RecordingObserver: Observer, @unchecked Sendable {
     var labels: [UInt: String] = [:]
     var spins: [String] = []
     var waitEvents: [String] = []
+    var misuses: [String] = []
     var directive = Directive.perform
     /// What `perform` answers.
     var answer = true
@@ -38,6 +39,7 @@ final class RecordingObserver: Observer, @unchecked Sendable {
     override func section(of waitClass: WaitClass, begins: Bool) {
         waitEvents.append("section \(waitClass.name) \(begins ? "begins" : "ends")")
     }
+    override func misuse(_ sentence: String, at site: Site) { misuses.append(sentence) }
     override func waits(for waitClass: WaitClass, begins: Bool) {
         waitEvents.append("wait \(waitClass.name) \(begins ? "begins" : "ends")")
     }
@@ -50,7 +52,10 @@ extension Observer {
         let (observer, token) = unsafe (block.pointee.observer, block.pointee.token)
         unsafe block.pointee.observer = Unmanaged.passUnretained(self).toOpaque()
         unsafe block.pointee.token = 0
+        let slots = unsafe block.pointee.slots
+        unsafe block.pointee.slots = nil
         defer {
+            unsafe block.pointee.slots = slots
             unsafe block.pointee.observer = observer
             unsafe block.pointee.token = token
         }

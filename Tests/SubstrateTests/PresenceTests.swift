@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Substrate
+import Testing
+
+/// Announcements, which a thread makes without a locked instruction.
+@Suite struct PresenceTests {
+    private let section = WaitClass("section")
+
+    @Test func `an announcement is seen after a membarrier, and its end`() throws {
+        let key: UInt = 0x1000
+        let step = WaitPoint.Shared()
+        let thread = try Thread.spawn {
+            let slot = Presence.enter(key, section: WaitClass("section"))
+            step.advance(to: 1)
+            step.wait(for: 2)
+            Presence.leave(slot, section: WaitClass("section"))
+        }
+        step.wait(for: 1)
+        membarrier()
+        #expect(Presence.threads(inside: key).count == 1)
+        #expect(Presence.isAnyoneInside(key) && !Presence.isInside(key), "somebody else is inside")
+        step.advance(to: 2)
+        thread.join()
+        #expect(!Presence.isAnyoneInside(key))
+    }
+
+    @Test func `announcements nest, up to the limit`() {
+        var slots: [Int32] = []
+        for depth in 0..<Presence.depthLimit {
+            let slot = Presence.enter(UInt(0x2000 + depth / 2 * 16), section: section)
+            #expect(slot == Int32(depth))
+            slots.append(slot)
+        }
+        #expect(Presence.enter(0x2000, section: section) == -1)
+        #expect(Presence.count(0x2000) == 2)
+        while let slot = slots.popLast() { Presence.leave(slot, section: section) }
+        #expect(Presence.count(0x2000) == 0 && !Presence.isInside(0x2000))
+    }
+
+    @Test func `a hidden announcement does not count until it is revealed`() {
+        let (outer, inner) = (UInt(0x3000), UInt(0x3010))
+        let first = Presence.enter(outer, section: section)
+        let second = Presence.enter(inner, section: section)
+        #expect(Presence.hide(outer) == 1 && !Presence.isInside(outer) && Presence.count(outer) == 1)
+        membarrier()
+        // What is behind a hidden announcement is still found.
+        #expect(!Presence.isAnyoneInside(outer) && Presence.isAnyoneInside(inner))
+        Presence.reveal(outer)
+        membarrier()
+        #expect(Presence.isAnyoneInside(outer))
+        Presence.leave(second, section: section)
+        Presence.leave(first, section: section)
+    }
+
+    @Test func `watched, an announcement is an asymmetric store and a section`() {
+        let observer = RecordingObserver()
+        observer.watch {
+            let slot = Presence.enter(0x4000, section: section)
+            Presence.leave(slot, section: section)
+        }
+        #expect(observer.kinds == [.asymmetricStore, .asymmetricStore])
+        #expect(observer.waitEvents == ["section section begins", "section section ends"])
+    }
+
+    @Test func `threads of all kinds leave nothing behind when they end`() {
+        let key: UInt = 0x5000
+        for _ in 0..<200 {
+            onForeignThread { Presence.leave(Presence.enter(key, section: section), section: section) }
+        }
+        membarrier()
+        #expect(!Presence.isAnyoneInside(key))
+    }
+
+    @Test func `a forked child finds nobody inside but itself`() async {
+        await #expect(processExitsWith: .success) { try findNobodyInside() }
+    }
+
+    @Test func `threads have names`() throws {
+        let name = Mutex("")
+        let step = WaitPoint.Shared()
+        let number = Mutex<UInt32>(0)
+        let thread = try Thread.spawn(name: "named") {
+            number.withLock { $0 = World.currentThread }
+            step.advance(to: 1)
+            step.wait(for: 2)
+        }
+        step.wait(for: 1)
+        name.withLock { $0 = World.name(ofThread: number.withLock { $0 }) }
+        step.advance(to: 2)
+        thread.join()
+        #expect(name.withLock { $0.hasPrefix("\"named\" (") })
+        #expect(World.name(ofThread: 1_000_000) == "number 1000000")
+    }
+
+    @Test func `a callback is known as long as it runs`() {
+        #expect(!CallbackScope.isActive)
+        CallbackScope.run {
+            CallbackScope.run {}
+            #expect(CallbackScope.isActive)
+        }
+        #expect(!CallbackScope.isActive)
+    }
+
+    @Test func `misuse is told to whoever watches`() {
+        #expect(!reportMisuse("nobody hears this"))
+        let observer = RecordingObserver()
+        let isHeard = observer.watch { reportMisuse("a mistake") }
+        #expect(isHeard && observer.misuses == ["a mistake"])
+    }
+}
+
+/// Forks while another thread is inside.
+private func findNobodyInside() throws {
+    let (other, own) = (UInt(0x6000), UInt(0x6010))
+    let section = WaitClass("section")
+    let step = WaitPoint.Shared()
+    let thread = try Thread.spawn {
+        let slot = Presence.enter(other, section: section)
+        step.advance(to: 1)
+        step.wait(for: 2)
+        Presence.leave(slot, section: section)
+    }
+    step.wait(for: 1)
+    let slot = Presence.enter(own, section: section)
+    let status = forkedChild {
+        precondition(!Presence.isAnyoneInside(other) && Presence.isAnyoneInside(own))
+    }
+    Presence.leave(slot, section: section)
+    precondition(status == 0)
+    precondition(Presence.isAnyoneInside(other))
+    step.advance(to: 2)
+    thread.join()
+}
+
+extension WaitPoint {
+    /// A point that threads share, where they wait for each other's progress.
+    final class Shared: Sendable {
+        private let point = WaitPoint()
+
+        func advance(to step: UInt32) {
+            point.word.store(step, ordering: .releasing)
+            point.wake()
+        }
+
+        func wait(for step: UInt32) {
+            while true {
+                let found = point.word.load(ordering: .acquiring)
+                if found >= step { return }
+                point.wait(while: found)
+            }
+        }
+    }
+}
