@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Explorer
+import Substrate
+import Testing
+
+@testable import Quiesce
+
+// The code of the articles: what is shown to a reader compiles, and does what is said.
+
+final class Camera: Sendable {
+    private let gate = Gate(name: "camera")
+    private let frames = Atomic(0)
+
+    /// Nil once the camera is unplugged.
+    func read() -> Int? {
+        gate.withEntry { _ in frames.wrappingAdd(1, ordering: .relaxed).newValue }
+    }
+
+    /// Once it returns nobody reads, and nobody ever will.
+    func unplug() throws { try gate.close() }
+}
+
+/// An operation that removes what it operates on. Of two at once one removes, and the other returns after that.
+func removeSelf(_ gate: Gate, _ remove: () -> Void) throws -> Bool {
+    let isMine = try gate.withOwnedEntry { entry in
+        guard let entry = try entry.closeFromInside() else { return false }
+        remove()
+        entry.leave()
+        return true
+    }
+    return isMine ?? false
+}
+
+final class Microphone: Sendable {
+    private let samples = EventCounter()
+    private let gate: Gate
+
+    init() {
+        gate = Gate(name: "microphone", whenClosing: { [samples] in samples.hangUp() })
+    }
+
+    /// Waits for a sample. Nil once the microphone is unplugged.
+    func read() -> UInt64? {
+        gate.withEntry { _ in try? samples.take() } ?? nil
+    }
+
+    func unplug() throws { try gate.close() }
+}
+
+struct Tuner: ~Copyable, Sendable {
+    func tune() {}
+}
+
+struct Amplifier: ~Copyable, Sendable {
+    func amplify() {}
+}
+
+final class Radio: Sendable {
+    let gate = Gate(name: "radio")
+    let tuner: Revocable<Tuner>
+    let amplifier: Revocable<Amplifier>
+
+    init() {
+        tuner = Revocable(Tuner(), gate: gate)
+        amplifier = Revocable(Amplifier(), gate: gate)
+    }
+
+    /// One check for two values.
+    func play() -> Bool {
+        let played: Void? = gate.withEntry { entry in
+            tuner.withValue(in: entry) { $0.tune() }
+            amplifier.withValue(in: entry) { $0.amplify() }
+        }
+        return played != nil
+    }
+
+    func unplug() throws {
+        try tuner.revoke()
+        try amplifier.revoke()
+    }
+}
+
+final class Meter: Sendable {
+    private let total = Atomic(0)
+    private let notifier = Mutex<Notifier?>(nil)
+
+    func watch(_ event: EventCounter) throws {
+        let attached = try event.attach(onSignal: { [self] _ in total.wrappingAdd(1, ordering: .relaxed) })
+        notifier.withLock { $0 = attached }
+    }
+
+    /// Once it returns no callback runs and none will: what the callback used may go away.
+    func stop() throws {
+        let attached = notifier.withLock { $0.take() }
+        try attached?.detach()
+    }
+}
+
+final class Bell: Sendable {
+    private let rung = WaitPoint()
+
+    func ring() {
+        rung.word.store(1, ordering: .releasing)
+        rung.wake()
+    }
+
+    func wait() {
+        while rung.word.load(ordering: .acquiring) == 0 { rung.wait(while: 0) }
+    }
+}
+
+@Suite struct SnippetTests {
+    @Test func `an unplugged camera is read by nobody`() throws {
+        try verify("camera") { world in
+            let camera = Camera()
+            world.thread("reader") { _ = camera.read() }
+            world.thread("owner") {
+                try? camera.unplug()
+                expect(camera.read() == nil)
+            }
+        }
+    }
+
+    @Test func `of two operations that remove one does`() throws {
+        try verify("remove self") { world in
+            let gate = Gate()
+            let removals = EventCounter()
+            world.thread("other") { _ = try? removeSelf(gate) { try? removals.signal() } }
+            let isMine = try removeSelf(gate) { try? removals.signal() }
+            world.afterwards { expect(removals.value == 1 || !isMine) }
+        }
+    }
+
+    @Test func `unplugging wakes a reader`() throws {
+        try verify("microphone") { world in
+            let microphone = Microphone()
+            world.thread("reader") { expect(microphone.read() == nil) }
+            world.thread("owner") { try? microphone.unplug() }
+        }
+    }
+
+    @Test func `a radio that is unplugged does not play`() throws {
+        let radio = Radio()
+        #expect(radio.play())
+        try radio.unplug()
+        #expect(!radio.play())
+    }
+
+    @Test func `a meter that has stopped counts no more`() throws {
+        let (meter, event) = (Meter(), EventCounter())
+        try meter.watch(event)
+        try event.signal()
+        try meter.stop()
+        try event.signal()
+        try meter.stop()
+    }
+
+    @Test func `a bell nobody hears is noticed`() throws {
+        let ring: @Sendable (ExploredWorld) -> Void = { world in
+            let bell = Bell()
+            world.thread("visitor") { bell.ring() }
+            world.thread("host") { bell.wait() }
+        }
+        var options = ExplorationOptions()
+        options.mutation = Mutation("SnippetTests.swift", "rung.wake()", .skipped)
+        let report = try Exploration("a bell nobody hears", options: options, ring).run()
+        #expect(report.verdicts == [.lostWakeUp: 1] && report.mutations > 0)
+    }
+}
