@@ -116,17 +116,18 @@ import Testing
 /// Threads that are asked for while others start.
 @Suite struct ThreadStepTests {
     private final class Door: Sendable {
-        let isClosed = Atomic(false)
+        let state = Atomic<UInt32>(0)
         let room = Unsynchronized(0)
 
         func enter() {
-            let slot = Presence.enter(0x1000, section: WaitClass("door"))
-            if !isClosed.load(ordering: .acquiring) { _ = room.load() }
-            Presence.leave(slot, section: WaitClass("door"))
+            let slot = Presence.enter(0x1000, unless: state, has: 1, section: WaitClass("door"))
+            guard slot >= 0 else { return }
+            _ = room.load()
+            _ = Presence.leave(slot, andTellWhether: state, has: 1, section: WaitClass("door"))
         }
 
         func close() {
-            isClosed.store(true, ordering: .sequentiallyConsistent)
+            state.store(1, ordering: .sequentiallyConsistent)
             while true {
                 membarrier()
                 if !Presence.isAnyoneInside(0x1000) { break }

@@ -228,9 +228,9 @@ final class Guarded: Sendable {
         Mutant(closing, "GateTests.swift", "gate.withEntry", .skipped, of: .asymmetricStore),
         Mutant(closing, "GateTests.swift", "gate.withEntry", .sees(0), of: .load),
         // Leave: clear the slot, behind what was done inside, then wake.
-        Mutant(closing, "Gate.swift", "Presence.leave(slot", .skipped),
-        Mutant(closing, "Gate.swift", "Presence.leave(slot", .relaxed),
-        Mutant(closing, "Gate.swift", "state.load(ordering: .relaxed) & State.closing", .sees(0)),
+        Mutant(closing, "Gate.swift", "Presence.leave(slot", .skipped, of: .asymmetricStore),
+        Mutant(closing, "Gate.swift", "Presence.leave(slot", .relaxed, of: .asymmetricStore),
+        Mutant(closing, "Gate.swift", "Presence.leave(slot", .sees(0), of: .load),
         // Close: say so, barrier, look.
         Mutant(closing, "Gate.swift", "state.bitwiseOr(bits", .skipped),
         Mutant(closing, "Gate.swift", "membarrier()", .skipped),

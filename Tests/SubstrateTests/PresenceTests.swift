@@ -5,16 +5,14 @@ import Testing
 
 /// Announcements, which a thread makes without a locked instruction.
 @Suite struct PresenceTests {
-    private let section = WaitClass("section")
-
     @Test func `an announcement is seen after a membarrier, and its end`() throws {
         let key: UInt = 0x1000
         let step = WaitPoint.Shared()
         let thread = try Thread.spawn {
-            let slot = Presence.enter(key, section: WaitClass("section"))
+            let slot = enter(key)
             step.advance(to: 1)
             step.wait(for: 2)
-            Presence.leave(slot, section: WaitClass("section"))
+            leave(slot)
         }
         step.wait(for: 1)
         membarrier()
@@ -28,20 +26,20 @@ import Testing
     @Test func `announcements nest, up to the limit`() {
         var slots: [Int32] = []
         for depth in 0..<Presence.depthLimit {
-            let slot = Presence.enter(UInt(0x2000 + depth / 2 * 16), section: section)
+            let slot = enter(UInt(0x2000 + depth / 2 * 16))
             #expect(slot == Int32(depth))
             slots.append(slot)
         }
-        #expect(Presence.enter(0x2000, section: section) == -1)
+        #expect(enter(0x2000) == Presence.noSlot)
         #expect(Presence.count(0x2000) == 2)
-        while let slot = slots.popLast() { Presence.leave(slot, section: section) }
+        while let slot = slots.popLast() { leave(slot) }
         #expect(Presence.count(0x2000) == 0 && !Presence.isInside(0x2000))
     }
 
     @Test func `a hidden announcement does not count until it is revealed`() {
         let (outer, inner) = (UInt(0x3000), UInt(0x3010))
-        let first = Presence.enter(outer, section: section)
-        let second = Presence.enter(inner, section: section)
+        let first = enter(outer)
+        let second = enter(inner)
         #expect(Presence.hide(outer) == 1 && !Presence.isInside(outer) && Presence.count(outer) == 1)
         membarrier()
         // What is behind a hidden announcement is still found.
@@ -49,24 +47,24 @@ import Testing
         Presence.reveal(outer)
         membarrier()
         #expect(Presence.isAnyoneInside(outer))
-        Presence.leave(second, section: section)
-        Presence.leave(first, section: section)
+        leave(second)
+        leave(first)
     }
 
     @Test func `watched, an announcement is an asymmetric store and a section`() {
         let observer = RecordingObserver()
         observer.watch {
-            let slot = Presence.enter(0x4000, section: section)
-            Presence.leave(slot, section: section)
+            let slot = enter(0x4000)
+            leave(slot)
         }
-        #expect(observer.kinds == [.asymmetricStore, .asymmetricStore])
+        #expect(observer.kinds == [.asymmetricStore, .load, .asymmetricStore, .load])
         #expect(observer.waitEvents == ["section section begins", "section section ends"])
     }
 
     @Test func `threads of all kinds leave nothing behind when they end`() {
         let key: UInt = 0x5000
         for _ in 0..<200 {
-            onForeignThread { Presence.leave(Presence.enter(key, section: section), section: section) }
+            onForeignThread { leave(enter(key)) }
         }
         membarrier()
         #expect(!Presence.isAnyoneInside(key))
@@ -110,23 +108,37 @@ import Testing
     }
 }
 
+/// What nobody closes.
+private final class Open: Sendable {
+    let state = Atomic<UInt32>(0)
+
+    static let shared = Open()
+}
+
+private func enter(_ key: UInt) -> Int32 {
+    Presence.enter(key, unless: Open.shared.state, has: 1, section: WaitClass("section"))
+}
+
+private func leave(_ slot: Int32) {
+    _ = Presence.leave(slot, andTellWhether: Open.shared.state, has: 1, section: WaitClass("section"))
+}
+
 /// Forks while another thread is inside.
 private func findNobodyInside() throws {
     let (other, own) = (UInt(0x6000), UInt(0x6010))
-    let section = WaitClass("section")
     let step = WaitPoint.Shared()
     let thread = try Thread.spawn {
-        let slot = Presence.enter(other, section: section)
+        let slot = enter(other)
         step.advance(to: 1)
         step.wait(for: 2)
-        Presence.leave(slot, section: section)
+        leave(slot)
     }
     step.wait(for: 1)
-    let slot = Presence.enter(own, section: section)
+    let slot = enter(own)
     let status = forkedChild {
         precondition(!Presence.isAnyoneInside(other) && Presence.isAnyoneInside(own))
     }
-    Presence.leave(slot, section: section)
+    leave(slot)
     precondition(status == 0)
     precondition(Presence.isAnyoneInside(other))
     step.advance(to: 2)

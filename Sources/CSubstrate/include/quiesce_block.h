@@ -21,8 +21,6 @@ typedef struct quiesce_block {
     void *_Nullable slots;
     /// Where this thread announces what it is inside of; null before its first use.
     void *_Nullable row;
-    /// How many of the row's slots are taken.
-    uint32_t depth;
     /// How many event callbacks this thread is inside of.
     uint32_t callbacks;
 } quiesce_block;

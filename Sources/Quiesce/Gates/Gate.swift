@@ -93,21 +93,27 @@ public final class Gate: Sendable {
     @inline(__always)
     @_lifetime(immortal)
     func enter(_ file: StaticString, _ line: UInt) -> Entry? {
-        let slot = Presence.enter(key, section: waitClass, file: file, line: line)
-        guard _fastPath(slot >= 0) else { return enterCounted() }
-        if _fastPath(state.load(ordering: .acquiring, file: file, line: line) & State.closing == 0) {
-            return Entry(gate: self, slot: slot, ticket: nil)
-        }
-        leave(slot)
+        let slot = Presence.enter(
+            key, unless: state, has: State.closing, section: waitClass, file: file, line: line)
+        if _fastPath(slot >= 0) { return Entry(gate: self, slot: slot, ticket: nil) }
+        return enterSlow(slot)
+    }
+
+    @usableFromInline
+    @inline(never)
+    @_lifetime(immortal)
+    func enterSlow(_ slot: Int32) -> Entry? {
+        if slot == Presence.noSlot { return enterCounted() }
+        // Whoever closes may have seen the announcement.
+        wakeClosers()
         return nil
     }
 
     @inlinable
     @inline(__always)
     func leave(_ slot: Int32) {
-        Presence.leave(slot, section: waitClass)
-        // Whoever closes after this load looks at the slot behind its barrier; whoever closed before it is woken.
-        if _slowPath(state.load(ordering: .relaxed) & State.closing != 0) {
+        // Whoever closes after the look at the state looks at the slot behind its barrier; whoever closed before is woken.
+        if _slowPath(Presence.leave(slot, andTellWhether: state, has: State.closing, section: waitClass)) {
             wakeClosers()
         }
     }
@@ -165,8 +171,8 @@ extension Gate {
     /// Whether the running thread or task is inside.
     private var isInside: Bool {
         if Presence.isInside(key) { return true }
-        if EntryTicket.current.contains(where: { $0.gate === self && $0.isActive }) { return true }
         guard state.load(ordering: .relaxed) >= State.entry else { return false }
+        if EntryTicket.current.contains(where: { $0.gate === self && $0.isActive }) { return true }
         let thread = World.currentThread
         return tickets.withLock { $0.values.contains { $0.thread == thread } }
     }

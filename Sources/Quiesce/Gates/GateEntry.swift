@@ -113,8 +113,6 @@ final class EntryTicket: Sendable {
 }
 
 extension Gate {
-    @usableFromInline
-    @inline(never)
     @_lifetime(immortal)
     func enterCounted() -> Entry? {
         let thread = World.currentThread

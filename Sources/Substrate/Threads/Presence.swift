@@ -14,47 +14,63 @@ public enum Presence {
     /// How many announcements a thread can have at once.
     public static let depthLimit = 7
 
-    /// Announces `key`. Accesses that follow in the program stay behind it once another thread's `membarrier()` is over.
+    /// What `enter` returns when the thread has `depthLimit` announcements already.
+    public static let noSlot: Int32 = -1
+    /// What `enter` returns when the state has one of the bits. Nothing is announced then.
+    public static let refused: Int32 = -2
+
+    /// Announces `key`, and then looks whether `state` has one of `bits`: whoever sets a bit, and then looks for announcements
+    /// behind a `membarrier()`, sees this one, or else this sees the bit. Acquires what set `state`.
+    ///
+    /// One operation, since the fast path of the two is a single test of the thread's block.
     ///
     /// - Parameter section: what it is a section of, for whoever watches.
-    /// - Returns: the slot, to be given to `leave`; -1 when the thread has `depthLimit` announcements already.
+    /// - Returns: the slot, to be given to `leave`; or `noSlot`, or `refused`.
     @inlinable
     @inline(__always)
     public static func enter(
-        _ key: UInt, section: @autoclosure () -> WaitClass, file: StaticString = #filePath, line: UInt = #line
+        _ key: UInt, unless state: borrowing Atomic<UInt32>, has bits: UInt32, section: @autoclosure () -> WaitClass,
+        file: StaticString = #filePath, line: UInt = #line
     ) -> Int32 {
-        let block = unsafe quiesce_current_block()
-        guard let slots = unsafe block.pointee.slots else { return enterSlow(key, section(), file, line) }
-        let depth = unsafe block.pointee.depth
-        guard depth < UInt32(depthLimit) else { return -1 }
-        unsafe slots.assumingMemoryBound(to: Synchronization.Atomic<UInt>.self)[Int(depth)]
-            .store(key, ordering: .releasing)
+        guard _fastPath(unsafe quiesce_current_block().pointee.slots != nil),
+            let slots = unsafe quiesce_current_block().pointee.slots
+        else { return enterSlow(key, state, bits, section(), file, line) }
+        let first = unsafe slots.assumingMemoryBound(to: Synchronization.Atomic<UInt>.self)
+        // The common slot is a constant: were it counted, each entry would wait for the count that the last leave stored.
+        guard _fastPath(unsafe first.pointee.load(ordering: .relaxed) == 0) else {
+            return unsafe enterNested(first, key, state, bits)
+        }
+        unsafe first.pointee.store(key, ordering: .releasing)
         quiesce_compiler_barrier()
-        unsafe block.pointee.depth = depth &+ 1
-        return Int32(bitPattern: depth)
+        if _fastPath(state.raw.load(ordering: .acquiring) & bits == 0) { return 0 }
+        unsafe first.pointee.store(0, ordering: .releasing)
+        return refused
     }
 
-    /// Ends the announcement in `slot`, the last one of the running thread. Releases: what was done inside happens before it.
+    /// Ends the announcement in `slot`, the last one of the running thread, and then looks whether `state` has one of `bits`:
+    /// then somebody may be waiting for this. Releases: what was done inside happens before it.
+    ///
+    /// - Returns: whether `state` has one of the bits.
     @inlinable
     @inline(__always)
     public static func leave(
-        _ slot: Int32, section: @autoclosure () -> WaitClass, file: StaticString = #filePath, line: UInt = #line
-    ) {
-        let block = unsafe quiesce_current_block()
-        guard let slots = unsafe block.pointee.slots else { return leaveSlow(slot, section(), file, line) }
+        _ slot: Int32, andTellWhether state: borrowing Atomic<UInt32>, has bits: UInt32,
+        section: @autoclosure () -> WaitClass, file: StaticString = #filePath, line: UInt = #line
+    ) -> Bool {
+        guard _fastPath(unsafe quiesce_current_block().pointee.slots != nil),
+            let slots = unsafe quiesce_current_block().pointee.slots
+        else { return leaveSlow(slot, state, bits, section(), file, line) }
         unsafe slots.assumingMemoryBound(to: Synchronization.Atomic<UInt>.self)[Int(slot)]
             .store(0, ordering: .releasing)
         quiesce_compiler_barrier()
-        unsafe block.pointee.depth = UInt32(bitPattern: slot)
+        return state.raw.load(ordering: .relaxed) & bits != 0
     }
 
     /// Whether the running thread has announced `key` and not hidden it.
-    public static func isInside(_ key: UInt) -> Bool { unsafe own { unsafe $1.contains(key) } ?? false }
+    public static func isInside(_ key: UInt) -> Bool { !ownSlots { $0 == key }.isEmpty }
 
     /// How many announcements of `key` the running thread has, those that it has hidden included.
-    public static func count(_ key: UInt) -> Int {
-        unsafe own { _, keys in unsafe keys.count { $0 & ~1 == key } } ?? 0
-    }
+    public static func count(_ key: UInt) -> Int { ownSlots { $0 & ~1 == key }.count }
 
     /// Hides the running thread's announcements of `key`: from here on it does not count as inside. Returns how many.
     @discardableResult
@@ -129,26 +145,53 @@ public enum Presence {
 
     @usableFromInline
     @inline(never)
-    static func enterSlow(_ key: UInt, _ section: WaitClass, _ file: StaticString, _ line: UInt) -> Int32 {
+    static func enterSlow(
+        _ key: UInt, _ state: borrowing Atomic<UInt32>, _ bits: UInt32, _ section: WaitClass, _ file: StaticString,
+        _ line: UInt
+    ) -> Int32 {
         let row = unsafe ownRow()
-        let block = unsafe quiesce_current_block()
-        let depth = unsafe block.pointee.depth
-        guard depth < UInt32(depthLimit) else { return -1 }
+        guard let slot = (0..<depthLimit).first(where: { unsafe ownKey(row, $0) == 0 }) else { return noSlot }
         section.begin()
-        unsafe block.pointee.depth = depth + 1
-        unsafe PresenceTable.keys(of: row)[Int(depth)] = key
-        unsafe row[Int(depth)].storeAsymmetric(key, file: file, line: line)
+        unsafe PresenceTable.keys(of: row)[slot] = key
+        unsafe row[slot].storeAsymmetric(key, file: file, line: line)
         describe(section.name)
-        return Int32(bitPattern: depth)
+        if state.load(ordering: .acquiring, file: file, line: line) & bits == 0 { return Int32(slot) }
+        unsafe end(row, slot, section, file, line)
+        return refused
     }
 
     @usableFromInline
     @inline(never)
-    static func leaveSlow(_ slot: Int32, _ section: WaitClass, _ file: StaticString, _ line: UInt) {
-        let row = unsafe ownRow()
-        unsafe row[Int(slot)].storeAsymmetric(0, file: file, line: line)
+    static func enterNested(
+        _ slots: UnsafeMutablePointer<Synchronization.Atomic<UInt>>, _ key: UInt, _ state: borrowing Atomic<UInt32>,
+        _ bits: UInt32
+    ) -> Int32 {
+        for slot in 1..<depthLimit where unsafe slots[slot].load(ordering: .relaxed) == 0 {
+            unsafe slots[slot].store(key, ordering: .releasing)
+            quiesce_compiler_barrier()
+            if state.raw.load(ordering: .acquiring) & bits == 0 { return Int32(slot) }
+            unsafe slots[slot].store(0, ordering: .releasing)
+            return refused
+        }
+        return noSlot
+    }
+
+    @usableFromInline
+    @inline(never)
+    static func leaveSlow(
+        _ slot: Int32, _ state: borrowing Atomic<UInt32>, _ bits: UInt32, _ section: WaitClass, _ file: StaticString,
+        _ line: UInt
+    ) -> Bool {
+        unsafe end(ownRow(), Int(slot), section, file, line)
+        return state.load(ordering: .relaxed, file: file, line: line) & bits != 0
+    }
+
+    private static func end(
+        _ row: UnsafeMutablePointer<Atomic<UInt>>, _ slot: Int, _ section: WaitClass, _ file: StaticString, _ line: UInt
+    ) {
+        unsafe row[slot].storeAsymmetric(0, file: file, line: line)
         describe("free")
-        unsafe quiesce_current_block().pointee.depth = UInt32(bitPattern: slot)
+        unsafe PresenceTable.keys(of: row)[slot] = 0
         section.end()
     }
 
@@ -179,32 +222,27 @@ public enum Presence {
         }
     }
 
-    /// The keys that the running thread has announced. Its own business: reading them is no step.
-    private static func own<Result>(
-        _ body: (UnsafeMutablePointer<Atomic<UInt>>, UnsafeMutableBufferPointer<UInt>) -> Result
-    ) -> Result? {
-        let block = unsafe quiesce_current_block()
-        guard unsafe block.pointee.depth > 0, let row = unsafe block.pointee.row else { return nil }
+    /// What the running thread has announced in `slot`. Its own business: reading it is no step.
+    private static func ownKey(_ row: UnsafeMutablePointer<Atomic<UInt>>, _ slot: Int) -> UInt {
+        // The fast path writes the slots alone; the stores of the slow one may be in a buffer.
+        let isFast = unsafe quiesce_current_block().pointee.slots != nil
+        return unsafe isFast ? row[slot].raw.load(ordering: .relaxed) : PresenceTable.keys(of: row)[slot]
+    }
+
+    private static func ownSlots(with isWanted: (UInt) -> Bool) -> [Int] {
+        guard let row = unsafe quiesce_current_block().pointee.row else { return [] }
         let slots = unsafe row.assumingMemoryBound(to: Atomic<UInt>.self)
-        let keys = unsafe PresenceTable.keys(of: slots)
-        let depth = unsafe Int(block.pointee.depth)
-        if unsafe block.pointee.slots != nil {
-            // The fast path writes the slots alone.
-            for slot in 0..<depth { unsafe keys[slot] = slots[slot].load(ordering: .relaxed) }
-        }
-        return unsafe body(slots, UnsafeMutableBufferPointer(start: keys, count: depth))
+        return (0..<depthLimit).filter { unsafe isWanted(ownKey(slots, $0)) }
     }
 
     private static func rewrite(_ old: UInt, to new: UInt, _ file: StaticString, _ line: UInt) -> Int {
-        unsafe own { slots, keys in
-            var count = 0
-            for slot in keys.indices where unsafe keys[slot] == old {
-                unsafe keys[slot] = new
-                unsafe slots[slot].storeAsymmetric(new, file: file, line: line)
-                count += 1
-            }
-            return count
-        } ?? 0
+        let found = ownSlots { $0 == old }
+        for slot in found {
+            let row = unsafe ownRow()
+            unsafe PresenceTable.keys(of: row)[slot] = new
+            unsafe row[slot].storeAsymmetric(new, file: file, line: line)
+        }
+        return found.count
     }
 }
 

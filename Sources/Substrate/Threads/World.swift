@@ -18,8 +18,14 @@ public final class World: Sendable {
     /// The highest number that a thread ever had.
     private let highest = Synchronization.Atomic<UInt32>(0)
     /// What the threads are inside of.
-    var presence: PresenceTable { presenceTable.load() ?? makePresence() }
-    private let presenceTable = AtomicLazyReference<PresenceTable>()
+    var presence: PresenceTable {
+        // Not the standard library's lazy reference: it asks for metadata at every load.
+        let address = presenceAddress.load(ordering: .acquiring)
+        guard let pointer = unsafe UnsafeRawPointer(bitPattern: address) else { return makePresence() }
+        return unsafe Unmanaged<PresenceTable>.fromOpaque(pointer).takeUnretainedValue()
+    }
+    /// A reference of this world's, once it is made.
+    private let presenceAddress = Synchronization.Atomic<UInt>(0)
 
     private struct Threads: Sendable {
         var next: UInt32 = 1
@@ -60,7 +66,20 @@ public final class World: Sendable {
 
     private func makePresence() -> PresenceTable {
         wasAsked.store(true, ordering: .releasing)
-        return presenceTable.storeIfNil(PresenceTable())
+        let made = PresenceTable()
+        let reference = unsafe Unmanaged.passRetained(made)
+        let address = unsafe UInt(bitPattern: reference.toOpaque())
+        if presenceAddress.compareExchange(expected: 0, desired: address, ordering: .acquiringAndReleasing).exchanged {
+            return made
+        }
+        // Somebody else was first.
+        unsafe reference.release()
+        return presence
+    }
+
+    deinit {
+        guard let pointer = unsafe UnsafeRawPointer(bitPattern: presenceAddress.load(ordering: .acquiring)) else { return }
+        unsafe Unmanaged<PresenceTable>.fromOpaque(pointer).release()
     }
 
     /// Whether nobody has asked this world for anything.
@@ -127,7 +146,6 @@ public final class World: Sendable {
         guard id != 0 else { return }
         unsafe block.pointee.row = nil
         unsafe block.pointee.slots = nil
-        unsafe block.pointee.depth = 0
         process.presence.clear(id)
         unsafe block.pointee.id = 0
         unsafe block.pointee.token = 0
