@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Cases
+import Glibc
+
+/// Compares our operations with their peers' in one run: `Ratios [ROUNDS]`.
+///
+/// Each round takes a sample of every case, so that what slows the machine down slows all; the medians are compared.
+/// `Ratios list` names the cases, and `Ratios case NAME COUNT` does so many operations, to be looked at by a profiler.
+@main
+struct Ratios {
+    static func main() {
+        let arguments = CommandLine.arguments.dropFirst()
+        switch (arguments.first, arguments.dropFirst().first, arguments.dropFirst(2).first) {
+        case (nil, nil, nil): compare(rounds: 41)
+        case (let rounds?, nil, nil) where Int(rounds).map { $0 > 0 } ?? false: compare(rounds: Int(rounds)!)
+        case ("list", nil, nil): for each in Case.all { print(each.name) }
+        case ("case", let name?, let count?):
+            guard let found = Case.all.first(where: { $0.name == name }), let count = Int(count), count > 0,
+                case .blocking = found.work
+            else { usage() }
+            found.run(count, began: {}, ended: {})
+        default: usage()
+        }
+    }
+
+    private static func usage() -> Never {
+        print("usage: Ratios [ROUNDS] | list | case NAME COUNT")
+        exit(2)
+    }
+
+    private static func compare(rounds: Int) {
+        let cases = Target.all.flatMap { [$0.ours, $0.peer] }
+        for each in cases { _ = sample(each) }
+        var samples = [[Double]](repeating: [], count: cases.count)
+        for round in 0..<rounds {
+            // Alternately from either end: no case always follows the same other.
+            for index in round % 2 == 0 ? Array(cases.indices) : cases.indices.reversed() {
+                samples[index].append(sample(cases[index]))
+            }
+        }
+        for (index, target) in Target.all.enumerated() {
+            let (ours, peer) = (median(samples[2 * index]), median(samples[2 * index + 1]))
+            let (bound, isMet) = target.bound.judge(ours, peer)
+            print(
+                target.ours.name, ours, target.peer.name, peer, ours / peer, bound, isMet ? "✓" : "✗", separator: "\t")
+        }
+    }
+
+    /// Nanoseconds for one operation.
+    private static func sample(_ each: Case) -> Double {
+        var (start, end) = (timespec(), timespec())
+        each.run(
+            each.count, began: { clock_gettime(CLOCK_MONOTONIC, &start) }, ended: { clock_gettime(CLOCK_MONOTONIC, &end) })
+        return (Double(end.tv_sec - start.tv_sec) * 1e9 + Double(end.tv_nsec - start.tv_nsec)) / Double(each.count)
+    }
+
+    private static func median(_ samples: [Double]) -> Double {
+        let sorted = samples.sorted()
+        let middle = sorted.count / 2
+        return sorted.count % 2 == 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2
+    }
+}
