@@ -32,7 +32,7 @@ public struct Case: Sendable {
     public let company: Company
     public let work: Work
 
-    init(_ name: String, count: Int = 100_000, company: Company = .alone, _ work: Work) {
+    init(_ name: String, count: Int = 20_000, company: Company = .alone, _ work: Work) {
         self.name = name
         self.count = count
         self.company = company
@@ -114,6 +114,9 @@ private final class Meeting: Sendable {
     let isOver = Synchronization.Atomic(false)
     let bed = WaitPoint()
 }
+
+/// The time, for what measures.
+public func nanoseconds() -> UInt64 { Clock.now().nanoseconds }
 
 /// Calls `body` so often, four times to a turn of the loop, so that little of a nanosecond is the loop's.
 @inline(__always)

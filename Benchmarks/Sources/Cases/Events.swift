@@ -51,7 +51,7 @@ public enum Events {
     // MARK: Peers
 
     public static let eventDescriptor = Case(
-        "eventfd write + read", count: 4000,
+        "eventfd write + read", count: 400,
         .blocking { _ in
             let descriptor = peers_eventfd()
             let pair = Descriptors(reading: descriptor, writing: descriptor)
@@ -59,7 +59,7 @@ public enum Events {
         })
 
     static let pipe = Case(
-        "pipe write + read", count: 4000,
+        "pipe write + read", count: 400,
         .blocking { _ in
             var ends: (Int32, Int32) = (0, 0)
             withUnsafeMutablePointer(to: &ends) {
@@ -82,7 +82,7 @@ public enum Events {
         })
 
     static let stream = Case(
-        "AsyncStream yield + next", count: 10_000,
+        "AsyncStream yield + next", count: 2000,
         .suspending { _ in
             let (stream, continuation) = AsyncStream.makeStream(of: UInt64.self)
             return { count in

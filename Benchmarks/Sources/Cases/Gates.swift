@@ -16,14 +16,14 @@ public enum Gates {
     // MARK: Entering
 
     public static let enter = Case(
-        "Gate enter + leave", count: 400_000,
+        "Gate enter + leave", count: 40_000,
         .blocking { _ in
             let gate = Gate()
             return { count in times(count) { _ = gate.withEntry { _ in peers_touch_memory() } } }
         })
 
     static let revocable = Case(
-        "Revocable.withValue", count: 400_000,
+        "Revocable.withValue", count: 40_000,
         .blocking { _ in
             let revocable = Revocable(1)
             return { count in times(count) { _ = revocable.withValue { _ in peers_touch_memory() } } }
@@ -60,33 +60,33 @@ public enum Gates {
     // MARK: Closing
 
     public static let close = Case(
-        "Gate.close, nobody inside", count: 1000,
+        "Gate.close, nobody inside", count: 200,
         .blocking { count in
             let gates = (0..<count).map { _ in Gate() }
             return { count in for index in 0..<count { try! gates[index].close() } }
         })
 
     public static let membarrier = Case(
-        "membarrier", count: 1000, .blocking { _ in { count in times(count) { Substrate.membarrier() } } })
+        "membarrier", count: 200, .blocking { _ in { count in times(count) { Substrate.membarrier() } } })
 
     // MARK: Tasks
 
     static let enterTask = Case(
-        "Gate enter + leave, a task", count: 10_000,
+        "Gate enter + leave, a task", count: 2000,
         .suspending { _ in
             let gate = Gate()
             return { count in for _ in 0..<count { _ = await gate.withTaskEntry { _ in peers_touch_memory() } } }
         })
 
     static let hop = Case(
-        "a call of an actor", count: 10_000,
+        "a call of an actor", count: 2000,
         .suspending { _ in
             let gate = ActorGate()
             return { count in for _ in 0..<count { await gate.touch() } }
         })
 
     static let actor = Case(
-        "a count in an actor", count: 10_000,
+        "a count in an actor", count: 2000,
         .suspending { _ in
             let gate = ActorGate()
             return { count in
@@ -98,7 +98,7 @@ public enum Gates {
         })
 
     static let semaphore = Case(
-        "a semaphore of continuations", count: 10_000,
+        "a semaphore of continuations", count: 2000,
         .suspending { _ in
             let semaphore = AsyncSemaphore(1)
             return { count in

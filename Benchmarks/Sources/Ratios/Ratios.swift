@@ -12,7 +12,7 @@ struct Ratios {
     static func main() {
         let arguments = CommandLine.arguments.dropFirst()
         switch (arguments.first, arguments.dropFirst().first, arguments.dropFirst(2).first) {
-        case (nil, nil, nil): compare(rounds: 41)
+        case (nil, nil, nil): compare(rounds: 201)
         case (let rounds?, nil, nil) where Int(rounds).map { $0 > 0 } ?? false: compare(rounds: Int(rounds)!)
         case ("list", nil, nil): for each in Case.all { print(each.name) }
         case ("case", let name?, let count?):
@@ -41,18 +41,17 @@ struct Ratios {
         }
         for (index, target) in Target.all.enumerated() {
             let (ours, peer) = (median(samples[2 * index]), median(samples[2 * index + 1]))
-            let (bound, isMet) = target.bound.judge(ours, peer)
             print(
-                target.ours.name, ours, target.peer.name, peer, ours / peer, bound, isMet ? "✓" : "✗", separator: "\t")
+                target.ours.name, ours, target.peer.name, peer, ours / peer, target.bound.text,
+                target.bound.judge(ours, peer), separator: "\t")
         }
     }
 
     /// Nanoseconds for one operation.
     private static func sample(_ each: Case) -> Double {
-        var (start, end) = (timespec(), timespec())
-        each.run(
-            each.count, began: { clock_gettime(CLOCK_MONOTONIC, &start) }, ended: { clock_gettime(CLOCK_MONOTONIC, &end) })
-        return (Double(end.tv_sec - start.tv_sec) * 1e9 + Double(end.tv_nsec - start.tv_nsec)) / Double(each.count)
+        var (start, end): (UInt64, UInt64) = (0, 0)
+        each.run(each.count, began: { start = nanoseconds() }, ended: { end = nanoseconds() })
+        return Double(end - start) / Double(each.count)
     }
 
     private static func median(_ samples: [Double]) -> Double {

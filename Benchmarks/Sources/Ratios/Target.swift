@@ -16,11 +16,20 @@ struct Target {
         /// For comparison only.
         case none
 
-        func judge(_ ours: Double, _ peer: Double) -> (String, isMet: Bool) {
+        var text: String {
             switch self {
-            case .ratio(let limit): ("≤ \(limit) ×", ours <= limit * peer)
-            case .nanoseconds(let limit): ("≤ \(Int(limit)) ns", ours <= limit)
-            case .none: ("–", true)
+            case .ratio(let limit): "≤ \(limit) ×"
+            case .nanoseconds(let limit): "≤ \(Int(limit)) ns"
+            case .none: "–"
+            }
+        }
+
+        /// A mark for met or not.
+        func judge(_ ours: Double, _ peer: Double) -> String {
+            switch self {
+            case .ratio(let limit): ours <= limit * peer ? "✓" : "✗"
+            case .nanoseconds(let limit): ours <= limit ? "✓" : "✗"
+            case .none: "–"
             }
         }
     }
