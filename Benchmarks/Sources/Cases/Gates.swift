@@ -82,7 +82,13 @@ public enum Gates {
         "a call of an actor", count: 2000,
         .suspending { _ in
             let gate = ActorGate()
-            return { count in for _ in 0..<count { await gate.touch() } }
+            return { count in
+                for _ in 0..<count {
+                    await gate.touch()
+                    // Without something to do outside the actor, the optimiser stays inside.
+                    peers_touch_memory()
+                }
+            }
         })
 
     static let actor = Case(
