@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import CPeers
+import Glibc
 import Substrate
 import Synchronization
 
@@ -55,21 +56,23 @@ public struct Case: Sendable {
     /// Does `count` operations, with a thread beside if there is one. Calls `began` and `ended` around them.
     ///
     /// For blocking work. Where both threads do the same, each does `count`, and `ended` is called when both have.
-    public func run(_ count: Int, began: () -> Void, ended: () -> Void) {
+    ///
+    /// - Returns: whether the system took no processor away meanwhile. If it did, neither the time nor the company is right.
+    @discardableResult
+    public func run(_ count: Int, began: () -> Void, ended: () -> Void) -> Bool {
         guard case .blocking(let prepare) = work else { preconditionFailure("\(name) suspends") }
         let operation = prepare(count)
-        if company == .alone {
-            began()
-            operation(count)
-            ended()
-        } else {
-            run(operation, count, began, ended)
-        }
+        guard company == .alone else { return run(operation, count, began, ended) }
+        let preemptions = preemptions()
+        began()
+        operation(count)
+        ended()
+        return Cases.preemptions() == preemptions
     }
 
     private func run(
         _ operation: @escaping @Sendable (Int) -> Void, _ count: Int, _ began: () -> Void, _ ended: () -> Void
-    ) {
+    ) -> Bool {
         let meeting = Meeting()
         let company = company
         // The measured thread is one of the two, so that two processors are enough.
@@ -80,6 +83,10 @@ public struct Case: Sendable {
                     // A thread's first operation may make what all its others use.
                     if company == .same { operation(4) }
                     meeting.isReady.store(true, ordering: .releasing)
+                    if company != .asleep {
+                        while !meeting.isCalled.load(ordering: .acquiring) {}
+                        meeting.isThere.store(true, ordering: .releasing)
+                    }
                     switch company {
                     case .alone: break
                     case .asleep: while !meeting.isOver.load(ordering: .acquiring) { meeting.bed.wait(while: 0) }
@@ -94,21 +101,36 @@ public struct Case: Sendable {
         spin { !meeting.isReady.load(ordering: .acquiring) }
         // It is ready a moment before it sleeps.
         if company == .asleep { Clock.sleep(for: .microseconds(200)) }
+        let preemptions = preemptions()
+        // Whoever answers is running now, and goes on running unless it is preempted.
+        meeting.isCalled.store(true, ordering: .releasing)
+        if company != .asleep { while !meeting.isThere.load(ordering: .acquiring) {} }
         began()
         meeting.isGoing.store(true, ordering: .releasing)
         operation(count)
         if company == .same { while !meeting.isDone.load(ordering: .acquiring) {} }
         ended()
+        let isUndisturbed = Cases.preemptions() == preemptions
         meeting.isOver.store(true, ordering: .releasing)
         meeting.bed.word.store(1, ordering: .releasing)
         meeting.bed.wake()
         other.join()
+        return isUndisturbed
     }
+}
+
+/// How often the system took a processor away from a thread of this process.
+private func preemptions() -> Int {
+    var usage = rusage()
+    getrusage(__rusage_who_t(RUSAGE_SELF.rawValue), &usage)
+    return usage.ru_nivcsw
 }
 
 /// Where the two threads of a case meet.
 private final class Meeting: Sendable {
     let isReady = Synchronization.Atomic(false)
+    let isCalled = Synchronization.Atomic(false)
+    let isThere = Synchronization.Atomic(false)
     let isGoing = Synchronization.Atomic(false)
     let isDone = Synchronization.Atomic(false)
     let isOver = Synchronization.Atomic(false)
