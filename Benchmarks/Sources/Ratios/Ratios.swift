@@ -6,7 +6,7 @@ import Glibc
 /// Compares our operations with their peers' in one run: `Ratios [ROUNDS]`.
 ///
 /// Each round takes a sample of every case, so that what slows the machine down slows all; the medians are compared.
-/// `Ratios list` names the cases, and `Ratios case NAME COUNT` does so many operations, to be looked at by a profiler.
+/// `Ratios all [ROUNDS]` does so with every case that does not suspend. `Ratios list` names the cases, and `Ratios case NAME COUNT` does so many operations, to be looked at by a profiler.
 @main
 struct Ratios {
     static func main() {
@@ -14,6 +14,8 @@ struct Ratios {
         switch (arguments.first, arguments.dropFirst().first, arguments.dropFirst(2).first) {
         case (nil, nil, nil): compare(rounds: 201)
         case (let rounds?, nil, nil) where Int(rounds).map { $0 > 0 } ?? false: compare(rounds: Int(rounds)!)
+        case ("all", let rounds, nil) where rounds == nil || Int(rounds!).map { $0 > 0 } ?? false:
+            tellAll(rounds: rounds.flatMap { Int($0) } ?? 51)
         case ("list", nil, nil): for each in Case.all { print(each.name) }
         case ("case", let name?, let count?):
             guard let found = Case.all.first(where: { $0.name == name }), let count = Int(count), count > 0,
@@ -25,12 +27,29 @@ struct Ratios {
     }
 
     private static func usage() -> Never {
-        print("usage: Ratios [ROUNDS] | list | case NAME COUNT")
+        print("usage: Ratios [ROUNDS] | all [ROUNDS] | list | case NAME COUNT")
         exit(2)
     }
 
     private static func compare(rounds: Int) {
-        let cases = Target.all.flatMap { [$0.ours, $0.peer] }
+        let times = medians(Target.all.flatMap { [$0.ours, $0.peer] }, rounds)
+        for (index, target) in Target.all.enumerated() {
+            let (ours, peer) = (times[2 * index], times[2 * index + 1])
+            print(
+                target.ours.name, ours, target.peer.name, peer, ours / peer, target.bound.text,
+                target.bound.judge(ours, peer), separator: "\t")
+        }
+    }
+
+    private static func tellAll(rounds: Int) {
+        let cases = Case.all.filter {
+            guard case .blocking = $0.work else { return false }
+            return true
+        }
+        for (each, time) in zip(cases, medians(cases, rounds)) { print(each.name, time, separator: "\t") }
+    }
+
+    private static func medians(_ cases: [Case], _ rounds: Int) -> [Double] {
         for each in cases { _ = sample(each) }
         var samples = [[Double]](repeating: [], count: cases.count)
         for round in 0..<rounds {
@@ -39,12 +58,7 @@ struct Ratios {
                 samples[index].append(sample(cases[index]))
             }
         }
-        for (index, target) in Target.all.enumerated() {
-            let (ours, peer) = (median(samples[2 * index]), median(samples[2 * index + 1]))
-            print(
-                target.ours.name, ours, target.peer.name, peer, ours / peer, target.bound.text,
-                target.bound.judge(ours, peer), separator: "\t")
-        }
+        return samples.map(median)
     }
 
     /// Nanoseconds for one operation. A sample during which the system took a processor away is taken again.
