@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Cases
+
+/// What one of our operations may cost, beside a peer's.
+struct Target {
+    let ours: Case
+    let peer: Case
+    let bound: Bound
+
+    enum Bound {
+        /// So many times what the peer costs.
+        case ratio(Double)
+        /// So many nanoseconds.
+        case nanoseconds(Double)
+        /// For comparison only.
+        case none
+
+        var text: String {
+            switch self {
+            case .ratio(let limit): "≤ \(limit) ×"
+            case .nanoseconds(let limit): "≤ \(Int(limit)) ns"
+            case .none: "–"
+            }
+        }
+
+        /// A mark for met or not.
+        func judge(_ ours: Double, _ peer: Double) -> String {
+            switch self {
+            case .ratio(let limit): ours <= limit * peer ? "✓" : "✗"
+            case .nanoseconds(let limit): ours <= limit ? "✓" : "✗"
+            case .none: "–"
+            }
+        }
+    }
+
+    static let all = [
+        Target(ours: References.share, peer: References.retain, bound: .ratio(1)),
+        Target(ours: References.share.with(.same), peer: References.retain.with(.same), bound: .none),
+        Target(ours: Gates.enter, peer: Gates.counter, bound: .nanoseconds(2)),
+        Target(ours: Gates.enter.with(.same), peer: Gates.counter.with(.same), bound: .nanoseconds(2)),
+        Target(ours: Gates.close, peer: Gates.membarrier, bound: .nanoseconds(1000)),
+        Target(ours: Gates.close.with(.asleep), peer: Gates.membarrier.with(.asleep), bound: .nanoseconds(1000)),
+        Target(ours: Gates.close.with(.busy), peer: Gates.membarrier.with(.busy), bound: .ratio(2)),
+        Target(ours: Events.signal, peer: Events.eventDescriptor, bound: .ratio(0.05)),
+    ]
+}
