@@ -136,7 +136,8 @@ extension Gate {
     /// - Throws: `.inside` when the caller is inside, and the gate is as before; `.timedOut`, which names those inside.
     @available(*, noasync, message: "it would block a thread of the cooperative pool; await the other spelling")
     public func close(until deadline: Clock.Instant? = nil) throws(GateError) {
-        guard try beginClosing() else { return }
+        // Mostly nobody is inside.
+        guard try beginClosing(), !isEmptied() else { return }
         let start = deadline.map { _ in Clock.now() }
         if let ending = waiters.wait(for: waitClass, until: deadline, { isEmptied() }) {
             throw failure(ending, since: start)
@@ -148,7 +149,8 @@ extension Gate {
     /// - Parameter deadline: when to give up waiting. The gate stays closing; another `close` goes on.
     /// - Throws: as the blocking spelling, and `.cancelled` when the task is cancelled; the gate stays closing.
     public func close(until deadline: Clock.Instant? = nil) async throws(GateError) {
-        guard try beginClosing() else { return }
+        // Mostly nobody is inside.
+        guard try beginClosing(), !isEmptied() else { return }
         let start = deadline.map { _ in Clock.now() }
         if let ending = await waiters.wait(for: waitClass, until: deadline, { isEmptied() }) {
             throw failure(ending, since: start)
