@@ -28,7 +28,7 @@ let package = Package(
             ]),
         .testTarget(name: "SubstrateTests", dependencies: ["Substrate", "CSubstrate"]),
         .testTarget(name: "ExplorerTests", dependencies: ["Explorer", "Scenarios", "Substrate", "CSubstrate"]),
-        .testTarget(name: "QuiesceTests", dependencies: ["Quiesce", "Explorer", "Substrate"]),
+        .testTarget(name: "QuiesceTests", dependencies: ["Quiesce", "Explorer", "Substrate", "CSubstrate"]),
         .testTarget(name: "ScenariosTests", dependencies: ["Scenarios", "Explorer"]),
         .testTarget(
             name: "QuiesceCommandTests", dependencies: ["QuiesceCommand"], resources: [.copy("Resources")]),

@@ -3,6 +3,7 @@
 #ifndef QUIESCE_MACHINE_H
 #define QUIESCE_MACHINE_H
 
+#include <errno.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -47,5 +48,41 @@ void quiesce_thread_join(unsigned long handle);
 void quiesce_thread_detach(unsigned long handle);
 /// Calls these on the thread that forks: before the fork, then in the parent, and in the child.
 void quiesce_around_fork(void (*_Nonnull before)(void), void (*_Nonnull parent)(void), void (*_Nonnull child)(void));
+
+/// Error numbers that Substrate itself answers with.
+static const int32_t quiesce_error_again = EAGAIN;
+static const int32_t quiesce_error_invalid = EINVAL;
+static const int32_t quiesce_error_bad_descriptor = EBADF;
+static const int32_t quiesce_error_missing = ENOENT;
+
+/// What a descriptor is ready for, or is waited for.
+static const uint32_t quiesce_readable = 1;
+static const uint32_t quiesce_writable = 2;
+static const uint32_t quiesce_broken = 4;
+
+/// A new nonblocking `eventfd(2)`, closed by exec. Returns the descriptor, or an error number negated.
+int32_t quiesce_eventfd(uint32_t initial, bool is_semaphore);
+/// Transfers at most `count` bytes. Returns how many, or an error number negated. Interruptions are not told.
+int64_t quiesce_descriptor_read(int32_t descriptor, void *_Nonnull bytes, size_t count);
+int64_t quiesce_descriptor_write(int32_t descriptor, const void *_Nonnull bytes, size_t count);
+/// What the descriptor is ready for at this moment, or an error number negated.
+int32_t quiesce_descriptor_poll(int32_t descriptor);
+/// Another descriptor of the same open file, closed by exec; or an error number negated.
+int32_t quiesce_descriptor_duplicate(int32_t descriptor);
+void quiesce_descriptor_close(int32_t descriptor);
+
+/// A descriptor that became ready, by the data that it was added with.
+typedef struct quiesce_ready {
+    uint64_t data;
+    uint32_t readiness;
+} quiesce_ready;
+
+/// A new `epoll(7)`, closed by exec. Returns its descriptor, or an error number negated.
+int32_t quiesce_epoll_create(void);
+/// Adds a descriptor to the set (0), changes what is waited for (1), or removes it (2). Edge-triggered: it is told once when it is added or
+/// changed and ready then, and once whenever it becomes so. Returns 0 or an error number.
+int32_t quiesce_epoll_control(int32_t epoll, int32_t operation, int32_t descriptor, uint32_t wants, uint64_t data);
+/// Sleeps until descriptors are ready, and writes at most 64 of them. Returns how many, or an error number negated.
+int32_t quiesce_epoll_wait(int32_t epoll, quiesce_ready ready[_Nonnull 64]);
 
 #endif

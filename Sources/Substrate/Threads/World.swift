@@ -170,6 +170,9 @@ public final class World: Sendable {
     private func afterForkInChild() {
         threads.reset()
         shared.reset()
+        // The child has no poller thread: the first who asks makes a poller anew.
+        let poller = shared.withLock { $0.removeValue(forKey: ObjectIdentifier(Poller.self)) }
+        (poller as? Poller)?.abandon()
         let id = unsafe quiesce_current_block().pointee.id
         for other in 1..<max(1, threads.withLock { $0.next }) where other != id { presence.clear(other) }
         threads.withLock { threads in

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Substrate
+
+/// Those who wait at one side of an event descriptor, threads and tasks in one line, and the interest that wakes them.
+///
+/// The interest is there from the first waiter who finds nothing to do until the last one leaves. It tells changes only, so a
+/// waiter joins the line and tries before it looks whether the interest is there: what it did not find comes after that, and
+/// wakes it. All who wait are woken, as the kernel does with its readers; those for whom it is not enough wait on.
+final class DescriptorWaiters: Sendable {
+    private let descriptor: EventDescriptor
+    private let gate: Gate
+    private let wants: DescriptorReadiness
+    private let waitClass: WaitClass
+    private let waiters = Waiters()
+    private let interest = Mutex<Interest?>(nil)
+
+    /// - Parameter gate: guards the descriptor's number.
+    init(_ descriptor: EventDescriptor, behind gate: Gate, for wants: DescriptorReadiness, name: String) {
+        self.descriptor = descriptor
+        self.gate = gate
+        self.wants = wants
+        waitClass = WaitClass(name)
+        waiters.label(name)
+        interest.label(name + ".interest")
+    }
+
+    /// Tries `attempt` until it does not return nil. Blocks this thread meanwhile.
+    func wait(
+        until deadline: Clock.Instant?, _ attempt: () throws(EventError) -> UInt64?
+    ) throws(EventError) -> UInt64 {
+        var outcome: Result<UInt64, EventError>?
+        let ending = waiters.wait(for: waitClass, until: deadline) { isOver(&outcome, attempt) }
+        return try finish(ending, outcome)
+    }
+
+    /// Tries `attempt` until it does not return nil. Suspends this task meanwhile.
+    func wait(
+        until deadline: Clock.Instant?, _ attempt: () throws(EventError) -> UInt64?
+    ) async throws(EventError) -> UInt64 {
+        var outcome: Result<UInt64, EventError>?
+        let ending = await waiters.wait(for: waitClass, until: deadline) { isOver(&outcome, attempt) }
+        return try finish(ending, outcome)
+    }
+
+    private func isOver(
+        _ outcome: inout Result<UInt64, EventError>?, _ attempt: () throws(EventError) -> UInt64?
+    ) -> Bool {
+        do throws(EventError) {
+            guard let value = try attempt() else {
+                try arm()
+                return false
+            }
+            outcome = .success(value)
+        } catch {
+            outcome = .failure(error)
+        }
+        return true
+    }
+
+    private func finish(_ ending: Waiter.Ending?, _ outcome: Result<UInt64, EventError>?) throws(EventError) -> UInt64 {
+        disarm()
+        if let ending { throw EventError(ending) }
+        return try outcome!.get()
+    }
+
+    // MARK: The interest
+
+    private func arm() throws(EventError) {
+        let armed: Result<Void, EventError>? = gate.withEntry { _ in
+            interest.withLock { interest in
+                // One that a fork left behind in the parent calls nobody here.
+                if let interest, !interest.isAbandoned { return .success(()) }
+                do throws(DescriptorError) {
+                    interest = try descriptor.whenReady(for: wants, repeats: true) { [self] in waiters.wake() }
+                    return .success(())
+                } catch {
+                    return .failure(EventError(error))
+                }
+            }
+        }
+        guard let armed else { throw .hungUp }
+        try armed.get()
+    }
+
+    /// Takes the interest back when nobody waits any more. Whoever joins meanwhile finds that there is none.
+    private func disarm() {
+        guard isUnused else { return }
+        // Behind a closing gate, `close` does it.
+        _ = gate.withEntry { _ in
+            interest.withLock { interest in isUnused ? interest.take() : nil }?.withdraw()
+        }
+    }
+
+    private var isUnused: Bool { waitingCount == 0 }
+
+    /// How many are in the line.
+    var waitingCount: Int { waiters.count.load(ordering: .sequentiallyConsistent) }
+
+    /// Whether nobody waits and no interest is left.
+    var isIdle: Bool { waitingCount == 0 && interest.withLock { $0 == nil } }
+
+    /// Ends every wait with `.hungUp`. The gate is closed: no interest will come after this.
+    func close() {
+        interest.withLock { $0.take() }?.withdraw()
+        waiters.close()
+    }
+}
+
+extension EventError {
+    init(_ error: DescriptorError) {
+        switch error {
+        case .refused(let number): self = .refused(number)
+        }
+    }
+}

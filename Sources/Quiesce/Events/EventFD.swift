@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import Substrate
+
+/// A counter of the kernel's behind a descriptor, which threads, tasks, other processes and event loops add to and wait for.
+///
+/// It does what `EventCounter` does, by system calls: 64 bits; a take returns all of it, or 1 at a time as a semaphore. Whatever
+/// else is done with the descriptor counts as well: a `write(2)` by anybody wakes those who take here, and `fileDescriptor`
+/// can be given to epoll, io_uring or SwiftNIO.
+///
+/// A wait tries first. Only when it finds nothing does it use the poller, one thread for the whole process.
+///
+/// It ends by `close()`: waits end with `.hungUp`, and so does whatever is tried later. A duplicate goes on. A forked child shares the
+/// counter and may go on using it; waits of other threads stay behind in the parent.
+///
+/// Made in an exploration it has no descriptor, and every step of it is seen. Kernel counterpart: `eventfd(2)`.
+public final class EventFD: Sendable {
+    private let descriptor: EventDescriptor
+    /// Around each use of the descriptor's number, so that it is not closed under a system call.
+    private let gate: Gate
+    let takers: DescriptorWaiters
+    let adders: DescriptorWaiters
+    private let closing = Mutex(())
+
+    /// - Parameters:
+    ///   - initialValue: the count to start with.
+    ///   - isSemaphore: whether a take returns 1 at a time. Kernel: `EFD_SEMAPHORE`.
+    /// - Throws: `.refused` when the system has no descriptor to give.
+    public convenience init(_ initialValue: UInt32 = 0, isSemaphore: Bool = false) throws(EventError) {
+        do throws(DescriptorError) {
+            self.init(try EventDescriptor(initialValue: initialValue, isSemaphore: isSemaphore))
+        } catch {
+            throw EventError(error)
+        }
+    }
+
+    private init(_ descriptor: EventDescriptor) {
+        self.descriptor = descriptor
+        gate = Gate(name: "event descriptor")
+        takers = DescriptorWaiters(descriptor, behind: gate, for: .readable, name: "takers")
+        adders = DescriptorWaiters(descriptor, behind: gate, for: .writable, name: "adders")
+        closing.label("closing")
+    }
+
+    /// The descriptor's number, to be waited for and written to by others; -1 once it is closed.
+    ///
+    /// Nonblocking, and closed by exec. It stays this object's: do not close it, and let nobody use it after `close()`. In an
+    /// exploration there is none, and asking for it traps.
+    public var fileDescriptor: Int32 { descriptor.fileDescriptor }
+
+    /// What can be done without waiting, at this moment. Kernel: `poll(2)` with no time to wait.
+    public var readiness: EventCounter.Readiness {
+        guard let found = gate.withEntry({ _ in descriptor.readiness }) else { return .hungUp }
+        var result: EventCounter.Readiness = []
+        if found.contains(.readable) { result.insert(.readable) }
+        if found.contains(.writable) { result.insert(.writable) }
+        // Only the kernel itself adds more than there is room for.
+        if found.contains(.error) { result.insert(.overflown) }
+        return result
+    }
+
+    // MARK: Adding
+
+    /// Adds 1 if there is room for it, and says whether there was. Never waits.
+    ///
+    /// A full counter stays as it is, which wakes whoever waits all the same: user space cannot make it overflow.
+    ///
+    /// - Throws: as `tryAdd`.
+    @discardableResult
+    public func signal() throws(EventError) -> Bool { try tryAdd(1) }
+
+    /// Adds `amount` if there is room for it, and says whether there was. Kernel: a nonblocking `write(2)`.
+    ///
+    /// - Throws: `.invalidValue` for the greatest value; `.insideCallback` from inside a callback of any event; `.hungUp` once it is
+    ///   closed; `.refused`.
+    public func tryAdd(_ amount: UInt64) throws(EventError) -> Bool {
+        if CallbackScope.isActive { throw .insideCallback }
+        guard amount <= EventCounter.maximum else { throw .invalidValue }
+        return try write(amount) != nil
+    }
+
+    /// Adds `amount`, waiting for room. Kernel: `write(2)`.
+    ///
+    /// - Throws: `.timedOut`, and what `tryAdd` throws.
+    @available(*, noasync, message: "it would block a thread of the cooperative pool; await the other spelling")
+    public func add(_ amount: UInt64, until deadline: Clock.Instant? = nil) throws(EventError) {
+        if try tryAdd(amount) { return }
+        _ = try adders.wait(until: deadline) { () throws(EventError) in try write(amount) }
+    }
+
+    /// Adds `amount`, waiting for room, as the blocking spelling.
+    ///
+    /// - Throws: as the blocking spelling, and `.cancelled`; a cancelled wait has added nothing.
+    public func add(_ amount: UInt64, until deadline: Clock.Instant? = nil) async throws(EventError) {
+        if try tryAdd(amount) { return }
+        _ = try await adders.wait(until: deadline) { () throws(EventError) in try write(amount) }
+    }
+
+    private func write(_ amount: UInt64) throws(EventError) -> UInt64? {
+        try value(of: gate.withEntry { _ in descriptor.write(amount) })
+    }
+
+    // MARK: Taking
+
+    /// Takes the count, or 1 of a semaphore. Returns nil when it is 0. Kernel: a nonblocking `read(2)`.
+    ///
+    /// - Throws: `.hungUp` once it is closed; `.refused`.
+    public func tryTake() throws(EventError) -> UInt64? {
+        try value(of: gate.withEntry { _ in descriptor.read() })
+    }
+
+    /// Takes the count, or 1 of a semaphore, waiting until it is not 0. Kernel: `read(2)`.
+    ///
+    /// - Throws: `.timedOut`, and what `tryTake` throws.
+    @available(*, noasync, message: "it would block a thread of the cooperative pool; await the other spelling")
+    public func take(until deadline: Clock.Instant? = nil) throws(EventError) -> UInt64 {
+        if let taken = try tryTake() { return taken }
+        return try takers.wait(until: deadline) { () throws(EventError) in try tryTake() }
+    }
+
+    /// Takes the count, or 1 of a semaphore, waiting until it is not 0, as the blocking spelling.
+    ///
+    /// - Throws: as the blocking spelling, and `.cancelled`; a cancelled wait has taken nothing.
+    public func take(until deadline: Clock.Instant? = nil) async throws(EventError) -> UInt64 {
+        if let taken = try tryTake() { return taken }
+        return try await takers.wait(until: deadline) { () throws(EventError) in try tryTake() }
+    }
+
+    /// What an operation came to; nil when it cannot be done now.
+    private func value(of result: IOResult?) throws(EventError) -> UInt64? {
+        switch result {
+        case nil: throw .hungUp
+        case .value(let value): return value
+        case .wouldBlock: return nil
+        case .failed(let number): throw .refused(number)
+        }
+    }
+
+    // MARK: Ending
+
+    /// Another descriptor of the same counter, which is closed by itself. Kernel: `dup(2)`.
+    ///
+    /// - Throws: `.hungUp` once it is closed; `.refused` when the system has no descriptor to give.
+    public func duplicate() throws(EventError) -> EventFD {
+        let result: Result<EventDescriptor, EventError>? = gate.withEntry { _ in
+            do throws(DescriptorError) {
+                return .success(try descriptor.duplicate())
+            } catch {
+                return .failure(EventError(error))
+            }
+        }
+        guard let result else { throw .hungUp }
+        return EventFD(try result.get())
+    }
+
+    /// Ends every wait with `.hungUp` and closes the descriptor. Closing again does nothing.
+    ///
+    /// It waits only for system calls that are under way, none of which blocks, as for a lock. When it returns, the descriptor is
+    /// closed and no operation of this object uses its number, whoever closed it. It is closed with this object at the latest.
+    public func close() {
+        do {
+            try gate.close()
+        } catch {
+            // Nothing that others wrote runs inside the gate.
+            fatalError("an event descriptor was closed from inside one of its own operations")
+        }
+        takers.close()
+        adders.close()
+        // Whoever closes at the same time returns after this as well.
+        closing.withLock { _ in descriptor.close() }
+    }
+}
