@@ -39,23 +39,41 @@ struct EventImplementation: Sendable {
     let make: @Sendable (UInt32, Bool) throws -> any EventUnderTest
 
     static let all: [EventImplementation] = [
-        EventImplementation(name: "EventCounter") { CounterUnderTest($0, isSemaphore: $1) }
+        EventImplementation(name: "EventCounter") {
+            let counter = EventCounter(UInt64($0), isSemaphore: $1)
+            return TypedEvent(add: counter.tryAdd, take: counter.tryTake, readiness: { counter.readiness })
+        },
+        EventImplementation(name: "EventFD") {
+            do throws(EventError) {
+                let event = try EventFD($0, isSemaphore: $1)
+                return TypedEvent(add: event.tryAdd, take: event.tryTake, readiness: { event.readiness })
+            } catch {
+                throw BadInput("\(error)")
+            }
+        },
     ]
 }
 
-/// An `EventCounter`. It takes and gives whole 64-bit values, so that its type refuses what a descriptor does by `EINVAL`.
-private struct CounterUnderTest: EventUnderTest {
-    private let counter: EventCounter
+/// An event that takes and gives whole 64-bit values: its type refuses what a descriptor does by `EINVAL`.
+private struct TypedEvent: EventUnderTest {
+    let add: (UInt64) throws(EventError) -> Bool
+    let take: () throws(EventError) -> UInt64?
+    let readiness: () -> EventCounter.Readiness
     private let width = MemoryLayout<UInt64>.size
 
-    init(_ initialValue: UInt32, isSemaphore: Bool) {
-        counter = EventCounter(UInt64(initialValue), isSemaphore: isSemaphore)
+    init(
+        add: @escaping (UInt64) throws(EventError) -> Bool, take: @escaping () throws(EventError) -> UInt64?,
+        readiness: @escaping () -> EventCounter.Readiness
+    ) {
+        self.add = add
+        self.take = take
+        self.readiness = readiness
     }
 
     func write(bytes: Int, value: UInt64) -> EventAnswer {
         guard bytes == width else { return .refused("EINVAL") }
         do throws(EventError) {
-            return try counter.tryAdd(value) ? .wrote(bytes: width) : .refused("EAGAIN")
+            return try add(value) ? .wrote(bytes: width) : .refused("EAGAIN")
         } catch {
             return .refused(error == .invalidValue ? "EINVAL" : "\(error)")
         }
@@ -63,11 +81,15 @@ private struct CounterUnderTest: EventUnderTest {
 
     func read(bytes: Int) -> EventAnswer {
         guard bytes >= width else { return .refused("EINVAL") }
-        return counter.tryTake().map { .read(bytes: width, value: $0) } ?? .refused("EAGAIN")
+        do throws(EventError) {
+            return try take().map { .read(bytes: width, value: $0) } ?? .refused("EAGAIN")
+        } catch {
+            return .refused("\(error)")
+        }
     }
 
     func poll() -> EventAnswer {
-        let readiness = counter.readiness
+        let readiness = readiness()
         return .ready(
             readable: readiness.contains(.readable), writable: readiness.contains(.writable),
             error: readiness.contains(.overflown))

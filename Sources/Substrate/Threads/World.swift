@@ -78,7 +78,9 @@ public final class World: Sendable {
     }
 
     deinit {
-        guard let pointer = unsafe UnsafeRawPointer(bitPattern: presenceAddress.load(ordering: .acquiring)) else { return }
+        guard let pointer = unsafe UnsafeRawPointer(bitPattern: presenceAddress.load(ordering: .acquiring)) else {
+            return
+        }
         unsafe Unmanaged<PresenceTable>.fromOpaque(pointer).release()
     }
 
