@@ -26,9 +26,11 @@ let package = Package(
                 "Scenarios", "Explorer", "Quiesce",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ]),
-        .testTarget(name: "SubstrateTests", dependencies: ["Substrate", "CSubstrate"]),
+        .target(name: "TestSupport", dependencies: ["Substrate", "CSubstrate"], path: "Tests/TestSupport"),
+        .testTarget(name: "SubstrateTests", dependencies: ["TestSupport", "Substrate", "CSubstrate"]),
         .testTarget(name: "ExplorerTests", dependencies: ["Explorer", "Scenarios", "Substrate", "CSubstrate"]),
-        .testTarget(name: "QuiesceTests", dependencies: ["Quiesce", "Explorer", "Substrate", "CSubstrate"]),
+        .testTarget(
+            name: "QuiesceTests", dependencies: ["TestSupport", "Quiesce", "Explorer", "Substrate", "CSubstrate"]),
         .testTarget(name: "ScenariosTests", dependencies: ["Scenarios", "Explorer"]),
         .testTarget(
             name: "QuiesceCommandTests", dependencies: ["QuiesceCommand"], resources: [.copy("Resources")]),

@@ -4,6 +4,7 @@ import CSubstrate
 import Explorer
 import Glibc
 import Substrate
+import TestSupport
 import Testing
 
 @testable import Quiesce
@@ -72,7 +73,7 @@ import Testing
     /// Starts a thread that takes, and returns what it took.
     private func taken(_ event: EventFD, whenWaiting act: () throws -> Void) throws -> Result<UInt64, EventError>? {
         let result = Mutex<Result<UInt64, EventError>?>(nil)
-        let sleeper = ThreadSleeper()
+        let sleeper = Sleeper()
         let thread = try Thread.spawn {
             sleeper.announce()
             let taken = Result { () throws(EventError) in try event.take() }
@@ -129,7 +130,7 @@ import Testing
     @Test func `an add waits until there is room for all of it`() throws {
         let event = try EventFD(isSemaphore: true)
         _ = try event.tryAdd(EventCounter.maximum)
-        let sleeper = ThreadSleeper()
+        let sleeper = Sleeper()
         let isAdded = Atomic(false)
         let thread = try Thread.spawn {
             sleeper.announce()
@@ -150,7 +151,7 @@ import Testing
 
     @Test func `two players post and wait for each other`() throws {
         let events = [try EventFD(isSemaphore: true), try EventFD(isSemaphore: true)]
-        try inParallel(2) { index in
+        try together(2) { index in
             let (mine, other) = (events[index], events[1 - index])
             do {
                 for amount in [1, 1, 5] as [UInt64] {
@@ -232,14 +233,14 @@ import Testing
     @Test func `a forked child shares the counter and waits by itself`() async {
         await #expect(processExitsWith: .success) {
             let event = try EventFD(isSemaphore: true)
-            let sleeper = ThreadSleeper()
+            let sleeper = Sleeper()
             let thread = try Thread.spawn {
                 sleeper.announce()
                 let taken = try? event.take()
                 precondition(taken == 1)
             }
             sleeper.waitUntilAsleep()
-            let status = inForkedChild {
+            let status = forkedChild {
                 guard (try? event.take(until: Clock.Instant(nanoseconds: 1))) == nil else { _exit(2) }
                 guard (try? Thread.spawn { _ = try? event.tryAdd(2) }) != nil else { _exit(3) }
                 guard (try? event.take()) == 1 else { _exit(4) }

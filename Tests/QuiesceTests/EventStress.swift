@@ -2,6 +2,7 @@
 
 import Quiesce
 import Substrate
+import TestSupport
 import Testing
 
 /// Real threads, tasks and descriptors against each other; also meant for the sanitizers.
@@ -12,7 +13,7 @@ import Testing
         let sum = Atomic<UInt64>(0)
         let total: UInt64 = 2 * 1500
         let done = Atomic(0)
-        try inParallel(4) { index in
+        try together(4) { index in
             if index < 2 {
                 for _ in 0..<1500 { #expect(throws: Never.self) { try event.add(1) } }
             } else {
@@ -29,7 +30,7 @@ import Testing
 
     @Test func `two players on real threads`() throws {
         let events = [try EventFD(isSemaphore: true), try EventFD(isSemaphore: true)]
-        try inParallel(2) { index in
+        try together(2) { index in
             let (mine, other) = (events[index], events[1 - index])
             for round in 0..<300 {
                 let amount: UInt64 = round % 3 == 2 ? 5 : 1
@@ -43,7 +44,7 @@ import Testing
     @Test func `adders and takers of a full counter`() throws {
         let event = try EventFD(isSemaphore: true)
         try event.add(EventCounter.maximum)
-        try inParallel(4) { index in
+        try together(4) { index in
             for round in 0..<200 {
                 if index < 2 {
                     // As many are taken as are added.
@@ -61,7 +62,7 @@ import Testing
     @Test func `closing against everything`() throws {
         for _ in 0..<150 {
             let event = try EventFD(isSemaphore: true)
-            try inParallel(4) { index in
+            try together(4) { index in
                 switch index {
                 case 0: while (try? event.take()) != nil {}
                 case 1: while (try? event.signal()) != nil {}
@@ -102,7 +103,7 @@ import Testing
 
     @Test func `interests come and go`() throws {
         let events = try (0..<8).map { _ in try EventDescriptor() }
-        try inParallel(4) { index in
+        try together(4) { index in
             for round in 0..<400 {
                 let event = events[(index * 3 + round) % 8]
                 let interest = try? event.whenReady(for: .readable, repeats: round % 2 == 0) {}

@@ -2,6 +2,7 @@
 
 import Foundation
 import Substrate
+import TestSupport
 import Testing
 
 @testable import Quiesce

@@ -2,6 +2,7 @@
 
 import Substrate
 import Synchronization
+import TestSupport
 import Testing
 
 private typealias Atomic = Substrate.Atomic

@@ -2,6 +2,7 @@
 
 import Glibc
 import Substrate
+import TestSupport
 import Testing
 
 /// How often an interest was called.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Substrate
+import TestSupport
 import Testing
 
 /// Announcements, which a thread makes without a locked instruction.
@@ -143,24 +144,4 @@ private func findNobodyInside() throws {
     precondition(Presence.isAnyoneInside(other))
     step.advance(to: 2)
     thread.join()
-}
-
-extension WaitPoint {
-    /// A point that threads share, where they wait for each other's progress.
-    final class Shared: Sendable {
-        private let point = WaitPoint()
-
-        func advance(to step: UInt32) {
-            point.word.store(step, ordering: .releasing)
-            point.wake()
-        }
-
-        func wait(for step: UInt32) {
-            while true {
-                let found = point.word.load(ordering: .acquiring)
-                if found >= step { return }
-                point.wait(while: found)
-            }
-        }
-    }
 }

@@ -4,6 +4,7 @@ import CSubstrate
 import Dispatch
 import Glibc
 import Substrate
+import TestSupport
 import Testing
 
 /// What several threads share, reachable from a C function.

@@ -30,6 +30,14 @@ enum NotifierRepair {
         }
     }
 
+    /// The client's memory, its notifier, and the file that user space has.
+    private static func start() -> (client: Storage<Client>, notifier: Notifier?, userSpace: FileTable) {
+        let client = makeClient()
+        let file = Reference(EventCounter())
+        let notifier = attach(client, to: file)
+        return (client, notifier, FileTable(file))
+    }
+
     private static func detach(_ notifier: Notifier?) -> Bool {
         do { return try notifier?.detach() ?? false } catch {
             expect(false, "\(error)")
@@ -40,10 +48,7 @@ enum NotifierRepair {
     static let everybodyAtOnce = Story(
         "notifier-repair", text: EventfdNotifierRace.text, .repaired, "Notifier: detach waits for the callback"
     ) { world in
-        let client = makeClient()
-        let file = Reference(EventCounter())
-        let notifier = attach(client, to: file)
-        let userSpace = FileTable(file)
+        let (client, notifier, userSpace) = start()
         world.thread("signaller") { userSpace.signal() }
         world.thread("closer") { userSpace.close() }
         world.thread("client") {
@@ -56,10 +61,7 @@ enum NotifierRepair {
     static let hangUpAgainstDetach = Story(
         "notifier-hang-up", text: EventfdNotifierRace.text, .repaired, "Notifier: hang-up against detach"
     ) { world in
-        let client = makeClient()
-        let file = Reference(EventCounter())
-        let notifier = attach(client, to: file)
-        let userSpace = FileTable(file)
+        let (client, notifier, userSpace) = start()
         world.thread("closer") { userSpace.close() }
         world.thread("client") {
             let isMine = detach(notifier)
@@ -71,10 +73,7 @@ enum NotifierRepair {
     static let signalAgainstDetach = Story(
         "notifier-signal", text: EventfdNotifierRace.text, .repaired, "Notifier: signal against detach"
     ) { world in
-        let client = makeClient()
-        let file = Reference(EventCounter())
-        let notifier = attach(client, to: file)
-        let userSpace = FileTable(file)
+        let (client, notifier, userSpace) = start()
         world.thread("signaller") { userSpace.signal() }
         world.thread("client") {
             _ = detach(notifier)

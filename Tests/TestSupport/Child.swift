@@ -3,7 +3,7 @@
 import Glibc
 
 /// Runs `body` in a forked child, which has this thread alone, and returns the child's exit status; nil when it was killed.
-func forkedChild(_ body: () -> Void) -> Int32? {
+package func forkedChild(_ body: () -> Void) -> Int32? {
     typealias Fork = @convention(c) () -> pid_t
     let fork = unsafe unsafeBitCast(dlsym(nil, "fork"), to: Fork.self)
     let child = fork()
@@ -19,7 +19,7 @@ func forkedChild(_ body: () -> Void) -> Int32? {
 }
 
 /// Runs `body` on a thread that Substrate did not make and waits for its end.
-func onForeignThread(_ body: @escaping @Sendable () -> Void) {
+package func onForeignThread(_ body: @escaping @Sendable () -> Void) {
     let start = unsafe Unmanaged.passRetained(Start(body)).toOpaque()
     var thread = pthread_t()
     let error = unsafe pthread_create(

@@ -2,10 +2,10 @@
 
 import CSubstrate
 import Glibc
-import Substrate
+package import Substrate
 
 /// Runs `body` on `count` threads of its own, each with its index, and waits for all of them.
-func together(_ count: Int, _ body: @escaping @Sendable (Int) -> Void) throws {
+package func together(_ count: Int, _ body: @escaping @Sendable (Int) -> Void) throws {
     guard count > 0 else { return }
     let thread = try Thread.spawn { body(count - 1) }
     try together(count - 1, body)
@@ -13,21 +13,23 @@ func together(_ count: Int, _ body: @escaping @Sendable (Int) -> Void) throws {
 }
 
 /// Lets other threads run until `condition` is true.
-func waitUntil(_ condition: () -> Bool) {
+package func waitUntil(_ condition: () -> Bool) {
     spin { !condition() }
 }
 
 /// Where a thread stands, for those who must know that it has fallen asleep.
-final class Sleeper: Sendable {
+package final class Sleeper: Sendable {
     private let id = Atomic<Int32>(0)
 
+    package init() {}
+
     /// Called by the thread itself, before what makes it sleep.
-    func announce() {
+    package func announce() {
         id.store(quiesce_thread_id(), ordering: .sequentiallyConsistent)
     }
 
     /// Waits until the kernel says that the thread, after it announced itself, sleeps.
-    func waitUntilAsleep() {
+    package func waitUntilAsleep() {
         waitUntil { id.load(ordering: .sequentiallyConsistent) != 0 }
         waitUntil { Self.state(of: id.load(ordering: .sequentiallyConsistent)) == UInt8(ascii: "S") }
     }
@@ -40,5 +42,27 @@ final class Sleeper: Sendable {
         let count = unsafe bytes.withUnsafeMutableBytes { unsafe read(file, $0.baseAddress, $0.count) }
         guard count > 0, let name = bytes.lastIndex(of: UInt8(ascii: ")")), name + 2 < count else { return nil }
         return bytes[name + 2]
+    }
+}
+
+extension WaitPoint {
+    /// A point that threads share, where they wait for each other's progress.
+    package final class Shared: Sendable {
+        private let point = WaitPoint()
+
+        package init() {}
+
+        package func advance(to step: UInt32) {
+            point.word.store(step, ordering: .releasing)
+            point.wake()
+        }
+
+        package func wait(for step: UInt32) {
+            while true {
+                let found = point.word.load(ordering: .acquiring)
+                if found >= step { return }
+                point.wait(while: found)
+            }
+        }
     }
 }
