@@ -161,6 +161,34 @@ import Testing
         #expect(try exploration.replay(found.token)?.verdict.kind == .race)
     }
 
+    /// Closes, and so looks for threads, only where the flag was seen.
+    private func late(_ world: ExploredWorld, fails: Bool) {
+        let flag = Atomic<UInt32>.Shared()
+        world.thread("closer") {
+            if flag.value.load(ordering: .sequentiallyConsistent) == 1 {
+                _ = Presence.isAnyoneInside(0x1000)
+                expect(!fails, "seen")
+            }
+        }
+        world.thread("raiser") {
+            let other = try? Thread.spawn(name: "other") { flag.value.store(1, ordering: .sequentiallyConsistent) }
+            flag.value.store(0, ordering: .sequentiallyConsistent)
+            other?.join()
+        }
+    }
+
+    @Test(arguments: [ExplorationOptions.Strategy.optimal, .depthFirst])
+    func `an exploration that first looks for threads in a later execution begins anew`(
+        _ strategy: ExplorationOptions.Strategy
+    ) throws {
+        let sound = try Exploration("late", options: ExplorationOptions(strategy: strategy)) { late($0, fails: false) }
+            .run()
+        #expect(sound.failed == 0 && sound.coverage == .all && sound.blocked == 0)
+        let exploration = Exploration("late", options: ExplorationOptions(strategy: strategy)) { late($0, fails: true) }
+        let found = try #require(try exploration.run().counterexample)
+        #expect(try exploration.replay(found.token)?.verdict.kind == .expectation)
+    }
+
     @Test func `barriers of two threads commute`() throws {
         let report = try Exploration("barriers") { world in
             for name in ["one", "other"] { world.thread(name) { membarrier() } }

@@ -65,9 +65,12 @@ import Testing
 
     private static let hangingUp: Program = { world in
         let event = Event()
-        world.thread("taker") { expect(event.take() != 2) }
+        let taken = Unsynchronized<UInt64?>.Shared()
+        world.thread("taker") { taken.value.store(event.take()) }
         world.thread("signaller") { event.signal() }
         world.thread("closer") { event.counter.hangUp() }
+        // The signal is taken or still there.
+        world.afterwards { expect((taken.value.load() ?? 0) + event.counter.value == 1) }
     }
 
     @Test func `a hang-up ends the wait of whoever takes`() throws { try verify("hang-up", Self.hangingUp) }
@@ -116,8 +119,10 @@ import Testing
     @Test func `a cancelled take has taken nothing`() async throws {
         let counter = EventCounter()
         let taker = Task { try await counter.take() }
+        while counter.takers.waitingCount == 0 { await Task.yield() }
         taker.cancel()
         await #expect(throws: EventError.cancelled) { try await taker.value }
+        #expect(counter.takers.waitingCount == 0, "it is still in the line")
         try counter.signal()
         #expect(counter.tryTake() == 1)
     }
@@ -133,5 +138,11 @@ import Testing
 
     @Test func `the greatest value cannot be added`() {
         #expect(throws: EventError.invalidValue) { try EventCounter().tryAdd(.max) }
+    }
+}
+
+extension Unsynchronized where Value == UInt64? {
+    fileprivate final class Shared: Sendable {
+        let value = Unsynchronized<UInt64?>(nil)
     }
 }

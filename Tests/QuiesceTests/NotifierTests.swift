@@ -159,6 +159,44 @@ import Testing
 
     @Test func `two who detach both wait, and one did it`() throws { try verify("two detach", Self.twoDetachers) }
 
+    /// Detaches as it goes away, which is when its last callback lets go of it.
+    private final class Owner: @unchecked Sendable {
+        var notifier: Notifier?
+
+        deinit { _ = try? notifier?.detach() }
+    }
+
+    @Test func `what a callback holds may detach as it goes away`() throws {
+        try verify("detach in deinit") { world in
+            let counter = EventCounter()
+            do {
+                let owner = Owner()
+                owner.notifier = try? counter.attach(onSignal: { _ in _ = owner }, onHangUp: { _ in _ = owner })
+            }
+            world.thread("signaller") { try? counter.signal() }
+            counter.hangUp()
+        }
+    }
+
+    @Test func `an attach against the hang-up is told or refused`() throws {
+        try verify("attach against hang-up") { world in
+            let counter = EventCounter()
+            let client = Self.makeClient()
+            let refused = Box(Unsynchronized(false))
+            world.thread("closer") { counter.hangUp() }
+            world.thread("client") {
+                do {
+                    _ = try counter.attach(
+                        onSignal: { _ in }, onHangUp: { _ in client.pointee.hangUps.withValue { $0 += 1 } })
+                } catch { refused.value.store(true) }
+            }
+            world.afterwards {
+                expect(client.pointee.hangUps.load() == (refused.value.load() ? 0 : 1))
+                unsafe client.free()
+            }
+        }
+    }
+
     static let mutants: [Mutant] = [
         Mutant(signalAgainstDetach, "Notifier.swift", "state.bitwiseAnd(~State.active", .skipped),
         Mutant(signalAgainstDetach, "Notifier.swift", "state.load(ordering: .sequentiallyConsistent)", .sees(0)),

@@ -131,10 +131,6 @@ import Testing
             code: "func end(_ notifier: Notifier) async throws { try notifier.detach() }",
             diagnostic: "'async' but is not marked with 'await'"),
         Snippet(
-            name: "a wait without another spelling in an async function",
-            code: "func end(_ notifier: Notifier) async throws { _ = try notifier.detachAndTake() }",
-            diagnostic: "unavailable from asynchronous contexts"),
-        Snippet(
             name: "a value that threads cannot share",
             code: """
                 final class Unshared { var number = 0 }

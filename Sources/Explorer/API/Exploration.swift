@@ -51,12 +51,19 @@ public struct Exploration {
             let warmUp = DefaultPolicy(scheduler)
             scheduler.use(warmUp)
             withExtendedLifetime(warmUp) { _ = run() }
-            let strategy = makeStrategy(scheduler)
+            var strategy = makeStrategy(scheduler)
             scheduler.use(strategy)
             while true {
                 var outcome = run()
                 while scheduler.mustRepeat {
-                    strategy.repeatLast()
+                    if scheduler.threadsFromNext {
+                        // From here on schedules have other steps: nothing of the ones before holds.
+                        strategy = makeStrategy(scheduler)
+                        scheduler.use(strategy)
+                        report = ExplorationReport(name: name)
+                    } else {
+                        strategy.repeatLast()
+                    }
                     outcome = run()
                 }
                 if let divergence = scheduler.divergence { return divergence }
@@ -97,8 +104,14 @@ public struct Exploration {
         // Whether the starts of threads are steps is not in the token: where they are not, the program asks for them.
         let scheduler = recorder(tracksThreads: false)
         let found = Result { () throws(Failure) in try record(token.steps, scheduler, Trace.Origin()) }
-        guard scheduler.threadsFromNext else { return try found.get() }
-        return try record(token.steps, recorder(tracksThreads: true), Trace.Origin())
+        if case .success(let counterexample) = found, !scheduler.threadsFromNext { return counterexample }
+        do {
+            return try record(token.steps, recorder(tracksThreads: true), Trace.Origin())
+        } catch {
+            // Of two divergences the first is the program's, unless the program does ask.
+            if scheduler.threadsFromNext { throw error }
+            return try found.get()
+        }
     }
 
     // MARK: Parts of a run
@@ -218,6 +231,8 @@ public struct Exploration {
             while used < budget {
                 let outcome = run()
                 used += 1
+                // The schedule that was found has other steps than these would have.
+                if scheduler.threadsFromNext { return (nil, false, used) }
                 if scheduler.verdict?.kind == kind { return (scheduler.scheduleSteps, true, used) }
                 if scheduler.mustStop { return (nil, false, used) }
                 if !strategy.endExecution(outcome) { return (nil, true, used) }

@@ -88,7 +88,9 @@ final class DescriptorWaiters: Sendable {
         guard isUnused else { return }
         // Behind a closing gate, `close` does it.
         _ = gate.withEntry { _ in
-            interest.withLock { interest in isUnused ? interest.take() : nil }?.withdraw()
+            interest.withLock { interest in
+                if isUnused { interest.take()?.withdraw() }
+            }
         }
     }
 
@@ -102,7 +104,8 @@ final class DescriptorWaiters: Sendable {
 
     /// Ends every wait with `.hungUp`. The gate is closed: no interest will come after this.
     func close() {
-        interest.withLock { $0.take() }?.withdraw()
+        // Under the lock: another who closes must not find it taken and not yet withdrawn.
+        interest.withLock { $0.take()?.withdraw() }
         waiters.close()
     }
 }

@@ -34,9 +34,10 @@ public final class EventCounter: ReferenceCounted {
     private static let adding = WaitClass("room in an event")
 
     /// - Parameters:
-    ///   - initialValue: the count to start with.
+    ///   - initialValue: the count to start with, at most `maximum`.
     ///   - isSemaphore: whether a take returns 1 at a time. Kernel: `EFD_SEMAPHORE`.
     public init(_ initialValue: UInt64 = 0, isSemaphore: Bool = false) {
+        precondition(initialValue <= Self.maximum, "an event cannot start with an overflow")
         count = Atomic(initialValue)
         self.isSemaphore = isSemaphore
         referenceCount.label("references")
@@ -66,7 +67,8 @@ public final class EventCounter: ReferenceCounted {
 
     /// What can be done without waiting, at this moment.
     public var readiness: Readiness {
-        let count = count.load(ordering: .acquiring)
+        // Ordered behind an attach: a signal before this is seen here, one after it calls the notifier.
+        let count = count.load(ordering: .sequentiallyConsistent)
         var result: Readiness = []
         if count > 0 { result.insert(.readable) }
         if count < Self.maximum { result.insert(.writable) }
@@ -76,14 +78,14 @@ public final class EventCounter: ReferenceCounted {
     }
 
     /// The count at this moment.
-    public var value: UInt64 { count.load(ordering: .acquiring) }
+    public var value: UInt64 { count.load(ordering: .sequentiallyConsistent) }
 
     // MARK: Signalling
 
     /// Adds 1 and tells everybody. Never waits: a full counter overflows, and stays so until it is taken.
     ///
-    /// Notifiers' callbacks run on this thread, or on the one that is running them already. Kernel counterpart:
-    /// `eventfd_signal`.
+    /// Notifiers' callbacks run on this thread, or on the one that is running them already, which so runs those of others too.
+    /// After the hang-up a signal still counts. Kernel counterpart: `eventfd_signal`.
     ///
     /// - Throws: `.insideCallback` from inside a callback of any event, and nothing has happened.
     @inlinable
@@ -202,6 +204,8 @@ public final class EventCounter: ReferenceCounted {
 
     /// Has `onSignal` called at each signal from now on, and `onHangUp` once at the end.
     ///
+    /// The counter keeps the notifier and the notifier the counter, until it is detached or the counter hangs up: do one of the two.
+    ///
     /// - Returns: what detaches them. Something may be there to take already: look at `readiness`.
     /// - Throws: `.hungUp` when the end has come.
     public func attach(
@@ -231,12 +235,15 @@ public final class EventCounter: ReferenceCounted {
         }
     }
 
-    /// Ends the event: waits end, and every notifier is told. Ending it again does nothing.
+    /// Ends the event: waits end, and every notifier is told. Ending it again does nothing, and does not wait for the first.
+    ///
+    /// A notifier is told on this thread, or on the one that is running its callbacks, and then perhaps after the return.
     ///
     /// Kernel counterpart: the wake-up with `EPOLLHUP` when the last descriptor is closed.
     public func hangUp() {
         let told = notifiers.withLock { notifiers in
             isHungUp.store(true, ordering: .releasing)
+            hasNotifiers.store(false, ordering: .sequentiallyConsistent)
             defer { notifiers = [] }
             return notifiers
         }

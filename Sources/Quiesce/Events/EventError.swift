@@ -4,7 +4,7 @@
 public enum EventError: Error, Sendable, Equatable, CustomStringConvertible {
     /// It was called from inside a callback of an event, where signalling is refused.
     case insideCallback
-    /// The event has hung up: nobody will signal it any more.
+    /// The event has hung up, and there is nothing to take, or to be told of.
     case hungUp
     /// The value cannot be added: it is the one that stands for an overflow.
     case invalidValue

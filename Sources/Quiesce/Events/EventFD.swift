@@ -11,7 +11,7 @@ public import Substrate
 /// A wait tries first. Only when it finds nothing does it use the poller, one thread for the whole process.
 ///
 /// It ends by `close()`: waits end with `.hungUp`, and so does whatever is tried later. A duplicate goes on. A forked child shares the
-/// counter and may go on using it; waits of other threads stay behind in the parent.
+/// counter: it may try, and to wait it makes a duplicate, since this object's line is a copy of the parent's, with its waiters.
 ///
 /// Made in an exploration it has no descriptor, and every step of it is seen. Kernel counterpart: `eventfd(2)`.
 public final class EventFD: Sendable {
@@ -133,6 +133,26 @@ public final class EventFD: Sendable {
         case .value(let value): return value
         case .wouldBlock: return nil
         case .failed(let number): throw .refused(number)
+        }
+    }
+
+    // MARK: Buffers of any size
+
+    /// Writes a buffer of `bytes` bytes that begins with `value`. Returns how many were written, or the negated error number.
+    package func write(bytes: Int, value: UInt64) -> Int {
+        switch gate.withEntry({ _ in descriptor.write(bytes: bytes, value: value) }) {
+        case .bytes(let count, _): count
+        case .failed(let number): -Int(number)
+        case nil: 0
+        }
+    }
+
+    /// Reads into a buffer of `bytes` bytes. Returns how many were read, or the negated error number, and the value.
+    package func read(bytes: Int) -> (count: Int, value: UInt64) {
+        switch gate.withEntry({ _ in descriptor.read(bytes: bytes) }) {
+        case .bytes(let count, let value): (count, value)
+        case .failed(let number): (-Int(number), 0)
+        case nil: (0, 0)
         }
     }
 

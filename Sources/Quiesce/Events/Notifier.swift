@@ -11,10 +11,11 @@ public import Substrate
 /// - The callback for the hang-up is the last; after it the notifier is detached. Whether a detach or the hang-up comes first is
 ///   decided by one atomic bit.
 /// - From inside its own callback, `detach()` returns at once: the running callback is the last one.
-/// - A callback may block, attach and detach. It cannot signal: that is refused with `EventError.insideCallback`.
+/// - A callback may block, attach and detach. It cannot signal: that is refused with `EventError.insideCallback`. Two callbacks
+///   that detach each other's notifiers wait for each other; a deadline tells.
 ///
 /// The notifier keeps the counter's memory, and the counter keeps an attached notifier. Once it is detached, and the last callback is over, the
-/// callbacks and what they hold are let go of.
+/// callbacks and what they hold are let go of, on the thread that ended the last one.
 ///
 /// Kernel counterparts: `eventfd_notifier` of the text it comes from, and a KVM irqfd.
 public final class Notifier: Sendable {
@@ -117,10 +118,12 @@ public final class Notifier: Sendable {
 
     private func call(_ callback: Callback) {
         guard let callbacks = callbacks.load() else { return }
-        CallbackScope.run {
-            switch callback {
-            case .signal: callbacks.onSignal(self)
-            case .hangUp: callbacks.onHangUp(self)
+        Self.detaching.section {
+            CallbackScope.run {
+                switch callback {
+                case .signal: callbacks.onSignal(self)
+                case .hangUp: callbacks.onHangUp(self)
+                }
             }
         }
     }
@@ -162,10 +165,17 @@ public final class Notifier: Sendable {
 
     /// Detaches the callbacks, waits for one that is running, and takes what the counter holds.
     ///
-    /// Kernel counterpart: `eventfd_ctx_remove_wait_queue`.
+    /// A signal between the two is in what is returned and called nobody back. Kernel counterpart:
+    /// `eventfd_ctx_remove_wait_queue`, which does both under one lock.
     @available(*, noasync, message: "it would block a thread of the cooperative pool; await the other spelling")
     public func detachAndTake(until deadline: Clock.Instant? = nil) throws(EventError) -> UInt64? {
         try detach(until: deadline)
+        return counter.tryTake()
+    }
+
+    /// Detaches the callbacks, waits for one that is running, and takes what the counter holds, as the blocking spelling.
+    public func detachAndTake(until deadline: Clock.Instant? = nil) async throws(EventError) -> UInt64? {
+        try await detach(until: deadline)
         return counter.tryTake()
     }
 
@@ -178,9 +188,9 @@ public final class Notifier: Sendable {
         return true
     }
 
-    /// Whether the caller is the callback that is running.
+    /// Whether the caller is the callback that is running, or the end of what it held.
     private var isInside: Bool {
-        CallbackScope.isActive && State.runner(state.load(ordering: .relaxed)) == World.currentThread
+        State.runner(state.load(ordering: .relaxed)) == World.currentThread
     }
 
     private var isQuiet: Bool { State.runner(state.load(ordering: .sequentiallyConsistent)) == 0 }

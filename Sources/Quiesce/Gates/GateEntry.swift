@@ -117,7 +117,9 @@ extension Gate {
     func enterCounted() -> Entry? {
         let thread = World.currentThread
         let ticket = EntryTicket(self, thread: thread, name: "thread " + World.name(ofThread: thread))
-        return admit(ticket) ? Entry(gate: self, slot: -1, ticket: ticket) : nil
+        guard admit(ticket) else { return nil }
+        waitClass.begin()
+        return Entry(gate: self, slot: -1, ticket: ticket)
     }
 
     /// Counts an entry, unless the gate is closing.
@@ -136,6 +138,8 @@ extension Gate {
 
     @usableFromInline
     func leave(_ ticket: EntryTicket) {
+        // A task's entry is no section of a thread.
+        if ticket.thread != 0 { waitClass.end() }
         tickets.withLock { _ = $0.removeValue(forKey: ObjectIdentifier(ticket)) }
         let amount = ticket.end() ? 0 : State.entry
         let found = state.wrappingSubtract(amount, ordering: .sequentiallyConsistent).newValue

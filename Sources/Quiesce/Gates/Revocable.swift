@@ -109,7 +109,7 @@ public final class Revocable<Value: ~Copyable & Sendable>: Sendable {
             return false
         }
         destroyer.store(thread, ordering: .relaxed)
-        storage.withValue { $0 = nil }
+        waitClass.section { storage.withValue { $0 = nil } }
         destroyer.store(0, ordering: .relaxed)
         fate.store(Fate.destroyed, ordering: .sequentiallyConsistent)
         waiters.wake()

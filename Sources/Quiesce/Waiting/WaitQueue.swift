@@ -11,7 +11,7 @@ public import Substrate
 /// `close()` ends every wait, for the teardown of what is waited for. Kernel counterpart: `wait_queue_head_t`, `wait_event`,
 /// `wake_up`.
 public final class WaitQueue: Sendable {
-    private let waiters = Waiters()
+    let waiters = Waiters()
     private let waitClass: WaitClass
 
     /// - Parameter name: what traces and messages call it.
@@ -47,7 +47,8 @@ public final class WaitQueue: Sendable {
         if let ending = await waiters.wait(for: waitClass, until: deadline, condition) { throw WaitError(ending) }
     }
 
-    /// Has those who have waited longest look at their conditions, at most `limit` of them.
+    /// Has those who have waited longest look at their conditions, at most `limit` of them. One that finds its own still false goes
+    /// to the end of the line.
     ///
     /// With a limit, all conditions in the queue should be alike: a waiter that finds its own still false has used the wake-up up.
     public func wake(_ limit: Int = .max) { waiters.wake(limit) }

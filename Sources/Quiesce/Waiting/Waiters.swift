@@ -22,6 +22,9 @@ struct Waiters: ~Copyable, Sendable {
         count.label(name() + ".count")
     }
 
+    /// How many are in the line.
+    var waitingCount: Int { count.load(ordering: .sequentiallyConsistent) }
+
     // MARK: Waking
 
     /// Wakes those who have waited longest, at most `limit`.

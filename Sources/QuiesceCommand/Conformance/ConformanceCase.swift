@@ -92,7 +92,7 @@ enum ExpectedKind: CustomStringConvertible {
         switch (self, value) {
         case (.int32, .integer(let number)), (.int32OrNull, .integer(let number)): Int32(exactly: number) != nil
         case (.int32OrNull, .null), (.bool, .bool), (.string, .string): true
-        case (.digits, .string(let text)): UInt64(digits: text) != nil
+        case (.digits, .string(let text)): UInt64(digits: text).map { "\($0)" == text } ?? false
         default: false
         }
     }

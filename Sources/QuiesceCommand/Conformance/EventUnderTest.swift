@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Foundation
 import Quiesce
 
 /// An event as the cases of `eventfd.*` use it: as a descriptor that never waits.
@@ -40,13 +41,11 @@ struct EventImplementation: Sendable {
 
     static let all: [EventImplementation] = [
         EventImplementation(name: "EventCounter") {
-            let counter = EventCounter(UInt64($0), isSemaphore: $1)
-            return TypedEvent(add: counter.tryAdd, take: counter.tryTake, readiness: { counter.readiness })
+            CounterUnderTest(EventCounter(UInt64($0), isSemaphore: $1))
         },
         EventImplementation(name: "EventFD") {
             do throws(EventError) {
-                let event = try EventFD($0, isSemaphore: $1)
-                return TypedEvent(add: event.tryAdd, take: event.tryTake, readiness: { event.readiness })
+                return DescriptorUnderTest(event: try EventFD($0, isSemaphore: $1))
             } catch {
                 throw BadInput("\(error)")
             }
@@ -54,26 +53,17 @@ struct EventImplementation: Sendable {
     ]
 }
 
-/// An event that takes and gives whole 64-bit values: its type refuses what a descriptor does by `EINVAL`.
-private struct TypedEvent: EventUnderTest {
-    let add: (UInt64) throws(EventError) -> Bool
-    let take: () throws(EventError) -> UInt64?
-    let readiness: () -> EventCounter.Readiness
+/// An `EventCounter`. It takes and gives whole 64-bit values: its type refuses what a descriptor does by `EINVAL`.
+private struct CounterUnderTest: EventUnderTest {
+    let counter: EventCounter
     private let width = MemoryLayout<UInt64>.size
 
-    init(
-        add: @escaping (UInt64) throws(EventError) -> Bool, take: @escaping () throws(EventError) -> UInt64?,
-        readiness: @escaping () -> EventCounter.Readiness
-    ) {
-        self.add = add
-        self.take = take
-        self.readiness = readiness
-    }
+    init(_ counter: EventCounter) { self.counter = counter }
 
     func write(bytes: Int, value: UInt64) -> EventAnswer {
         guard bytes == width else { return .refused("EINVAL") }
         do throws(EventError) {
-            return try add(value) ? .wrote(bytes: width) : .refused("EAGAIN")
+            return try counter.tryAdd(value) ? .wrote(bytes: width) : .refused("EAGAIN")
         } catch {
             return .refused(error == .invalidValue ? "EINVAL" : "\(error)")
         }
@@ -81,16 +71,42 @@ private struct TypedEvent: EventUnderTest {
 
     func read(bytes: Int) -> EventAnswer {
         guard bytes >= width else { return .refused("EINVAL") }
-        do throws(EventError) {
-            return try take().map { .read(bytes: width, value: $0) } ?? .refused("EAGAIN")
-        } catch {
-            return .refused("\(error)")
-        }
+        return counter.tryTake().map { .read(bytes: width, value: $0) } ?? .refused("EAGAIN")
     }
 
-    func poll() -> EventAnswer {
-        let readiness = readiness()
-        return .ready(
+    func poll() -> EventAnswer { EventAnswer(counter.readiness) }
+}
+
+/// An `EventFD`, by the system calls themselves.
+private struct DescriptorUnderTest: EventUnderTest {
+    let event: EventFD
+
+    func write(bytes: Int, value: UInt64) -> EventAnswer {
+        // Kernels before 6.4 or so took a longer buffer for a value; this type has no way to write one.
+        guard bytes <= MemoryLayout<UInt64>.size else { return .refused("EINVAL") }
+        let count = event.write(bytes: bytes, value: value)
+        return count < 0 ? .refused(Self.name(-count)) : .wrote(bytes: count)
+    }
+
+    func read(bytes: Int) -> EventAnswer {
+        let (count, value) = event.read(bytes: bytes)
+        return count < 0 ? .refused(Self.name(-count)) : .read(bytes: count, value: value)
+    }
+
+    func poll() -> EventAnswer { EventAnswer(event.readiness) }
+
+    private static func name(_ number: Int) -> String {
+        switch Int32(number) {
+        case EINVAL: "EINVAL"
+        case EAGAIN: "EAGAIN"
+        default: "error number \(number)"
+        }
+    }
+}
+
+extension EventAnswer {
+    init(_ readiness: EventCounter.Readiness) {
+        self = .ready(
             readable: readiness.contains(.readable), writable: readiness.contains(.writable),
             error: readiness.contains(.overflown))
     }

@@ -2,6 +2,7 @@
 
 import Explorer
 import Substrate
+import TestSupport
 import Testing
 
 @testable import Quiesce
@@ -87,10 +88,15 @@ import Testing
         let counter = EventCounter()
         let notifier = try counter.attach { _ in }
         #expect(try counter.tryAdd(18_446_744_073_709_551_614))
-        let writer = try Thread.spawn { try? counter.add(1) }
-        #expect(try notifier.detachAndTake() != nil)
+        let sleeper = Sleeper()
+        let writer = try Thread.spawn {
+            sleeper.announce()
+            #expect(throws: Never.self) { try counter.add(1) }
+        }
+        sleeper.waitUntilAsleep()
+        #expect(try notifier.detachAndTake() == 18_446_744_073_709_551_614)
         writer.join()
-        #expect(counter.value <= 1)
+        #expect(counter.value == 1)
     }
 
     @Test func signal_from_own_wakeup_rejected() throws {
