@@ -116,7 +116,7 @@ import Testing
 /// Threads that are asked for while others start.
 @Suite struct ThreadStepTests {
     private final class Door: Sendable {
-        let state = Atomic<UInt32>(0)
+        let state = Atomic<UInt64>(0)
         let room = Unsynchronized(0)
 
         func enter() {

@@ -193,6 +193,47 @@ final class Guarded: Sendable {
         try verify("sleeper", Self.woken)
     }
 
+    static let told: Program = { world in
+        let told = Unsynchronized<Int>.Shared()
+        let gate = Gate(name: "gate", whenClosing: { told.value.store(1) })
+        for name in ["one", "other"] {
+            world.thread(name) {
+                do { try gate.close() } catch { expect(false, "\(error)") }
+                expect(told.value.load() == 1, "closed before the sleepers were told")
+            }
+        }
+    }
+
+    @Test func `nobody has closed before the sleepers were told`() throws { try verify("told", Self.told) }
+
+    /// Two close from inside, one of them with a deadline, which may pass at any time.
+    static let givingUp: Program = { world in
+        let gate = Gate(name: "gate")
+        let over = Atomic<Int>.Shared()
+        _ = gate.withOwnedEntry { entry in
+            world.thread("hasty") {
+                _ = gate.withOwnedEntry { entry in
+                    guard let entry = try? entry.closeFromInside(until: Clock.now() + .seconds(1)) else { return }
+                    over.value.wrappingAdd(1, ordering: .relaxed)
+                    entry.leave()
+                }
+            }
+            do {
+                if let entry = try entry.closeFromInside() {
+                    over.value.wrappingAdd(1, ordering: .relaxed)
+                    entry.leave()
+                } else {
+                    expect(over.value.load(ordering: .relaxed) == 1, "it is over, and nobody did it")
+                }
+            } catch { expect(false, "\(error)") }
+        }
+    }
+
+    @Test func `when the winner gives up another takes its place`() throws {
+        // To the end it takes minutes.
+        try verify("giving up", preemptions: 2, Self.givingUp)
+    }
+
     static let late: Program = { world in
         let guarded = Guarded()
         let isOver = WaitPoint()
@@ -232,21 +273,39 @@ final class Guarded: Sendable {
         Mutant(closing, "Gate.swift", "Presence.leave(slot", .relaxed, of: .asymmetricStore),
         Mutant(closing, "Gate.swift", "Presence.leave(slot", .sees(0), of: .load),
         // Close: say so, barrier, look.
-        Mutant(closing, "Gate.swift", "state.bitwiseOr(bits", .skipped),
-        Mutant(closing, "Gate.swift", "membarrier()", .skipped),
-        Mutant(closing, "Gate.swift", "Presence.isAnyoneInside(key)", .sees(0)),
-        Mutant(closing, "Gate.swift", "Presence.isAnyoneInside(key)", .relaxed),
+        Mutant(closing, "Gate+Closing.swift", "state.bitwiseOr(closingBits", .skipped),
+        Mutant(closing, "Gate+Closing.swift", "membarrier()", .skipped),
+        Mutant(closing, "Gate+Closing.swift", "Presence.isAnyoneInside(key)", .sees(0)),
+        Mutant(closing, "Gate+Closing.swift", "Presence.isAnyoneInside(key)", .relaxed),
+        Mutant(told, "Gate+Closing.swift", "state.bitwiseOr(State.told", .skipped),
+        Mutant(told, "Gate+Closing.swift", "let found = state.load(ordering: .sequentiallyConsistent)", .sees(5)),
         // Counted entries.
         Mutant(counted, "GateEntry.swift", "state.compareExchange", .skipped),
-        Mutant(counted, "GateEntry.swift", "wrappingSubtract(amount", .skipped),
-        Mutant(counted, "GateEntry.swift", "wrappingSubtract(amount", .relaxed),
+        Mutant(counted, "GateEntry.swift", "wrappingSubtract(ticket.end()", .skipped),
+        Mutant(counted, "GateEntry.swift", "wrappingSubtract(ticket.end()", .relaxed),
         // From inside.
-        Mutant(fromInside, "Gate.swift", "state.bitwiseOr(bits", .skipped),
-        Mutant(fromInside, "Gate.swift", "Presence.hide(key)", .skipped),
-        Mutant(fromInside, "Gate.swift", "Presence.reveal(key)", .skipped),
-        Mutant(fromInsideAndOutside, "Gate.swift", "bitwiseOr(State.revealed", .skipped),
-        Mutant(fromInsideAndOutside, "Gate.swift", "if state.compareExchange(", .unconditional),
+        Mutant(fromInside, "Gate+Closing.swift", "state.wrappingAdd(State.entry", .skipped),
+        Mutant(fromInside, "Gate+Closing.swift", "let (isExchanged, now) = state.compareExchange(", .unconditional),
+        Mutant(fromInside, "Gate+Closing.swift", "let (isExchanged, now) = state.compareExchange(", .skipped),
+        Mutant(fromInsideAndOutside, "Gate+Closing.swift", "state.wrappingAdd(State.entry", .skipped),
+        Mutant(givingUp, "Gate+Closing.swift", "state.wrappingSubtract(State.claimed", .skipped),
     ]
 
     @Test(arguments: mutants) func `a mutant is caught`(_ mutant: Mutant) throws { try expectCaught(mutant) }
+}
+
+extension Unsynchronized where Value == Int {
+    fileprivate final class Shared: Sendable {
+        let value = Unsynchronized(0)
+
+        init() { value.label("told") }
+    }
+}
+
+extension Atomic where Value == Int {
+    fileprivate final class Shared: Sendable {
+        let value = Atomic(0)
+
+        init() { value.label("over") }
+    }
 }

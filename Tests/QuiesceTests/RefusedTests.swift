@@ -56,10 +56,10 @@ import Testing
             code: """
                 func keep(_ gate: Gate) {
                     var kept: Gate.Entry?
-                    _ = gate.withOwnedEntry { entry in kept = entry }
+                    _ = gate.withEntry { entry in kept = consume entry }
                     _ = kept
                 }
-                """, diagnostic: "error:"),
+                """, diagnostic: "'entry' is borrowed and cannot be consumed"),
         Snippet(
             name: "an entry returned from its scope",
             code: """

@@ -20,20 +20,23 @@ public final class Gate: Sendable {
     /// What messages and traces call it.
     public let name: String
 
-    @usableFromInline let state = Atomic<UInt32>(0)
-    let tickets: Mutex<[ObjectIdentifier: EntryTicket]> = Mutex([:])
+    @usableFromInline let state = Atomic<UInt64>(0)
+    let tickets = Mutex(EntryTickets())
     let waiters = Waiters()
-    private let whenClosing: (@Sendable () -> Void)?
+    let whenClosing: (@Sendable () -> Void)?
+    /// The thread that runs `whenClosing`; 0 while none does.
+    let teller = Atomic<UInt32>(0)
 
     /// - Parameters:
     ///   - name: what messages and traces call it.
-    ///   - whenClosing: called once, by the first who closes, when nobody can enter any more and before it waits: the place to wake
-    ///     those who sleep inside.
+    ///   - whenClosing: called once, by the first who closes, when nobody can enter any more and before anybody waits: the place to
+    ///     wake those who sleep inside. It is over before any `close` returns.
     public init(name: String = "gate", whenClosing: (@Sendable () -> Void)? = nil) {
         self.name = name
         self.whenClosing = whenClosing
         state.label(name)
         tickets.label(name + ".tickets")
+        teller.label(name + ".teller")
         waiters.label(name)
     }
 
@@ -46,15 +49,20 @@ public final class Gate: Sendable {
     @usableFromInline
     enum State {
         /// Nobody enters any more.
-        @usableFromInline static let closing: UInt32 = 1
+        @usableFromInline static let closing: UInt64 = 1
         /// Nobody is inside any more.
-        static let closed: UInt32 = 2
-        /// Somebody inside closes, and has hidden its own entry to wait for the others.
-        static let claimed: UInt32 = 4
-        /// Its entry counts again: the others have left.
-        static let revealed: UInt32 = 8
-        /// One entry that counts here. Above it they are counted, but for those that are hidden.
-        static let entry: UInt32 = 16
+        static let closed: UInt64 = 2
+        /// `whenClosing` is over.
+        static let told: UInt64 = 4
+        /// Somebody inside closes. Its entry is not among those that count, until the others have left.
+        static let claimed: UInt64 = 8
+        /// Its entry counts again.
+        static let revealed: UInt64 = 16
+        /// One who wanted to close from inside and came second. Its entry is over; it waits.
+        static let loser: UInt64 = 32
+        static let losers: UInt64 = 0xffff_ffe0
+        /// One entry that counts here and not in a slot.
+        static let entry: UInt64 = 1 << 32
     }
 
     @usableFromInline var key: UInt { UInt(bitPattern: ObjectIdentifier(self)) }
@@ -78,14 +86,13 @@ public final class Gate: Sendable {
 
     /// As `withEntry`, where `body` owns the entry and can end it early: by `leave()`, or by `closeFromInside()`.
     ///
-    /// Name the entry: one that has no name ends at once. Kernel counterpart: `kernfs_break_active_protection`, whose
-    /// caller must remember that nothing is protected afterwards; here it no longer has the proof.
-    @inlinable
+    /// Name the entry: one that has no name ends at once. It counts in the gate itself, for some hundred nanoseconds: should it outlive
+    /// `body`, or end on another thread, the gate waits for it all the same. Kernel counterpart: `kernfs_break_active_protection`,
+    /// whose caller must remember that nothing is protected afterwards; here it no longer has the proof.
     public func withOwnedEntry<Result: ~Copyable, Failure: Error>(
-        file: StaticString = #filePath, line: UInt = #line,
         _ body: (consuming Entry) throws(Failure) -> Result
     ) throws(Failure) -> Result? {
-        guard let entry = enter(file, line) else { return nil }
+        guard let entry = enterCounted() else { return nil }
         return try body(entry)
     }
 
@@ -125,178 +132,4 @@ public final class Gate: Sendable {
 
 extension Gate: CustomStringConvertible {
     public var description: String { name }
-}
-
-// MARK: - Closing
-
-extension Gate {
-    /// Closes the gate and waits until nobody is inside. Closing again waits as well, and returns once the gate is closed.
-    ///
-    /// - Parameter deadline: when to give up waiting. The gate stays closing; another `close` goes on.
-    /// - Throws: `.inside` when the caller is inside, and the gate is as before; `.timedOut`, which names those inside.
-    @available(*, noasync, message: "it would block a thread of the cooperative pool; await the other spelling")
-    public func close(until deadline: Clock.Instant? = nil) throws(GateError) {
-        // Mostly nobody is inside.
-        guard try beginClosing(), !isEmptied() else { return }
-        let start = deadline.map { _ in Clock.now() }
-        if let ending = waiters.wait(for: waitClass, until: deadline, { isEmptied() }) {
-            throw failure(ending, since: start)
-        }
-    }
-
-    /// Closes the gate and waits until nobody is inside. Closing again waits as well, and returns once the gate is closed.
-    ///
-    /// - Parameter deadline: when to give up waiting. The gate stays closing; another `close` goes on.
-    /// - Throws: as the blocking spelling, and `.cancelled` when the task is cancelled; the gate stays closing.
-    public func close(until deadline: Clock.Instant? = nil) async throws(GateError) {
-        // Mostly nobody is inside.
-        guard try beginClosing(), !isEmptied() else { return }
-        let start = deadline.map { _ in Clock.now() }
-        if let ending = await waiters.wait(for: waitClass, until: deadline, { isEmptied() }) {
-            throw failure(ending, since: start)
-        }
-    }
-
-    /// Lets nobody in any more. False when the gate is closed already.
-    private func beginClosing() throws(GateError) -> Bool {
-        if isInside { throw .inside(gate: name) }
-        return stopEntries(State.closing) & State.closed == 0
-    }
-
-    /// Lets nobody in any more, and returns the state before.
-    private func stopEntries(_ bits: UInt32) -> UInt32 {
-        let old = state.bitwiseOr(bits, ordering: .sequentiallyConsistent).oldValue
-        if old & State.closing == 0 { whenClosing?() }
-        return old
-    }
-
-    /// Whether the running thread or task is inside.
-    private var isInside: Bool {
-        if Presence.isInside(key) { return true }
-        guard state.load(ordering: .relaxed) >= State.entry else { return false }
-        if EntryTicket.current.contains(where: { $0.gate === self && $0.isActive }) { return true }
-        let thread = World.currentThread
-        return tickets.withLock { $0.values.contains { $0.thread == thread } }
-    }
-
-    /// Whether nobody is inside; if so, the gate is closed from here on.
-    private func isEmptied() -> Bool {
-        while true {
-            let found = state.load(ordering: .acquiring)
-            if found & State.closed != 0 { return true }
-            if found >= State.entry || found & (State.claimed | State.revealed) == State.claimed { return false }
-            if isAnyoneInSlots { return false }
-            // Fails when somebody inside has hidden itself to close: then the look at the slots says nothing.
-            if state.compareExchange(
-                expected: found, desired: found | State.closed, ordering: .acquiringAndReleasing
-            ).exchanged {
-                return true
-            }
-        }
-    }
-
-    /// Whether a thread is inside whose entry is not hidden. The gate is closing.
-    private var isAnyoneInSlots: Bool {
-        // Every entry that was announced before this is visible after it, and every later one finds the gate closing. So is every
-        // leave, or else it finds the caller waiting.
-        membarrier()
-        return Presence.isAnyoneInside(key)
-    }
-
-    private func failure(_ ending: Waiter.Ending, since start: Clock.Instant?) -> GateError {
-        if ending == .cancelled { return .cancelled(gate: name) }
-        let now = Clock.now()
-        return .timedOut(gate: name, occupants(from: start ?? now, to: now))
-    }
-
-    /// Who is inside. A thread's slot does not say since when: it was there at `start`.
-    private func occupants(from start: Clock.Instant, to now: Clock.Instant) -> [GateError.Occupant] {
-        let threads = Presence.threads(inside: key).map {
-            GateError.Occupant(
-                name: "thread " + World.name(ofThread: $0), since: start, duration: now - start, isExact: false)
-        }
-        let counted = tickets.withLock { Array($0.values) }.filter { !$0.isHidden }.map { $0.occupant(at: now) }
-        return threads + counted.sorted { $0.since < $1.since }
-    }
-
-    // MARK: From inside
-
-    /// What the one who closes from inside does; the others wait until it is all over.
-    func closeFromInside(_ entry: borrowing Entry, until deadline: Clock.Instant?) throws(GateError) -> Bool {
-        guard let isWinner = try claim(entry) else { return false }
-        let start = deadline.map { _ in Clock.now() }
-        let ending = waiters.wait(for: waitClass, until: deadline) { isWinner ? isAlone() : isEmptied() }
-        return try settle(entry, isWinner, ending, start)
-    }
-
-    func closeFromInside(_ entry: borrowing Entry, until deadline: Clock.Instant?) async throws(GateError) -> Bool {
-        guard let isWinner = try claim(entry) else { return false }
-        let start = deadline.map { _ in Clock.now() }
-        let ending = await waiters.wait(for: waitClass, until: deadline) { isWinner ? isAlone() : isEmptied() }
-        return try settle(entry, isWinner, ending, start)
-    }
-
-    /// Whether every other entry is over or hidden.
-    private func isAlone() -> Bool {
-        state.load(ordering: .sequentiallyConsistent) < State.entry && !isAnyoneInSlots
-    }
-
-    /// Hides the caller's entry and says whether it is the one who closes; nil when the gate is closed.
-    private func claim(_ entry: borrowing Entry) throws(GateError) -> Bool? {
-        guard ownEntries == 1 else { throw .inside(gate: name) }
-        // Before the entry is hidden: whoever finds nobody inside finds the claim.
-        let old = stopEntries(State.closing | State.claimed)
-        hide(entry)
-        waiters.wake()
-        return old & State.claimed == 0
-    }
-
-    private func settle(
-        _ entry: borrowing Entry, _ isWinner: Bool, _ ending: Waiter.Ending?, _ start: Clock.Instant?
-    ) throws(GateError) -> Bool {
-        guard isWinner else {
-            if let ending { throw failure(ending, since: start) }
-            return false
-        }
-        if let ending {
-            // Its entry ends when this is thrown. Somebody else may close.
-            state.bitwiseAnd(~State.claimed, ordering: .acquiringAndReleasing)
-            throw failure(ending, since: start)
-        }
-        reveal(entry)
-        state.bitwiseOr(State.revealed, ordering: .acquiringAndReleasing)
-        return true
-    }
-
-    /// How many entries the running thread or task has.
-    private var ownEntries: Int {
-        let thread = World.currentThread
-        var counted = 0
-        if state.load(ordering: .relaxed) >= State.entry {
-            counted = tickets.withLock { tickets in
-                tickets.values.count { ticket in
-                    ticket.thread == thread || EntryTicket.current.contains { $0 === ticket }
-                }
-            }
-        }
-        return Presence.count(key) + counted
-    }
-
-    private func hide(_ entry: borrowing Entry) {
-        if let ticket = entry.ticket {
-            ticket.hide()
-            state.wrappingSubtract(State.entry, ordering: .acquiringAndReleasing)
-        } else {
-            Presence.hide(key)
-        }
-    }
-
-    private func reveal(_ entry: borrowing Entry) {
-        if let ticket = entry.ticket {
-            ticket.reveal()
-            state.wrappingAdd(State.entry, ordering: .acquiringAndReleasing)
-        } else {
-            Presence.reveal(key)
-        }
-    }
 }

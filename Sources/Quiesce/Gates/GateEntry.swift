@@ -39,6 +39,11 @@ extension Gate {
             unsafe reference._withUnsafeGuaranteedRef { $0 === gate }
         }
 
+        private var owned: EntryTicket {
+            guard let ticket else { fatalError("an entry that is only borrowed was consumed") }
+            return ticket
+        }
+
         /// Leaves the gate here, before the scope ends. Whoever waits for it need not wait for the rest of the scope.
         @inlinable
         public consuming func leave() {}
@@ -49,20 +54,24 @@ extension Gate {
         /// it is returned once the winner has left, so that its whole operation is behind them. Kernel counterpart:
         /// `kernfs_remove_self`.
         ///
+        /// When the winner gives up, one of the others takes its place. `whenClosing` runs first, if nobody has closed yet.
+        ///
         /// - Throws: `.inside` when the caller has entered the gate more than once; `.timedOut`. The entry is over then.
         @available(*, noasync, message: "it would block a thread of the cooperative pool; await the other spelling")
         @_lifetime(copy self)
         public consuming func closeFromInside(until deadline: Clock.Instant? = nil) throws(GateError) -> Entry? {
-            if try gate.closeFromInside(self, until: deadline) { return self }
+            if try gate.closeFromInside(owned, until: deadline) { return self }
             return nil
         }
 
         /// Closes the gate from inside, as the blocking spelling.
+        ///
+        /// - Throws: as the blocking spelling, and `.cancelled`. The entry is over then.
         @_lifetime(copy self)
         public consuming func closeFromInside(
             until deadline: Clock.Instant? = nil
         ) async throws(GateError) -> Entry? {
-            if try await gate.closeFromInside(self, until: deadline) { return self }
+            if try await gate.closeFromInside(owned, until: deadline) { return self }
             return nil
         }
     }
@@ -74,49 +83,84 @@ final class EntryTicket: Sendable {
     /// The entries of the running task.
     @TaskLocal static var current: [EntryTicket] = []
 
+    // Keeps the gate for as long as the entry may last.
     let gate: Gate
     /// The thread that has it; 0 when a task does.
     let thread: UInt32
-    let name: String
+    private let taskName: String?
     let since: Clock.Instant
-    private let fate = Atomic(Fate.counts)
+    /// Its number among the gate's, which the lock of the tickets protects.
+    let number = Unsynchronized<UInt64>(0)
+    private let role = Atomic(Role.counts.rawValue)
 
-    private enum Fate {
-        static let counts: UInt32 = 0
-        static let hidden: UInt32 = 1
-        static let over: UInt32 = 2
+    /// What the entry is to those who close.
+    enum Role: UInt32 {
+        case counts
+        /// It closes from inside, and waits for the others.
+        case winner
+        /// It wanted to, and came second.
+        case loser
+        /// It was the winner, and gave up.
+        case gone
+        /// It was left.
+        case over
     }
 
-    init(_ gate: Gate, thread: UInt32, name: String) {
+    init(_ gate: Gate, thread: UInt32, taskName: String? = nil) {
         self.gate = gate
         self.thread = thread
-        self.name = name
+        self.taskName = taskName
         since = Clock.now()
-        fate.label("entry of \(name)")
+        role.label("entry")
+        number.label("entry.number")
     }
 
-    /// Whether it is hidden from those who close.
-    var isHidden: Bool { fate.load(ordering: .acquiring) == Fate.hidden }
+    func become(_ new: Role) { role.store(new.rawValue, ordering: .releasing) }
+
+    var isLoser: Bool { role.load(ordering: .acquiring) == Role.loser.rawValue }
 
     /// Whether it has not been left. A task that was started inside keeps it in its task-locals after that.
-    var isActive: Bool { fate.load(ordering: .acquiring) != Fate.over }
+    var isActive: Bool { role.load(ordering: .acquiring) != Role.over.rawValue }
 
-    func hide() { fate.store(Fate.hidden, ordering: .releasing) }
-    func reveal() { fate.store(Fate.counts, ordering: .releasing) }
+    /// Ends it, and returns what it counts for in the state of the gate.
+    func end() -> UInt64 {
+        switch Role(rawValue: role.exchange(Role.over.rawValue, ordering: .acquiringAndReleasing)) {
+        case .counts: Gate.State.entry
+        case .winner: Gate.State.claimed
+        case .loser: Gate.State.loser
+        case .gone, .over, nil: 0
+        }
+    }
 
-    /// Ends it, and says whether it was hidden.
-    func end() -> Bool { fate.exchange(Fate.over, ordering: .acquiringAndReleasing) == Fate.hidden }
+    private var name: String {
+        if thread != 0 { return "thread " + World.name(ofThread: thread) }
+        return taskName.map { "task \"\($0)\"" } ?? "a task without a name"
+    }
 
     func occupant(at now: Clock.Instant) -> GateError.Occupant {
         GateError.Occupant(name: name, since: since, duration: now - since, isExact: true)
     }
 }
 
+/// The entries that count in a gate, for those who ask who is inside.
+struct EntryTickets {
+    private(set) var open: [UInt64: EntryTicket] = [:]
+    private var next: UInt64 = 0
+
+    mutating func add(_ ticket: EntryTicket) {
+        ticket.number.store(next)
+        open[next] = ticket
+        next += 1
+    }
+
+    mutating func remove(_ ticket: EntryTicket) { open[ticket.number.load()] = nil }
+}
+
 extension Gate {
+    /// Enters for a thread whose slots are taken, or that wants to own its entry.
     @_lifetime(immortal)
     func enterCounted() -> Entry? {
-        let thread = World.currentThread
-        let ticket = EntryTicket(self, thread: thread, name: "thread " + World.name(ofThread: thread))
+        let ticket = EntryTicket(self, thread: World.currentThread)
         guard admit(ticket) else { return nil }
         waitClass.begin()
         return Entry(gate: self, slot: -1, ticket: ticket)
@@ -124,25 +168,26 @@ extension Gate {
 
     /// Counts an entry, unless the gate is closing.
     private func admit(_ ticket: EntryTicket) -> Bool {
+        if isClosing { return false }
+        // Before it counts: whoever finds it inside finds out who it is.
+        tickets.withLock { $0.add(ticket) }
         var found = state.load(ordering: .relaxed)
-        while true {
-            if found & State.closing != 0 { return false }
+        while found & State.closing == 0 {
             let (isExchanged, now) = state.compareExchange(
                 expected: found, desired: found + State.entry, ordering: .acquiring)
-            if isExchanged { break }
+            if isExchanged { return true }
             found = now
         }
-        tickets.withLock { $0[ObjectIdentifier(ticket)] = ticket }
-        return true
+        tickets.withLock { $0.remove(ticket) }
+        return false
     }
 
     @usableFromInline
     func leave(_ ticket: EntryTicket) {
         // A task's entry is no section of a thread.
         if ticket.thread != 0 { waitClass.end() }
-        tickets.withLock { _ = $0.removeValue(forKey: ObjectIdentifier(ticket)) }
-        let amount = ticket.end() ? 0 : State.entry
-        let found = state.wrappingSubtract(amount, ordering: .sequentiallyConsistent).newValue
+        let found = state.wrappingSubtract(ticket.end(), ordering: .sequentiallyConsistent).newValue
+        tickets.withLock { $0.remove(ticket) }
         if found & State.closing != 0 { waiters.wake() }
     }
 
@@ -161,7 +206,7 @@ extension Gate {
     public func withTaskOwnedEntry<Result, Failure: Error>(
         _ body: (consuming Entry) async throws(Failure) -> Result
     ) async throws(Failure) -> Result? {
-        let ticket = EntryTicket(self, thread: 0, name: Task.name.map { "task \"\($0)\"" } ?? "a task without a name")
+        let ticket = EntryTicket(self, thread: 0, taskName: Task.name)
         guard admit(ticket) else { return nil }
         let tickets = EntryTicket.current.filter(\.isActive) + [ticket]
         return try await EntryTicket.$current.withValue(tickets) { () async -> Swift.Result<Result, Failure> in

@@ -14,6 +14,11 @@ public import Substrate
 ///         interrupts.withValue(in: entry) { $0.enable() }
 ///     }
 ///
+/// A noncopyable value cannot be kept beyond the access; a copy of one that can be copied can. So what a value stands for (a mapping, a
+/// descriptor) belongs in a noncopyable one.
+///
+/// Closing the gate itself takes the value away and does not destroy it: `revoke()` does, or the end of this object.
+///
 /// Kernel counterparts: `drivers/base/revocable.c`, and `Revocable` of the kernel's Rust library.
 public final class Revocable<Value: ~Copyable & Sendable>: Sendable {
     /// The gate that guards the value.

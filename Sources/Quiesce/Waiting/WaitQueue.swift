@@ -35,16 +35,18 @@ public final class WaitQueue: Sendable {
     /// - Throws: `.timedOut` when `deadline` passes first, `.closed` when the queue is closed and the condition is false.
     @available(*, noasync, message: "it would block a thread of the cooperative pool; await the other spelling")
     public func wait(until deadline: Clock.Instant? = nil, for condition: () -> Bool) throws(WaitError) {
-        if condition() { return }
-        if let ending = waiters.wait(for: waitClass, until: deadline, condition) { throw WaitError(ending) }
+        if let ending = waiters.wait(for: waitClass, until: deadline, looksFirst: true, condition) {
+            throw WaitError(ending)
+        }
     }
 
     /// Suspends this task until `condition` is true.
     ///
     /// - Throws: as the blocking spelling, and `.cancelled` when the task is cancelled. Then nothing of it is left in the queue.
     public func wait(until deadline: Clock.Instant? = nil, for condition: () -> Bool) async throws(WaitError) {
-        if condition() { return }
-        if let ending = await waiters.wait(for: waitClass, until: deadline, condition) { throw WaitError(ending) }
+        if let ending = await waiters.wait(for: waitClass, until: deadline, looksFirst: true, condition) {
+            throw WaitError(ending)
+        }
     }
 
     /// Has those who have waited longest look at their conditions, at most `limit` of them. One that finds its own still false goes

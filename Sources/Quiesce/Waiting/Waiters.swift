@@ -76,10 +76,13 @@ struct Waiters: ~Copyable, Sendable {
     // MARK: Waiting
 
     /// Waits until `isOver` is true. It is called again and again, by this thread, with no lock held.
+    ///
+    /// - Parameter looksFirst: whether it is asked once before the waiter joins the line, which costs more than that.
     func wait(
-        for waitClass: WaitClass, until deadline: Clock.Instant?, _ isOver: () -> Bool
+        for waitClass: WaitClass, until deadline: Clock.Instant?, looksFirst: Bool = false, _ isOver: () -> Bool
     ) -> Waiter.Ending? {
         waitClass.waiting {
+            if looksFirst, isOver() { return nil }
             while true {
                 let waiter = Waiter()
                 guard join(waiter) else { return isOver() ? nil : .closed }
@@ -95,9 +98,10 @@ struct Waiters: ~Copyable, Sendable {
 
     /// Waits until `isOver` is true. It is called again and again, by this task, with no lock held.
     func wait(
-        for waitClass: WaitClass, until deadline: Clock.Instant?, _ isOver: () -> Bool
+        for waitClass: WaitClass, until deadline: Clock.Instant?, looksFirst: Bool = false, _ isOver: () -> Bool
     ) async -> Waiter.Ending? {
         await waitClass.waiting {
+            if looksFirst, isOver() { return nil }
             while true {
                 let waiter = Waiter()
                 guard join(waiter) else { return isOver() ? nil : .closed }

@@ -29,7 +29,7 @@ public enum Presence {
     @inlinable
     @inline(__always)
     public static func enter(
-        _ key: UInt, unless state: borrowing Atomic<UInt32>, has bits: UInt32, section: @autoclosure () -> WaitClass,
+        _ key: UInt, unless state: borrowing Atomic<UInt64>, has bits: UInt64, section: @autoclosure () -> WaitClass,
         file: StaticString = #filePath, line: UInt = #line
     ) -> Int32 {
         guard _fastPath(unsafe quiesce_current_block().pointee.slots != nil),
@@ -54,7 +54,7 @@ public enum Presence {
     @inlinable
     @inline(__always)
     public static func leave(
-        _ slot: Int32, andTellWhether state: borrowing Atomic<UInt32>, has bits: UInt32,
+        _ slot: Int32, andTellWhether state: borrowing Atomic<UInt64>, has bits: UInt64,
         section: @autoclosure () -> WaitClass, file: StaticString = #filePath, line: UInt = #line
     ) -> Bool {
         guard _fastPath(unsafe quiesce_current_block().pointee.slots != nil),
@@ -66,21 +66,11 @@ public enum Presence {
         return state.raw.load(ordering: .relaxed) & bits != 0
     }
 
-    /// Whether the running thread has announced `key` and not hidden it.
-    public static func isInside(_ key: UInt) -> Bool { !ownSlots { $0 == key }.isEmpty }
-
-    /// How many announcements of `key` the running thread has, those that it has hidden included.
-    public static func count(_ key: UInt) -> Int { ownSlots { $0 & ~1 == key }.count }
-
-    /// Hides the running thread's announcements of `key`: from here on it does not count as inside. Returns how many.
-    @discardableResult
-    public static func hide(_ key: UInt, file: StaticString = #filePath, line: UInt = #line) -> Int {
-        rewrite(key, to: key | 1, file, line)
-    }
-
-    /// Makes the running thread's hidden announcements of `key` count again.
-    public static func reveal(_ key: UInt, file: StaticString = #filePath, line: UInt = #line) {
-        _ = rewrite(key | 1, to: key, file, line)
+    /// Whether the running thread has announced `key`.
+    public static func isInside(_ key: UInt) -> Bool {
+        guard let row = unsafe quiesce_current_block().pointee.row else { return false }
+        let slots = unsafe row.assumingMemoryBound(to: Atomic<UInt>.self)
+        return (0..<depthLimit).contains { unsafe ownKey(slots, $0) == key }
     }
 
     /// The threads that have announced `key`, by number. Acquires: what a thread that is not among them did inside happens before.
@@ -146,7 +136,7 @@ public enum Presence {
     @usableFromInline
     @inline(never)
     static func enterSlow(
-        _ key: UInt, _ state: borrowing Atomic<UInt32>, _ bits: UInt32, _ section: WaitClass, _ file: StaticString,
+        _ key: UInt, _ state: borrowing Atomic<UInt64>, _ bits: UInt64, _ section: WaitClass, _ file: StaticString,
         _ line: UInt
     ) -> Int32 {
         let row = unsafe ownRow()
@@ -163,8 +153,8 @@ public enum Presence {
     @usableFromInline
     @inline(never)
     static func enterNested(
-        _ slots: UnsafeMutablePointer<Synchronization.Atomic<UInt>>, _ key: UInt, _ state: borrowing Atomic<UInt32>,
-        _ bits: UInt32
+        _ slots: UnsafeMutablePointer<Synchronization.Atomic<UInt>>, _ key: UInt, _ state: borrowing Atomic<UInt64>,
+        _ bits: UInt64
     ) -> Int32 {
         for slot in 1..<depthLimit where unsafe slots[slot].load(ordering: .relaxed) == 0 {
             unsafe slots[slot].store(key, ordering: .releasing)
@@ -179,7 +169,7 @@ public enum Presence {
     @usableFromInline
     @inline(never)
     static func leaveSlow(
-        _ slot: Int32, _ state: borrowing Atomic<UInt32>, _ bits: UInt32, _ section: WaitClass, _ file: StaticString,
+        _ slot: Int32, _ state: borrowing Atomic<UInt64>, _ bits: UInt64, _ section: WaitClass, _ file: StaticString,
         _ line: UInt
     ) -> Bool {
         unsafe end(ownRow(), Int(slot), section, file, line)
@@ -227,22 +217,6 @@ public enum Presence {
         // The fast path writes the slots alone; the stores of the slow one may be in a buffer.
         let isFast = unsafe quiesce_current_block().pointee.slots != nil
         return unsafe isFast ? row[slot].raw.load(ordering: .relaxed) : PresenceTable.keys(of: row)[slot]
-    }
-
-    private static func ownSlots(with isWanted: (UInt) -> Bool) -> [Int] {
-        guard let row = unsafe quiesce_current_block().pointee.row else { return [] }
-        let slots = unsafe row.assumingMemoryBound(to: Atomic<UInt>.self)
-        return (0..<depthLimit).filter { unsafe isWanted(ownKey(slots, $0)) }
-    }
-
-    private static func rewrite(_ old: UInt, to new: UInt, _ file: StaticString, _ line: UInt) -> Int {
-        let found = ownSlots { $0 == old }
-        for slot in found {
-            let row = unsafe ownRow()
-            unsafe PresenceTable.keys(of: row)[slot] = new
-            unsafe row[slot].storeAsymmetric(new, file: file, line: line)
-        }
-        return found.count
     }
 }
 
@@ -300,5 +274,9 @@ final class PresenceTable: Sendable {
     func clear(_ number: UInt32) {
         let row = unsafe row(of: number)
         for word in 0...Presence.depthLimit { unsafe row[word].raw.store(0, ordering: .releasing) }
+        for slot in 0..<Presence.depthLimit { unsafe Self.keys(of: row)[slot] = 0 }
     }
+
+    /// Whether the thread is inside of anything.
+    func isInside(_ number: UInt32) -> Bool { unsafe row(of: number)[0].raw.load(ordering: .relaxed) != 0 }
 }

@@ -89,7 +89,7 @@ public final class World: Sendable {
 
     /// The highest number that a thread of the process has had so far.
     func highestThread() -> UInt32 {
-        // Whoever registers after this looks at what the caller wrote before it: both are full fences.
+        // Whoever is not among these looks at what the caller wrote before its membarrier, or announced itself before that.
         Synchronization.atomicMemoryFence(ordering: .sequentiallyConsistent)
         return highest.load(ordering: .sequentiallyConsistent)
     }
@@ -148,6 +148,9 @@ public final class World: Sendable {
         guard id != 0 else { return }
         unsafe block.pointee.row = nil
         unsafe block.pointee.slots = nil
+        if process.presence.isInside(id) {
+            fatalError("a thread ended inside a gate; whoever closes it would wait for ever")
+        }
         process.presence.clear(id)
         unsafe block.pointee.id = 0
         unsafe block.pointee.token = 0
@@ -177,9 +180,10 @@ public final class World: Sendable {
         (poller as? Poller)?.abandon()
         let id = unsafe quiesce_current_block().pointee.id
         for other in 1..<max(1, threads.withLock { $0.next }) where other != id { presence.clear(other) }
+        if id != 0 { presence.note(UInt(quiesce_thread_id()), threadOf: id) }
         threads.withLock { threads in
             threads.live = id == 0 ? 0 : 1
-            threads.free = id == 0 ? [] : (1..<threads.next).filter { $0 != id }
+            threads.free = (1..<threads.next).filter { $0 != id }
         }
     }
 }

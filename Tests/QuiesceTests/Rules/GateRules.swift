@@ -101,6 +101,8 @@ private func close(_ gate: Gate) {
 /// The active reference of a kernfs node, as far as it is a gate.
 ///
 /// Not here:
+/// - `deactivate_reactivate`, where it is asked for: a gate closes for good. `get_put_memory_only`: that is `Reference`.
+/// - `remove_after_remove_self` from inside: here it is refused, as it would wait for its own operation; after that it does nothing.
 /// - `open_file_outlives_node`, `remove_subtree_bottom_up`, `never_activated_remove`, `mmap_and_notify_on_drain` and the
 ///   ownership of nodes: they are about the tree of objects, which comes with `ObjectTree`.
 @Suite("kernfs.active") struct KernfsActiveRules {

@@ -6,15 +6,20 @@ import Testing
 
 typealias Program = @Sendable (ExploredWorld) -> Void
 
-/// Explores `body` finely and to the end: every interleaving, no finding.
+/// Explores `body` finely and to the end: every interleaving, no finding. With a bound, those with so many preemptions.
 @discardableResult
 func verify(
-    _ name: String, location: SourceLocation = #_sourceLocation, _ body: @escaping (ExploredWorld) throws -> Void
+    _ name: String, preemptions: Int? = nil, location: SourceLocation = #_sourceLocation,
+    _ body: @escaping (ExploredWorld) throws -> Void
 ) throws -> ExplorationReport {
     var options = ExplorationOptions()
-    options.secondsLimit = 60
+    options.secondsLimit = 100
+    if let preemptions { options.strategy = .preemptions(preemptions) }
     let report = try Exploration(name, options: options, body).run()
-    #expect(report.coverage == .all, "\(report.counterexample?.text ?? "")", sourceLocation: location)
+    let coverage =
+        preemptions.map { ExplorationReport.Coverage.bounded(by: "\($0) preemptions") }
+        ?? ExplorationReport.Coverage.all
+    #expect(report.coverage == coverage, "\(report.counterexample?.text ?? "")", sourceLocation: location)
     #expect(report.failed == 0 && report.blocked == 0 && report.abandonedThreads == 0, sourceLocation: location)
     return report
 }
