@@ -3,13 +3,13 @@
 public import Substrate
 
 extension Gate {
-    /// Being inside a gate, from which it cannot be taken out: it is neither copied nor kept.
+    /// Being inside a gate. It cannot be copied; a borrowed one cannot be kept.
     ///
-    /// Leaving happens when it goes out of scope.
+    /// It is left when its life ends.
     @safe
     @frozen
     public struct Entry: ~Copyable, ~Escapable {
-        // The scope that the entry cannot leave keeps the gate.
+        // Kept by the scope of a borrowed entry, and by the ticket of an owned one.
         @usableFromInline let reference: Unmanaged<Gate>
         @usableFromInline let slot: Int32
         @usableFromInline let ticket: EntryTicket?
@@ -77,7 +77,7 @@ extension Gate {
     }
 }
 
-/// An entry that counts in the gate itself: one that is held across an `await`, or that found no free slot.
+/// An entry that counts in the gate itself: one that is owned, or held across an `await`, or that found no free slot.
 @usableFromInline
 final class EntryTicket: Sendable {
     /// The entries of the running task.
