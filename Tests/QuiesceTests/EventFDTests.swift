@@ -307,8 +307,8 @@ import Testing
     static let mutants: [Mutant] = [
         Mutant(signalling, "Waiters.swift", "count.load(ordering: .sequentiallyConsistent)", .sees(0)),
         Mutant(signalling, "Waiters.swift", "count.wrappingAdd(1", .skipped),
-        Mutant(signalling, "DescriptorWaiters.swift", "waiters.count.load(ordering", .sees(1)),
-        Mutant(twoTakers, "DescriptorWaiters.swift", "waiters.count.load(ordering", .sees(0)),
+        Mutant(signalling, "Waiters.swift", "var waitingCount", .sees(1)),
+        Mutant(twoTakers, "Waiters.swift", "var waitingCount", .sees(0)),
         Mutant(closing, "EventFD.swift", "descriptor.read()", .sees(0), of: .load),
         Mutant(closing, "Waiter.swift", "point.wake(1)", .skipped),
     ]

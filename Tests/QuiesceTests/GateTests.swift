@@ -288,7 +288,7 @@ final class Guarded: Sendable {
         Mutant(fromInside, "Gate+Closing.swift", "let (isExchanged, now) = state.compareExchange(", .unconditional),
         Mutant(fromInside, "Gate+Closing.swift", "let (isExchanged, now) = state.compareExchange(", .skipped),
         Mutant(fromInsideAndOutside, "Gate+Closing.swift", "state.wrappingAdd(State.entry", .skipped),
-        Mutant(givingUp, "Gate+Closing.swift", "state.wrappingSubtract(State.claimed", .skipped),
+        Mutant(givingUp, "GateEntry.swift", "wrappingSubtract(ticket.end()", .skipped),
     ]
 
     @Test(arguments: mutants) func `a mutant is caught`(_ mutant: Mutant) throws { try expectCaught(mutant) }

@@ -206,9 +206,7 @@ public struct Exploration {
     }
 
     private func preemptions(of steps: [ScheduleStep], _ tracksThreads: Bool) throws(Failure) -> Int {
-        let scheduler = Scheduler(options)
-        scheduler.threadsFromNext = tracksThreads
-        scheduler.keepsNames = true
+        let scheduler = scheduler(tracksThreads: tracksThreads)
         let strategy = Replay(scheduler, steps: steps)
         scheduler.use(strategy)
         exploring(scheduler) { run in withExtendedLifetime(strategy) { _ = run() } }
@@ -220,13 +218,10 @@ public struct Exploration {
     private func search(
         _ kind: Verdict.Kind, preemptions bound: Int, _ tracksThreads: Bool, _ budget: Int
     ) -> (hit: [ScheduleStep]?, isComplete: Bool, used: Int) {
-        let scheduler = Scheduler(options)
+        let scheduler = scheduler(tracksThreads: tracksThreads)
         return exploring(scheduler) { run in
             let strategy = DepthFirst(scheduler, preemptions: bound)
             scheduler.use(strategy)
-            scheduler.racesFromNext = true
-            scheduler.threadsFromNext = tracksThreads
-            scheduler.keepsNames = true
             var used = 0
             while used < budget {
                 let outcome = run()
@@ -242,10 +237,17 @@ public struct Exploration {
     }
 
     private func recorder(tracksThreads: Bool) -> Scheduler {
-        let scheduler = Scheduler(options)
+        let scheduler = scheduler(tracksThreads: tracksThreads)
         scheduler.record(Recorder())
+        return scheduler
+    }
+
+    /// What runs again what was found: it tracks from its first execution on what the search had to learn.
+    private func scheduler(tracksThreads: Bool) -> Scheduler {
+        let scheduler = Scheduler(options)
         scheduler.racesFromNext = true
         scheduler.threadsFromNext = tracksThreads
+        scheduler.keepsNames = true
         return scheduler
     }
 

@@ -97,7 +97,7 @@ final class DescriptorWaiters: Sendable {
     private var isUnused: Bool { waitingCount == 0 }
 
     /// How many are in the line.
-    var waitingCount: Int { waiters.count.load(ordering: .sequentiallyConsistent) }
+    var waitingCount: Int { waiters.waitingCount }
 
     /// Whether nobody waits and no interest is left.
     var isIdle: Bool { waitingCount == 0 && interest.withLock { $0 == nil } }

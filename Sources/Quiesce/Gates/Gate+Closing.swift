@@ -166,16 +166,8 @@ extension Gate {
     private func settle(
         _ ticket: EntryTicket, _ isWinner: Bool, _ ending: Waiter.Ending?, _ start: Clock.Instant?
     ) throws(GateError) -> Bool {
-        if let ending {
-            // The entry ends when this is thrown.
-            let error = failure(ending, since: start)
-            if isWinner {
-                ticket.become(.gone)
-                state.wrappingSubtract(State.claimed, ordering: .sequentiallyConsistent)
-                waiters.wake()
-            }
-            throw error
-        }
+        // The entry ends when this is thrown; a winner's leave gives the claim back.
+        if let ending { throw failure(ending, since: start) }
         guard isWinner else { return false }
         ticket.become(.counts)
         state.wrappingAdd(State.entry + State.revealed, ordering: .sequentiallyConsistent)

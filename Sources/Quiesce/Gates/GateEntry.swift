@@ -100,8 +100,6 @@ final class EntryTicket: Sendable {
         case winner
         /// It wanted to, and came second.
         case loser
-        /// It was the winner, and gave up.
-        case gone
         /// It was left.
         case over
     }
@@ -128,7 +126,7 @@ final class EntryTicket: Sendable {
         case .counts: Gate.State.entry
         case .winner: Gate.State.claimed
         case .loser: Gate.State.loser
-        case .gone, .over, nil: 0
+        case .over, nil: 0
         }
     }
 
