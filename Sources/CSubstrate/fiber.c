@@ -92,6 +92,11 @@ static void know_segments(void) {
     segments_known = true;
 }
 
+uint64_t *quiesce_concurrency_segment(void) {
+    know_segments();
+    return concurrency_segment;
+}
+
 size_t quiesce_fiber_core_image_size(void) {
     know_segments();
     return core_segment ? core_words * 8 : 0;

@@ -17,6 +17,9 @@ struct quiesce_fiber {
     uint64_t core[image_words_max], concurrency[image_words_max];
 };
 
+/// Where libswift_Concurrency keeps its thread-locals of this thread; null when that was not found.
+uint64_t *quiesce_concurrency_segment(void);
+
 /// Resumes `to` for good: what runs now is abandoned.
 __attribute__((noreturn)) void quiesce_fiber_resume(quiesce_fiber *to);
 

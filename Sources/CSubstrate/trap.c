@@ -4,8 +4,10 @@
 #include "fiber_internal.h"
 #include <dlfcn.h>
 #include <execinfo.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
+#include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -37,6 +39,35 @@ const char *quiesce_symbol_name(uintptr_t address, uintptr_t *offset) {
     if (!dladdr((void *)address, &info) || !info.dli_sname) return NULL;
     *offset = address - (uintptr_t)info.dli_saddr;
     return info.dli_sname;
+}
+
+int32_t quiesce_backtrace(uintptr_t *frames, int32_t capacity) { return backtrace((void **)frames, capacity); }
+
+const char *quiesce_module_name(uintptr_t address, uintptr_t *offset) {
+    Dl_info info;
+    if (!dladdr((void *)address, &info) || !info.dli_fname) return NULL;
+    *offset = address - (uintptr_t)info.dli_fbase;
+    return info.dli_fname;
+}
+
+bool quiesce_start_tool(char **arguments, int32_t *input, int32_t *output) {
+    int to[2], from[2];
+    if (pipe2(to, O_CLOEXEC) != 0) return false;
+    if (pipe2(from, O_CLOEXEC) != 0) return close(to[0]), close(to[1]), false;
+    posix_spawn_file_actions_t actions;
+    posix_spawn_file_actions_init(&actions);
+    posix_spawn_file_actions_adddup2(&actions, to[0], STDIN_FILENO);
+    posix_spawn_file_actions_adddup2(&actions, from[1], STDOUT_FILENO);
+    posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
+    pid_t child;
+    bool started = posix_spawn(&child, arguments[0], &actions, NULL, arguments, environ) == 0;
+    posix_spawn_file_actions_destroy(&actions);
+    close(to[0]);
+    close(from[1]);
+    if (!started) return close(to[1]), close(from[0]), false;
+    *input = to[1];
+    *output = from[0];
+    return true;
 }
 
 // Of the Swift runtime; weak, so that C programs link these shims too.

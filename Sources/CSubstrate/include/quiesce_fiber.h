@@ -57,6 +57,16 @@ void quiesce_report_fatal(const uint32_t *_Nullable schedule, int32_t count);
 /// The symbol that holds `address`, or null; `*_offset` its distance from the symbol's start.
 const char *_Nullable quiesce_symbol_name(uintptr_t address, uintptr_t *_Nonnull offset);
 
+/// The return addresses of the calling fiber, innermost first, at most `capacity`. Returns how many.
+int32_t quiesce_backtrace(uintptr_t *_Nonnull frames, int32_t capacity);
+
+/// The file of the program or library that holds `address`, or null; `*_offset` the distance from where it was loaded.
+const char *_Nullable quiesce_module_name(uintptr_t address, uintptr_t *_Nonnull offset);
+
+/// Starts a program, named by the first of its `arguments` (the last is null), whose standard input and output are the pipes `*_input` and
+/// `*_output`. False when that fails.
+bool quiesce_start_tool(char *_Nullable *_Nonnull arguments, int32_t *_Nonnull input, int32_t *_Nonnull output);
+
 /// The readable form of a mangled Swift name, to be given back with `quiesce_free_text`; null when it is not one.
 char *_Nullable quiesce_demangle(const char *_Nonnull name);
 void quiesce_free_text(char *_Nonnull text);

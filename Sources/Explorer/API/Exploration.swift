@@ -7,7 +7,12 @@ import Substrate
 public struct Exploration {
     public let name: String
     public var options: ExplorationOptions
-    private let body: (ExploredWorld) throws -> Void
+    private let body: Body
+
+    private enum Body {
+        case thread((ExploredWorld) throws -> Void)
+        case task(@Sendable (ExploredWorld) async throws -> Void)
+    }
 
     /// An exploration of `body`, which runs once for each execution, as its main thread.
     ///
@@ -18,7 +23,20 @@ public struct Exploration {
     ) {
         self.name = name
         self.options = options
-        self.body = body
+        self.body = .thread(body)
+    }
+
+    /// An exploration of `body`, which runs once for each execution, as its main task.
+    ///
+    /// Tasks that it starts are explored, and the threads of Substrate that they start: which job runs next is a step. The main task
+    /// inherits the task-local values of whoever runs the exploration.
+    public init(
+        _ name: String, options: ExplorationOptions = ExplorationOptions(),
+        _ body: @escaping @Sendable (ExploredWorld) async throws -> Void
+    ) {
+        self.name = name
+        self.options = options
+        self.body = .task(body)
     }
 
     /// The exploration cannot be carried out.
@@ -27,6 +45,8 @@ public struct Exploration {
         case diverged(step: Int, expected: String, found: String)
         /// It was called from inside an exploration.
         case nested
+        /// The jobs of its tasks do not come to the exploration.
+        case notCaptured
 
         public var description: String {
             switch self {
@@ -34,6 +54,8 @@ public struct Exploration {
                 "the program is not deterministic, or not the one that was recorded: at step \(step) the schedule has "
                     + "\(expected), the program \(found)"
             case .nested: "an exploration cannot be started from inside another one"
+            case .notCaptured:
+                "the jobs of explored tasks go elsewhere: something has installed executors of its own over the explorer's"
             }
         }
     }
@@ -41,6 +63,7 @@ public struct Exploration {
     /// Explores, and returns what was found.
     public func run() throws(Failure) -> ExplorationReport {
         guard Scheduler.ofCurrentThread == nil else { throw .nested }
+        try capture()
         let scheduler = Scheduler(options)
         let start = quiesce_monotonic_nanoseconds()
         var report = ExplorationReport(name: name)
@@ -56,7 +79,7 @@ public struct Exploration {
             while true {
                 var outcome = run()
                 while scheduler.mustRepeat {
-                    if scheduler.threadsFromNext {
+                    if scheduler.threadsFromNext || scheduler.jobsFromNext {
                         // From here on schedules have other steps: nothing of the ones before holds.
                         strategy = makeStrategy(scheduler)
                         scheduler.use(strategy)
@@ -101,6 +124,7 @@ public struct Exploration {
     /// Runs the one execution that `token` tells, and returns it as a counterexample, or nil when nothing fails.
     public func replay(_ token: ReplayToken) throws(Failure) -> Counterexample? {
         guard Scheduler.ofCurrentThread == nil else { throw .nested }
+        try capture()
         // Whether the starts of threads are steps is not in the token: where they are not, the program asks for them.
         let scheduler = recorder(tracksThreads: false)
         let found = Result { () throws(Failure) in try record(token.steps, scheduler, Trace.Origin()) }
@@ -116,10 +140,29 @@ public struct Exploration {
 
     // MARK: Parts of a run
 
+    /// Has the jobs of tasks come to us, if there are tasks.
+    private func capture() throws(Failure) {
+        guard case .task = body else { return }
+        JobCapture.install()
+        guard JobCapture.isInstalled else { throw .notCaptured }
+    }
+
     /// Calls `work` with a function that runs one execution.
     func exploring<Result>(_ scheduler: Scheduler, _ work: (() -> Outcome) -> Result) -> Result {
-        let program = Program(body: body, world: ExploredWorld(scheduler), scheduler: scheduler)
-        let main: @Sendable () -> Void = { program.run() }
+        let world = ExploredWorld(scheduler)
+        let main: Scheduler.Beginning
+        switch body {
+        case .thread(let body):
+            let program = Program(body: body, world: world, scheduler: scheduler)
+            main = .thread { program.run() }
+        case .task(let body):
+            let failThrown = FailThrown(scheduler: scheduler)
+            main = .task {
+                Task {
+                    do { try await body(world) } catch { failThrown(error) }
+                }
+            }
+        }
         return Watchdog.watching(scheduler.heartbeat, seconds: options.watchdogSeconds) {
             scheduler.withTrapsCaught { work { scheduler.runExecution(main) } }
         }
@@ -169,6 +212,7 @@ public struct Exploration {
         if case .preemptions(let bound) = options.strategy, (strategy as? DepthFirst)?.isBounded == true {
             return .bounded(by: bound == 1 ? "1 preemption" : "\(bound) preemptions")
         }
+        if JobCapture.reach != .all, case .task = body { return .bounded(by: "what executors see of tasks") }
         if report.cut > 0 { return .bounded(by: "\(options.stepLimit) steps") }
         if options.time == .discrete { return .bounded(by: "time") }
         return .all
@@ -248,6 +292,7 @@ public struct Exploration {
         scheduler.racesFromNext = true
         scheduler.threadsFromNext = tracksThreads
         scheduler.keepsNames = true
+        scheduler.jobsFromNext = true
         return scheduler
     }
 
@@ -291,6 +336,16 @@ private final class Program: @unchecked Sendable {
     }
 }
 
+/// Makes what the main task throws the verdict.
+private final class FailThrown: @unchecked Sendable {
+    // Unchecked: as above.
+    private unowned let scheduler: Scheduler
+
+    init(scheduler: Scheduler) { self.scheduler = scheduler }
+
+    func callAsFunction(_ error: any Error) { scheduler.failThrown(error) }
+}
+
 /// The policy of the warm-up run.
 private final class DefaultPolicy: Strategy {
     override func choose() -> Decision { defaultDecision() }
@@ -298,6 +353,6 @@ private final class DefaultPolicy: Strategy {
 
 extension Scheduler {
     /// Whether the last execution met something for the first time that its own steps left out.
-    var mustRepeat: Bool { racesFromNext || threadsFromNext || namesFromNext }
+    var mustRepeat: Bool { racesFromNext || threadsFromNext || namesFromNext || jobsFromNext }
     var scheduleSteps: [ScheduleStep] { (0..<schedule.count).map { ScheduleStep(encoded: schedule[$0]) } }
 }

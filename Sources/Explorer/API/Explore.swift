@@ -24,7 +24,33 @@ public func explore(
     file: StaticString = #filePath, line: UInt = #line,
     _ body: @escaping (ExploredWorld) throws -> Void
 ) throws -> ExplorationReport {
-    let exploration = Exploration(name, options: options, body)
+    try carryOut(Exploration(name, options: options, body), file, line)
+}
+
+/// Runs `body`, as the main task, through every interleaving of its tasks and threads that can differ, and throws when one goes wrong.
+///
+/// Explored are `Task`, `Task.detached`, `async let`, task groups, actors and the main actor, continuations, streams, yields, sleeps and
+/// cancellation, and the threads of Substrate that the tasks start. The jobs of other tasks of the process are not touched. Priorities
+/// are ignored: an actor serves its tasks in the order of their arrival. A test that looks at the time takes Substrate's `Clock`.
+///
+/// The exploration has a thread of its own; the calling task is suspended meanwhile.
+///
+/// - Parameter name: names the test in messages, and is the identity in its replay tokens.
+/// - Returns: how many executions there were, and the coverage.
+/// - Throws: as for threads.
+@discardableResult
+public func explore(
+    _ name: String, options: ExplorationOptions = ExplorationOptions(),
+    file: StaticString = #filePath, line: UInt = #line,
+    _ body: @escaping @Sendable (ExploredWorld) async throws -> Void
+) async throws -> ExplorationReport {
+    try await ExploringThreads.run { try carryOut(Exploration(name, options: options, body), file, line) }
+}
+
+private func carryOut(
+    _ exploration: Exploration, _ file: StaticString, _ line: UInt
+) throws -> ExplorationReport {
+    let name = exploration.name
     if let text = unsafe getenv("QUIESCE_REPLAY") {
         let token = try ReplayToken(unsafe String(cString: text))
         // Other tests of the run are none of the token's business.

@@ -19,11 +19,13 @@ enum StepKind: UInt8 {
     case resume
     /// A thread starts another; a thread asks which there are. Steps only where somebody asks.
     case spawn, census
+    /// A job of a task begins: the task starts, or goes on after an `await`.
+    case job
 
     /// Whether the step has to wait until its thread's store buffer is empty.
     var drains: Bool {
         switch self {
-        case .load, .bufferedStore, .flush, .touch, .readClock, .mark, .resume, .join, .census: false
+        case .load, .bufferedStore, .flush, .touch, .readClock, .mark, .resume, .join, .census, .job: false
         default: true
         }
     }
@@ -47,6 +49,8 @@ struct Event: BitwiseCopyable {
     /// Events that come before this one other than by conflict: the same thread's last, and whoever enabled it. -1 for none.
     var previous: Int32 = -1
     var enabler: Int32 = -1
+    /// A second event that enables this one: the end of what held a serial executor before.
+    var cause: Int32 = -1
     /// The event that opened the window which this one closes (unlock: its lock), and the reverse.
     var opener: Int32 = -1
     var closer: Int32 = -1
@@ -57,6 +61,10 @@ struct Event: BitwiseCopyable {
     var expected = Bits()
     /// When the timer that was armed or fired ends.
     var deadline: UInt64 = 0
+    /// The deadline of the timer that the step armed on its way to the next, 0 for none.
+    var arms: UInt64 = 0
+    /// Whether something was added once the step had happened.
+    var isAmended = false
 
     init(thread: Int32, kind: StepKind) {
         self.thread = thread

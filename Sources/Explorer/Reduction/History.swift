@@ -53,6 +53,7 @@ final class History {
             clocks.extend(to: row + width, with: 0)
         }
         if event.enabler >= 0 { clocks.joinRow(at: row, with: Int(event.enabler) * width, length: width) }
+        if event.cause >= 0 { clocks.joinRow(at: row, with: Int(event.cause) * width, length: width) }
         let firstAccess = Int32(truncatingIfNeeded: accesses.count)
         for index in 0..<Int(event.footprint.count) {
             let object = event.footprint.object(index)
@@ -107,6 +108,12 @@ final class History {
     }
 
     func removeAll() { truncate(to: 0) }
+
+    /// Replaces the last event by what has become of it.
+    func amendLast(_ event: Event) {
+        truncate(to: events.count - 1)
+        append(event)
+    }
 
     /// The event that closed the window opened by `opener`, or nil while it is open.
     func closer(of opener: Int) -> Int? {

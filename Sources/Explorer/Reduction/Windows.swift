@@ -126,6 +126,7 @@ enum Windows {
 
     private static func blocks(timer index: Int, _ second: Event, in history: History) -> Bool {
         let event = history.events[index]
+        if event.arms != 0, event.arms < second.deadline { return true }
         switch event.kind {
         case .arm, .wait, .park: return event.deadline != 0 && event.deadline < second.deadline
         default: return false

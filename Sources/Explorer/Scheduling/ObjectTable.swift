@@ -52,14 +52,16 @@ final class ObjectTable {
     /// How many objects this execution has.
     private(set) var count: Int32 = 0
 
-    /// Objects without an address of their own: the clock, what barriers order, and which threads there are.
+    /// Objects without an address of their own: the clock, what barriers order, which threads there are, and all that jobs share
+    /// without a word to Substrate.
     static let clock: Int32 = 0
     static let barrier: Int32 = 1
     static let threads: Int32 = 2
+    static let jobs: Int32 = 3
 
     init() {
         slots.extend(to: 256, with: Slot())
-        for _ in 0...Self.threads { _ = makeIdentity() }
+        for _ in 0...Self.jobs { _ = makeIdentity() }
     }
 
     /// A number above every object's.
@@ -76,7 +78,7 @@ final class ObjectTable {
         execution &+= 1
         used = 0
         count = 0
-        for object in 0...Self.threads { begin(object, 0) }
+        for object in 0...Self.jobs { begin(object, 0) }
     }
 
     /// Whether `object` is one of this execution's.

@@ -45,6 +45,7 @@ extension Scheduler {
         let blocked = (0..<threadCount).filter {
             threads[Int($0)].state == .parked && !threads[Int($0)].isService && !threads[Int($0)].isBuffer
         }
+        if let stuck = stuckVerdict(besides: blocked) { return stuck }
         for thread in blocked {
             if let cycle = cycle(from: thread) { return cycle }
         }

@@ -275,6 +275,7 @@ extension Scheduler {
         threads[index].isTimedOut = false
         threads[index].deadline = deadline
         event.deadline = deadline
+        noteBlockingTask(thread, site)
         if deadline != 0 { event.footprint.add(ObjectTable.clock, writes: true) }
         let position = commit(event, site: site)
         waiterCount += 1
@@ -310,7 +311,7 @@ extension Scheduler {
         }
     }
 
-    private func disarm(_ index: Int) {
+    func disarm(_ index: Int) {
         guard threads[index].armed >= 0 else { return }
         threads[index].armed = -1
         timerCount -= 1
@@ -402,6 +403,7 @@ extension Scheduler {
         let target = Int32(truncatingIfNeeded: Int(bitPattern: operation.other))
         threads[Int(thread)].other = target
         threads[Int(thread)].kind = .join
+        if target >= 0, threads[Int(target)].state == .parked { noteBlockingTask(thread, operation.site) }
         park(thread)
         if mode == .draining || target < 0 { return }
         threads[Int(thread)].enabler = threads[Int(target)].last
@@ -418,6 +420,7 @@ extension Scheduler {
         var event = Event(thread: thread, kind: .arm)
         event.footprint.add(ObjectTable.clock, writes: true)
         event.deadline = operation.deadline
+        noteBlockingTask(thread, operation.site)
         let position = commit(event, site: operation.site)
         threads[index].deadline = operation.deadline
         threads[index].armed = position

@@ -52,6 +52,8 @@ extension Scheduler {
             return threads[index].isWoken
         case .readClock, .mark, .census:
             return true
+        case .job:
+            return mayBegin(index)
         default:
             // Everything else is, or contains, an instruction that drains the store buffer.
             return threads[index].buffered == 0
@@ -143,7 +145,7 @@ extension Scheduler {
     /// Whether this step repeats the last execution's, so that all about it is known. Then it is done.
     @inline(__always)
     func repeats(_ thread: Int32, _ kind: StepKind, _ object: Int32) -> Bool {
-        guard steps < replayedSteps, !isWatchedClosely else { return false }
+        guard steps < replayedSteps, !jobs.isUsed, !isWatchedClosely else { return false }
         guard strategy.with({ $0.repeats(thread, kind, object) }) else { return false }
         threads[Int(thread)].repeatStep(at: Int32(truncatingIfNeeded: steps))
         choice = -1
@@ -162,11 +164,13 @@ extension Scheduler {
     func commit(_ event: Event, site: Site) -> Int32 {
         var event = event
         let thread = Int(event.thread)
+        if tracksJobs { event.footprint.add(ObjectTable.jobs, writes: threads[thread].isTask) }
         let position = Int32(truncatingIfNeeded: steps)
         threads[thread].take(&event, at: position)
         event.choice = choice
         choice = -1
         steps += 1
+        if jobs.isUsed { lastEvent = event }
         if recorder != nil {
             recorder!.step(event, object: threads[thread].object, other: threads[thread].other, site: site)
         }

@@ -30,15 +30,17 @@ final class Scheduler: Observer, @unchecked Sendable {
 
     // Threads
     let threads = Stack<ThreadRecord>(capacity: 32)
-    private let fibers = Stack<Fiber?>(capacity: 32)
+    let fibers = Stack<Fiber?>(capacity: 32)
     private let bodies = Stack<ThreadBody?>(capacity: 32)
     var threadNames: [String] = []
     let spawned = Stack<Int32>(capacity: 32)
     /// The running thread; -1 while none runs.
     var current: Int32 = -1
     var threadCount: Int32 = 0
-    private let host = Fiber.host()
-    private let traps = TrapCatcher()
+    let host = Fiber.host()
+    let traps = TrapCatcher()
+    /// What tasks need.
+    let jobs = JobState()
 
     // The execution
     let objects = ObjectTable()
@@ -76,7 +78,7 @@ final class Scheduler: Observer, @unchecked Sendable {
     var marks: Set<String> = []
     var constraints: [OrderConstraint] = []
     var afterwardsBodies: [() -> Void] = []
-    private var world: World?
+    var world: World?
     private var drainSteps = 0
     /// Counts steps for the watchdog; read by another thread.
     let heartbeat: Heartbeat
@@ -87,6 +89,13 @@ final class Scheduler: Observer, @unchecked Sendable {
     /// Whether the start of a thread is a step. Turned on in the same way, when somebody asks which threads there are.
     var tracksThreads = false
     var threadsFromNext = false
+    /// Whether jobs conflict with all else. Turned on in the same way, at the second task.
+    var tracksJobs = false
+    var jobsFromNext = false
+    /// Timers that were stopped before they fired.
+    let stoppedTimers = Stack<StoppedTimer>(capacity: 8)
+    /// The last step, as it was committed.
+    var lastEvent = Event(thread: -1, kind: .touch)
     /// Whether threads have names. Turned on in the same way, when the program asks for one.
     var keepsNames = false
     private(set) var namesFromNext = false
@@ -104,7 +113,8 @@ final class Scheduler: Observer, @unchecked Sendable {
     }
 
     deinit {
-        for index in 0..<fibers.count { fibers[index]?.destroy() }
+        for index in 0..<fibers.count where !threads[index].isTask { fibers[index]?.destroy() }
+        jobs.destroyCarriers()
         host.destroy()
     }
 
@@ -130,16 +140,26 @@ final class Scheduler: Observer, @unchecked Sendable {
 
     // MARK: One execution
 
-    /// Runs one execution of `body` as its main thread and returns how it ended.
-    func runExecution(_ body: @escaping @Sendable () -> Void) -> Outcome {
+    /// What an execution begins with.
+    enum Beginning {
+        /// The main thread runs this.
+        case thread(@Sendable () -> Void)
+        /// Calling this on the explorer's own stack starts the main task.
+        case task(() -> Void)
+    }
+
+    /// Runs one execution and returns how it ended.
+    func runExecution(_ beginning: Beginning) -> Outcome {
         reset()
         // Fresh, unless nothing was put into the last one.
         if world?.isPristine != true || !isKnownUniquelyReferenced(&world) { world = World(processorCount: 2) }
         strategy.with { $0.beginExecution() }
         mode = .exploring
         outcome = .complete
-        let main = startThread(name: "main", isService: false, parent: -1, body)
-        enter(main)
+        switch beginning {
+        case .thread(let body): enter(startThread(name: "main", isService: false, parent: -1, body))
+        case .task(let start): if startMainTask(start) { enterCarrier() }
+        }
         runToEnd()
         if mode == .finishing { mode = .draining }
         if outcome == .complete, divergence == nil {
@@ -167,7 +187,12 @@ final class Scheduler: Observer, @unchecked Sendable {
             tracksThreads = true
             threadsFromNext = false
         }
+        if jobsFromNext {
+            tracksJobs = true
+            jobsFromNext = false
+        }
         if tracksRaces { sync.beginExecution() }
+        if jobs.isUsed { resetJobs() }
         for thread in 0..<Int(threadCount) {
             threads[thread].state = .unused
             threads[thread].lastStarted = -1
@@ -222,9 +247,14 @@ final class Scheduler: Observer, @unchecked Sendable {
     private func runToEnd() {
         while let trap = traps.take() {
             let thread = current
+            guard thread >= 0 else { fatalError("the Swift runtime trapped while it scheduled explored jobs") }
             noteTrap(thread, trap)
             let starter = threads[Int(thread)].starter
             threads[Int(thread)].starter = -1
+            if starter < 0, jobs.hasChores {
+                enterCarrier()
+                continue
+            }
             let next = starter >= 0 ? starter : pick()
             if next < 0 { break }
             enter(next)
@@ -234,29 +264,39 @@ final class Scheduler: Observer, @unchecked Sendable {
     /// Switches from the explorer's own stack to `thread`.
     private func enter(_ thread: Int32) {
         current = thread
-        let fiber = fibers[Int(thread)]!
+        enter(fiber(of: thread))
+    }
+
+    func enter(_ fiber: Fiber) {
         traps.runs(fiber)
         host.switchTo(fiber)
         traps.runs(nil)
     }
 
+    /// The fiber to switch to in order to run `thread`.
+    @inline(__always)
+    private func fiber(of thread: Int32) -> Fiber {
+        if threads[Int(thread)].isFresh { return carrier() }
+        return fibers[Int(thread)]!
+    }
+
     /// Switches from one thread to another.
     @inline(__always)
-    private func transfer(from: Int32, to: Int32) {
+    func transfer(from: Int32, to: Int32) {
         current = to
-        let fiber = fibers[Int(to)]!
+        let fiber = fiber(of: to)
         traps.runs(fiber)
         fibers[Int(from)]!.switchTo(fiber)
     }
 
     /// Gives control back to the explorer. Returns only if `thread` is drained.
-    private func leave(_ thread: Int32) {
+    func leave(_ thread: Int32) {
         fibers[Int(thread)]!.switchTo(host)
     }
 
     /// Picks who runs next, flushing store buffers on the way. -1 when the execution is over.
     @inline(__always)
-    private func pick() -> Int32 {
+    func pick() -> Int32 {
         while true {
             if steps >= options.stepLimit { cut() }
             let decision = mode == .exploring ? strategy.with { $0.choose() } : fairDecision()
@@ -288,6 +328,7 @@ final class Scheduler: Observer, @unchecked Sendable {
             transfer(from: thread, to: starter)
             return
         }
+        if jobs.hasChores { return waitForChores(thread) }
         let next = pick()
         if next == thread { return }
         if next < 0 { leave(thread) } else { transfer(from: thread, to: next) }
@@ -309,7 +350,9 @@ final class Scheduler: Observer, @unchecked Sendable {
         }
         outcome = .complete
         for thread in 0..<Int(threadCount) {
-            if threads[thread].state == .parked && !threads[thread].isService && !threads[thread].isBuffer {
+            if threads[thread].state == .parked && !threads[thread].isService && !threads[thread].isBuffer
+                || threads[thread].state == .suspended
+            {
                 outcome = .deadlocked
             }
         }
@@ -376,7 +419,7 @@ final class Scheduler: Observer, @unchecked Sendable {
     }
 
     /// Makes a thread known, parked before its first instruction.
-    private func startThread(
+    func startThread(
         name: String, isService: Bool, parent: Int32, _ body: @escaping @Sendable () -> Void
     ) -> Int32 {
         let thread = childNumber(of: parent)
@@ -388,6 +431,10 @@ final class Scheduler: Observer, @unchecked Sendable {
         threads[Int(thread)].last = -1
         threads[Int(thread)].enabler = parent >= 0 ? threads[Int(parent)].last : -1
         threads[Int(thread)].isSpinning = false
+        if threads[Int(thread)].isTask {
+            threads[Int(thread)].isTask = false
+            fibers[Int(thread)] = nil
+        }
         threads[Int(thread)].spawnIndex = Int32(truncatingIfNeeded: spawned.count)
         threads[Int(thread)].kind = .touch
         spawned.append(thread)
@@ -400,7 +447,7 @@ final class Scheduler: Observer, @unchecked Sendable {
     }
 
     /// The number of `parent`'s next child: the same in every execution.
-    private func childNumber(of parent: Int32) -> Int32 {
+    func childNumber(of parent: Int32) -> Int32 {
         guard parent >= 0 else { return threadCount > 0 ? 0 : addThread(parent: -1) }
         let last = threads[Int(parent)].lastStarted
         let known = last < 0 ? threads[Int(parent)].firstChild : threads[Int(last)].nextSibling
@@ -446,6 +493,7 @@ final class Scheduler: Observer, @unchecked Sendable {
     /// The life of a fiber. Never returns: it is switched away from for good.
     func runBody() {
         let thread = current
+        if thread < 0 || threads[Int(thread)].isTask { carryJobs() }
         if mode == .afterwards {
             for body in afterwardsBodies { body() }
             leave(thread)
@@ -470,11 +518,12 @@ final class Scheduler: Observer, @unchecked Sendable {
             threads[Int(thread)].starter = -1
             return transfer(from: thread, to: starter)
         }
+        if jobs.hasChores { return waitForChores(thread) }
         let next = pick()
         if next < 0 { leave(thread) } else { transfer(from: thread, to: next) }
     }
 
-    private func releaseLocals() {
+    func releaseLocals() {
         let block = unsafe quiesce_current_block()
         if let locals = unsafe block.pointee.locals {
             unsafe block.pointee.locals = nil
@@ -490,7 +539,7 @@ final class Scheduler: Observer, @unchecked Sendable {
         if mode == .exploring || mode == .afterwards {
             recorder?.note(thread: thread, .note("✗ \(report.isStuck ? "stuck" : "trap")"), site: nil)
             fail(
-                report.isStuck ? .blockedOutside : .trap,
+                report.isStuck ? .blockedOutside : report.isSecondResume ? .resumedTwice : .trap,
                 report.sentence(thread: name(ofThread: thread)) + (recorder?.lastPlace(of: thread) ?? ""),
                 steps: recorder.map { [$0.count - 1] } ?? [])
             if report.isStuck { mustStop = true }
@@ -503,10 +552,7 @@ final class Scheduler: Observer, @unchecked Sendable {
     private func runAfterwards() {
         guard hasAfterwards else { return }
         mode = .afterwards
-        let checker = startThread(name: "afterwards", isService: true, parent: 0) {}
-        enter(checker)
-        if let trap = traps.take() { noteTrap(checker, trap) }
-        threads[Int(checker)].state = .finished
+        runAside(name: "afterwards") {}
     }
 
     /// Lets every thread that has not ended run to its end, every wait granted, so that its stack unwinds.
@@ -514,6 +560,7 @@ final class Scheduler: Observer, @unchecked Sendable {
     /// In turns of a few operations, since what one thread waits for another may still do.
     private func drain() {
         mode = .draining
+        if jobs.isUsed { cancelTasks() }
         var isLeft = isAnyParked
         var rounds = options.drainLimit / Scheduler.drainTurn + 1
         while isLeft, rounds > 0 {
@@ -530,6 +577,14 @@ final class Scheduler: Observer, @unchecked Sendable {
             threads[Int(thread)].state = .dead
             abandoned += 1
         }
+    }
+
+    /// Runs `body` on a fiber of its own when nobody else can run.
+    func runAside(name: String, _ body: @escaping @Sendable () -> Void) {
+        let thread = startThread(name: name, isService: true, parent: 0, body)
+        enter(thread)
+        if let trap = traps.take() { noteTrap(thread, trap) }
+        threads[Int(thread)].state = .finished
     }
 
     private static let drainTurn = 20

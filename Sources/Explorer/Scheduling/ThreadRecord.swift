@@ -10,6 +10,8 @@ struct ThreadRecord: BitwiseCopyable {
         case unused
         /// Waits to take its next step, which may not be possible yet.
         case parked
+        /// A task that waits for something other than a step: for a queue to serve it, for somebody to resume it.
+        case suspended
         case finished
         /// Trapped, or given up.
         case dead
@@ -31,6 +33,35 @@ struct ThreadRecord: BitwiseCopyable {
     var spawnIndex: Int32 = 0
     /// While it runs to its first step: who spawned it and waits.
     var starter: Int32 = -1
+
+    // A task. Its job is what the runtime runs next of it.
+    var isTask = false
+    var job: UInt = 0
+    var standing = Standing.running
+    var place = Place.pool
+    /// Whether the job is no task's: it runs once.
+    var isOneShot = false
+    /// The thread that stands for the timer of the task's sleep, -1 for none.
+    var timer: Int32 = -1
+    /// The last event of whoever held the task's executor before it.
+    var cause: Int32 = -1
+
+    enum Standing: UInt8 {
+        case running
+        /// Its job is ready to run.
+        case ready
+        /// In the queue of a default actor, which serves one after the other.
+        case inActorQueue
+        case suspended, completed
+    }
+
+    /// Where a job runs.
+    enum Place: UInt8 {
+        case pool, main, actor
+    }
+
+    /// Whether picking it means to run a job from its beginning.
+    var isFresh: Bool { isTask && standing == .ready && place != .actor }
 
     // The step it waits for.
     var kind = StepKind.resume
@@ -80,6 +111,8 @@ struct ThreadRecord: BitwiseCopyable {
     mutating func take(_ event: inout Event, at position: Int32) {
         event.previous = last
         event.enabler = enabler
+        event.cause = cause
+        cause = -1
         if enabler < 0, lastFlush >= 0, event.kind.drains { event.enabler = lastFlush }
         enabler = -1
         last = position

@@ -154,9 +154,10 @@ class OptimalReduction: Strategy {
     override func committed(_ event: Event) -> Divergence? {
         if position < replayed {
             let expected = history.events[position]
-            if expected.thread != event.thread || expected.kind != event.kind
-                || expected.footprint.filter != event.footprint.filter
-            {
+            let filter =
+                expected.isAmended
+                ? expected.footprint.filter & event.footprint.filter : expected.footprint.filter
+            if expected.thread != event.thread || expected.kind != event.kind || filter != event.footprint.filter {
                 return Divergence(
                     step: position + 1, expected: scheduler.describe(expected), found: scheduler.describe(event))
             }
@@ -167,6 +168,11 @@ class OptimalReduction: Strategy {
         position += 1
         if event.choice >= 0 { insertOtherChoices(of: position - 1) }
         return nil
+    }
+
+    override func amended(_ event: Event) {
+        // Of a repeated step it is known already.
+        if position > replayed { history.amendLast(event) }
     }
 
     // MARK: Reversing races
@@ -182,6 +188,9 @@ class OptimalReduction: Strategy {
             for index in 0..<scheduler.blockedSteps.count { reverseRaces(ofBlocked: scheduler.blockedSteps[index]) }
         } else if outcome == .cut {
             for event in branch..<history.count { reverseRaces(of: event) }
+        }
+        if outcome != .blocked {
+            for index in 0..<scheduler.stoppedTimers.count { reverseStop(scheduler.stoppedTimers[index]) }
         }
         return backtrack()
     }
@@ -231,6 +240,7 @@ class OptimalReduction: Strategy {
         beginsAfter.removeAll()
         if second.previous >= 0 { beginsAfter.append(second.previous) }
         if second.enabler >= 0 { beginsAfter.append(second.enabler) }
+        if second.cause >= 0 { beginsAfter.append(second.cause) }
         var index = 0
         while index < candidates.count {
             let first = Int(candidates[index])
@@ -242,6 +252,16 @@ class OptimalReduction: Strategy {
             }
             beginsAfter.append(Int32(truncatingIfNeeded: first))
         }
+    }
+
+    /// A timer was stopped: before that, it might have fired.
+    private func reverseStop(_ stop: StoppedTimer) {
+        let position = Int(stop.position)
+        guard position >= branch, position < history.count else { return }
+        beginsAfter.removeAll()
+        beginsAfter.append(stop.fire.enabler)
+        candidates.removeAll()
+        if !happensBefore(position) { reverse(position, stop.fire) }
     }
 
     /// A timed wait was ended by a wake-up: before that, its deadline might have passed.

@@ -26,7 +26,9 @@ final class Replay: Strategy {
             !scheduler.threads[Int(decision.thread)].isBuffer
         {
             preemptions += 1
-            scheduler.recorder?.note(thread: current, .preempted, site: nil)
+            let record = scheduler.threads[Int(current)]
+            scheduler.recorder?.note(
+                thread: current, .preempted(atAwait: record.isTask && record.kind == .job), site: nil)
         }
         return decision
     }

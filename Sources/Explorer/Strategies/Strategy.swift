@@ -29,6 +29,8 @@ class Strategy {
     func choose() -> Decision { .nobody }
     /// The step that was picked happened. Returns how it differs from the one that was recorded, if it does.
     func committed(_ event: Event) -> Divergence? { nil }
+    /// The last step has done more than was known when it was committed.
+    func amended(_ event: Event) {}
     /// Whether the step is the one that the last execution took here, and was checked to be so.
     func repeats(_ thread: Int32, _ kind: StepKind, _ object: Int32) -> Bool { false }
     /// The execution ended. Returns whether there is another.

@@ -12,7 +12,7 @@ final class Recorder {
         case plainWrite(Int32)
         case waiting(String)
         /// The thread could have gone on, and another one was picked.
-        case preempted
+        case preempted(atAwait: Bool)
         /// At the end: what the thread waits for, and for whom.
         case blocked(String, on: String)
     }
@@ -26,6 +26,9 @@ final class Recorder {
         var old = ""
         var new = ""
         var woken = ""
+        var place: CodePlace?
+        /// Where a task goes on: functions, innermost first.
+        var frames: [UInt] = []
         /// Whether a storage access read or wrote.
         var isWrite: Bool?
         /// The entries of the same thread's last event and of what this one conflicts with are found by position.
@@ -36,6 +39,8 @@ final class Recorder {
     private(set) var positions: [Int] = []
     let history = History()
     var wokenNames = ""
+    /// Where the task goes on whose job begins with the next step.
+    var frames: [UInt] = []
 
     var count: Int { entries.count }
 
@@ -59,10 +64,24 @@ final class Recorder {
         entry.position = positions.count
         entry.woken = wokenNames
         wokenNames = ""
+        entry.frames = frames
+        frames = []
         positions.append(entries.count)
         entries.append(entry)
         history.append(event)
     }
+
+    /// The last step has done more than was known.
+    func amend(_ event: Event) {
+        history.amendLast(event)
+        for index in entries.indices.reversed() where entries[index].position == history.count - 1 {
+            entries[index].action = .event(event)
+            break
+        }
+    }
+
+    /// Says where the last entry is, when no operation told it.
+    func setPlace(_ place: CodePlace?) { entries[entries.count - 1].place = place }
 
     func note(thread: Int32, _ action: Action, site: Site?) {
         entries.append(Entry(thread: thread, action: action, site: site))

@@ -35,8 +35,8 @@ struct TraceBuilder {
             let entry = recorder.entries[index]
             guard let column = columns.firstIndex(of: columnThread(of: entry)) else { continue }
             var row = Trace.Row(step: nil, thread: column, text: text(of: entry), badge: badge(of: index), state: "")
-            if case .preempted = entry.action {
-                row.text = "⋯ preempted ⋯"
+            if case .preempted(let atAwait) = entry.action {
+                row.text = atAwait ? "⋯ others first ⋯" : "⋯ preempted ⋯"
             } else {
                 numbers[index] = numbers.count + 1
                 row.step = numbers.count
@@ -51,7 +51,7 @@ struct TraceBuilder {
             trace.rows.removeFirst(trace.rows.count - TraceBuilder.mostRows)
             trace.shown = trace.rows.count { $0.step != nil }
         }
-        trace.sources = sources()
+        trace.sources = sources() + placesOfJobs(numbers)
         trace.sentence = numbered(verdict.sentence, numbers)
         trace.remark = remark(numbers)
         return trace
@@ -144,6 +144,11 @@ struct TraceBuilder {
         }
     }
 
+    /// Where a task goes on.
+    private func place(of entry: Recorder.Entry) -> CodePlace? {
+        entry.place ?? (entry.frames.isEmpty ? nil : Symbolizer.place(of: entry.frames, isReturn: false))
+    }
+
     private func write(_ name: String, _ entry: Recorder.Entry) -> String {
         entry.new.isEmpty ? "change \(name)" : "\(name) = \(entry.new)"
     }
@@ -193,6 +198,9 @@ struct TraceBuilder {
         case .resume: return "goes on"
         case .spawn: return "start \(entry.new)"
         case .census: return "look for threads"
+        case .job:
+            if event.previous < 0 { return "starts" }
+            return place(of: entry).map { "goes on \($0.fileName):\($0.line)" } ?? "goes on"
         }
     }
 
@@ -271,6 +279,31 @@ struct TraceBuilder {
                 badge: badge(of: index), label: label == "touch" ? (entry.isWrite == true ? "write" : "read") : label,
                 file: SourceFile.name(site.file), line: Int(site.line),
                 text: SourceFile.line(site.line, of: "\(site.file)"))
+        }
+    }
+
+    /// The lines at which tasks start and go on, each once, by the numbers of the steps.
+    private func placesOfJobs(_ numbers: [Int: Int]) -> [Trace.Source] {
+        var lines: [(place: CodePlace, steps: [Int])] = []
+        for (index, number) in numbers.sorted(by: { $0.key < $1.key }) {
+            let entry = recorder.entries[index]
+            switch entry.action {
+            case .event(let event) where event.kind == .job: break
+            case .blocked where entry.place != nil: break
+            default: continue
+            }
+            guard let place = place(of: entry) else { continue }
+            if let known = lines.firstIndex(where: { $0.place == place }) {
+                lines[known].steps.append(number)
+            } else {
+                lines.append((place, [number]))
+            }
+        }
+        return lines.sorted { ($0.place.fileName, $0.place.line) < ($1.place.fileName, $1.place.line) }.map { line in
+            Trace.Source(
+                badge: line.steps.prefix(4).map { "\($0)" }.joined(separator: ",") + (line.steps.count > 4 ? "…" : ""),
+                label: "", file: line.place.fileName, line: Int(line.place.line),
+                text: SourceFile.line(line.place.line, of: line.place.path))
         }
     }
 

@@ -16,7 +16,17 @@ struct TrapReport {
     /// Whether the watchdog stopped the thread.
     var isStuck: Bool { trap.signal == quiesce_trap_stuck }
 
+    /// Whether a checked continuation found that it had been resumed before.
+    var isSecondResume: Bool {
+        addresses.dropFirst().contains { address in
+            Symbolizer.functions(at: address - 1).contains {
+                TrapReport.demangled($0.name).contains("CheckedContinuation.resume")
+            }
+        }
+    }
+
     func sentence(thread: String) -> String {
+        if isSecondResume { return "\(thread) resumed a continuation that had been resumed before" }
         let place = function.map { " in \($0)" } ?? ""
         if isStuck {
             return
@@ -49,7 +59,12 @@ struct TrapReport {
         for address in addresses {
             guard let name = TrapReport.symbol(address) else { continue }
             if name.hasPrefix("Swift.") || name.hasPrefix("closure #1") && name.contains(" in Swift.") { continue }
-            if ["abort", "raise", "gsignal", "pthread_kill", "syscall", "__assert_fail"].contains(name) { continue }
+            if [
+                "abort", "raise", "gsignal", "pthread_kill", "__pthread_kill_implementation", "syscall",
+                "__assert_fail",
+            ].contains(name) {
+                continue
+            }
             return name
         }
         return nil
@@ -62,8 +77,10 @@ struct TrapReport {
 
     private static func symbol(_ address: UInt) -> String? {
         var offset: UInt = 0
-        guard let name = unsafe quiesce_symbol_name(address, &offset) else { return nil }
-        return demangled(unsafe String(cString: name))
+        if let name = unsafe quiesce_symbol_name(address, &offset) { return demangled(unsafe String(cString: name)) }
+        // What is not exported only a debugger's eye sees.
+        guard let name = Symbolizer.functions(at: address).last?.name, name != "??" else { return nil }
+        return demangled(name)
     }
 
     static func demangled(_ name: String) -> String {

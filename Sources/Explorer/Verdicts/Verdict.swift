@@ -11,6 +11,13 @@ public struct Verdict: Sendable, Equatable {
         case race = "data race"
         case deadlock
         case lostWakeUp = "lost wake-up"
+        /// A task waits for something that nobody is left to do.
+        case neverResumed = "never resumed"
+        /// The main task has ended, and another one waits for ever.
+        case leakedTask = "leaked task"
+        case resumedTwice = "resumed twice"
+        /// A job blocked its thread, which is one of few that all tasks share.
+        case blockingTask = "blocking task"
         case orderViolation = "declared-order violation"
         case misuse
         case stepLimit = "step limit reached"

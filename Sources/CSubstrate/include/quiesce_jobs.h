@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#ifndef QUIESCE_JOBS_H
+#define QUIESCE_JOBS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+// What the Swift runtime tells of its jobs.
+//
+// For thread sanitizers the runtime announces what orders its tasks: it *releases* a task where it queues or completes it and
+// *acquires* it right before it runs it, on a default actor as well, whose queue no executor sees. Each announcement is a call
+// through a pointer that libswiftCore exports. An explorer listens there; a sanitizer that listened before still hears all.
+
+/// Who is told of the tasks of observed threads. Each is given the thread's observer.
+typedef struct quiesce_job_listener {
+    /// `task` is about to be put into a queue.
+    void (*_Nonnull queued)(void *_Nonnull observer, void *_Nonnull task);
+    /// `task` is about to run on this thread.
+    void (*_Nonnull begins)(void *_Nonnull observer, void *_Nonnull task);
+    /// `task` has completed; it is still alive.
+    void (*_Nonnull completed)(void *_Nonnull observer, void *_Nonnull task);
+    /// The running task orders itself with `task`: cancels it, asks for its value.
+    void (*_Nonnull touches)(void *_Nonnull observer, void *_Nonnull task);
+} quiesce_job_listener;
+
+/// Listens from now on. False where the runtime announces nothing.
+bool quiesce_jobs_listen(const quiesce_job_listener *_Nonnull listener);
+
+/// Says what a task looks like: `task` is one. Until then nothing is told.
+void quiesce_jobs_learn(const void *_Nonnull task);
+
+/// Has the job that runs on this thread leave its executor by way of a queue, as if somebody else held the next one: what the runtime
+/// would otherwise do in place nobody would see.
+void quiesce_jobs_leave_by_queue(void);
+
+/// The identity of the executor on which the job of this thread runs; null for the pool.
+void *_Nullable quiesce_jobs_executor(void);
+
+/// The task that runs on this thread, or null.
+void *_Nullable quiesce_jobs_current(void);
+
+/// Whether `actor` is a default actor whose queue was last given `task`.
+bool quiesce_jobs_is_last_of(const void *_Nonnull task, const void *_Nonnull actor);
+
+/// Has an actor serve `job` in its turn, whatever its priority.
+void quiesce_jobs_level(void *_Nonnull job);
+
+/// Where a suspended task goes on: functions, innermost first, at most `capacity`. Returns how many.
+int32_t quiesce_jobs_frames(const void *_Nonnull task, uintptr_t *_Nonnull frames, int32_t capacity);
+
+/// The name that was given to `task`, or null. Belongs to the task.
+const char *_Nullable quiesce_jobs_name(void *_Nonnull task);
+
+/// Cancels `task`, which has not completed.
+void quiesce_jobs_cancel(void *_Nonnull task);
+
+#endif

@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "quiesce_jobs.h"
+#include "fiber_internal.h"
+#include <stddef.h>
+#include <string.h>
+
+// The pointers through which the runtime announces. Weak: a toolchain without them links, and `listen` says no.
+extern void (*_swift_tsan_acquire)(void *) __attribute__((weak));
+extern void (*_swift_tsan_release)(void *) __attribute__((weak));
+extern void swift_task_cancel(void *) __attribute__((weak));
+extern const char *swift_task_getCurrentTaskName(void) __attribute__((weak));
+
+// What is read of the runtime's own structures, as Swift 6.3 lays them out. A test of the explorer's compares what it sees with
+// what a program is known to do, so that another layout does not go unnoticed.
+enum {
+    // Of a job; all but the status are part of the stable binary interface.
+    job_kind = 0x20, job_priority = 0x21, job_resume = 0x38, job_context = 0x40,
+    // Of a task: a word of flags.
+    task_status = 0x60, status_queued = 0x1000, status_completed = 0x2000,
+    // Of a default actor: its newest job that nobody has taken in yet.
+    actor_newest = 0x28,
+    // Of what a thread keeps about the executor it runs: whether a task may take the thread along to another one.
+    tracking_may_switch = 0x20,
+    priority_default = 0x15,
+};
+
+static void (*former_acquire)(void *), (*former_release)(void *);
+static quiesce_job_listener listener;
+static const void *task_type;
+
+static inline uint32_t status_of(const void *task) {
+    return __atomic_load_n((const uint32_t *)((const char *)task + task_status), __ATOMIC_RELAXED);
+}
+
+// Not everything that is announced is a task: the runtime does so for its one-time initializations too.
+static inline bool is_task(const void *address) {
+    const void *type = __atomic_load_n(&task_type, __ATOMIC_RELAXED);
+    return ((uintptr_t)address & 15) == 0 && type && *(void *const *)address == type;
+}
+
+static void on_release(void *address) {
+    if (former_release) former_release(address);
+    void *observer = quiesce_thread_block.observer;
+    if (!observer || !is_task(address)) return;
+    uint32_t status = status_of(address);
+    if (status & status_completed) listener.completed(observer, address);
+    else if (status & status_queued) listener.queued(observer, address);
+    else listener.touches(observer, address);
+}
+
+static void on_acquire(void *address) {
+    if (former_acquire) former_acquire(address);
+    void *observer = quiesce_thread_block.observer;
+    if (!observer || !is_task(address)) return;
+    if ((status_of(address) & (status_queued | status_completed)) == status_queued) listener.begins(observer, address);
+    else listener.touches(observer, address);
+}
+
+bool quiesce_jobs_listen(const quiesce_job_listener *new_listener) {
+    if (!&_swift_tsan_acquire || !&_swift_tsan_release || !quiesce_concurrency_segment()) return false;
+    if (_swift_tsan_release == on_release) return true;
+    listener = *new_listener;
+    former_acquire = _swift_tsan_acquire;
+    former_release = _swift_tsan_release;
+    __atomic_store_n(&_swift_tsan_acquire, on_acquire, __ATOMIC_RELEASE);
+    __atomic_store_n(&_swift_tsan_release, on_release, __ATOMIC_RELEASE);
+    return true;
+}
+
+void quiesce_jobs_learn(const void *task) {
+    if (*((const uint8_t *)task + job_kind) == 0) __atomic_store_n(&task_type, *(void *const *)task, __ATOMIC_RELAXED);
+}
+
+// The thread-locals of libswift_Concurrency: the current task is the second word, what it runs on the third.
+static inline char *tracking(void) {
+    uint64_t *segment = quiesce_concurrency_segment();
+    return segment ? (char *)segment[2] : NULL;
+}
+
+void quiesce_jobs_leave_by_queue(void) {
+    char *info = tracking();
+    if (info) info[tracking_may_switch] = 0;
+}
+
+void *quiesce_jobs_executor(void) {
+    char *info = tracking();
+    return info ? *(void **)info : NULL;
+}
+
+void *quiesce_jobs_current(void) {
+    uint64_t *segment = quiesce_concurrency_segment();
+    return segment ? (void *)(uintptr_t)segment[1] : NULL;
+}
+
+bool quiesce_jobs_is_last_of(const void *task, const void *actor) {
+    return *(void *const *)((const char *)actor + actor_newest) == task;
+}
+
+void quiesce_jobs_level(void *job) { *((uint8_t *)job + job_priority) = priority_default; }
+
+int32_t quiesce_jobs_frames(const void *task, uintptr_t *frames, int32_t capacity) {
+    typedef struct context {
+        struct context *parent;
+        uintptr_t resume_parent;
+    } context;
+    int32_t count = 0;
+    frames[count++] = *(const uintptr_t *)((const char *)task + job_resume);
+    const context *next = *(context *const *)((const char *)task + job_context);
+    while (next && count < capacity && next->resume_parent) {
+        frames[count++] = next->resume_parent;
+        next = next->parent;
+    }
+    return count;
+}
+
+const char *quiesce_jobs_name(void *task) {
+    uint64_t *segment = quiesce_concurrency_segment();
+    if (!segment || !swift_task_getCurrentTaskName) return NULL;
+    uint64_t current = segment[1];
+    segment[1] = (uint64_t)(uintptr_t)task;
+    const char *name = swift_task_getCurrentTaskName();
+    segment[1] = current;
+    return name;
+}
+
+void quiesce_jobs_cancel(void *task) {
+    if (swift_task_cancel) swift_task_cancel(task);
+}

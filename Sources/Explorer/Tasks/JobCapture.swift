@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CSubstrate
+import Substrate
+
+// The one file that rests on interfaces of the Swift runtime which are not stable. `JobCaptureTests` fails loudly when they change.
+#if os(Linux)
+    @_spi(ExperimentalCustomExecutors) @_spi(ExperimentalScheduling) import _Concurrency
+#endif
+
+/// Brings the jobs of explored tasks to their scheduler. All others pass through to the executors that were there before.
+enum JobCapture {
+    /// How much of a program's tasks an exploration sees.
+    enum Reach {
+        /// All.
+        case all
+        /// What the executors are given: what several tasks do on an actor one right after the other is one step.
+        case executors
+    }
+
+    /// A job, as the runtime hands it out.
+    static func address(_ job: UnownedJob) -> UInt { unsafe unsafeBitCast(job, to: UInt.self) }
+
+    static func job(_ address: UInt) -> UnownedJob { unsafe unsafeBitCast(address, to: UnownedJob.self) }
+
+    private static let listens: Bool = {
+        var listener = unsafe quiesce_job_listener(
+            queued: { unsafe Scheduler.watching($0)?.taskQueued(UInt(bitPattern: $1)) },
+            begins: { unsafe Scheduler.watching($0)?.taskBegins(UInt(bitPattern: $1)) },
+            completed: { unsafe Scheduler.watching($0)?.taskCompleted(UInt(bitPattern: $1)) },
+            touches: { unsafe Scheduler.watching($0)?.taskTouched(UInt(bitPattern: $1)) })
+        return unsafe quiesce_jobs_listen(&listener)
+    }()
+
+    /// How far the captured jobs reach in this process.
+    static var reach: Reach { listens ? .all : .executors }
+
+    private static let installation = Mutex(false)
+
+    /// Whether the jobs of new tasks come here.
+    static var isInstalled: Bool {
+        #if os(Linux)
+            Task<Never, Never>.defaultExecutor === CapturingFactory.pool
+        #else
+            false
+        #endif
+    }
+
+    /// Sees to it that jobs are captured from now on.
+    static func install() {
+        #if os(Linux)
+            installation.withLock { isDone in
+                // Whoever installs executors of their own later wins; then ours go in front again.
+                if isDone, isInstalled { return }
+                _createExecutors(factory: CapturingFactory.self)
+                isDone = true
+            }
+            _ = listens
+        #endif
+    }
+
+    // MARK: Running
+
+    #if os(Linux)
+        static func runOnPool(_ job: UInt) {
+            unsafe JobCapture.job(job).runSynchronously(on: CapturingFactory.pool.asUnownedTaskExecutor())
+        }
+
+        static func runOnMain(_ job: UInt) {
+            unsafe JobCapture.job(job).runSynchronously(on: CapturingFactory.main.asUnownedSerialExecutor())
+        }
+    #endif
+}
+
+extension Scheduler {
+    /// `observer`, if it is a scheduler.
+    @inline(__always)
+    static func watching(_ observer: UnsafeMutableRawPointer) -> Scheduler? {
+        let object = unsafe Unmanaged<Observer>.fromOpaque(observer).takeUnretainedValue()
+        return type(of: object) == Scheduler.self ? unsafe unsafeDowncast(object, to: Scheduler.self) : nil
+    }
+
+    /// The scheduler whose fiber calls.
+    @inline(__always)
+    static var watchingThisThread: Scheduler? {
+        guard let observer = unsafe quiesce_current_block().pointee.observer else { return nil }
+        return unsafe watching(observer)
+    }
+}
+
+#if os(Linux)
+    private struct CapturingFactory: ExecutorFactory {
+        static let pool = PoolExecutor(Task<Never, Never>.defaultExecutor)
+        static let main = MainActorExecutor(MainActor.executor)
+
+        static var defaultExecutor: any TaskExecutor { pool }
+        static var mainExecutor: any MainExecutor { main }
+    }
+
+    /// Stands in front of the process's pool of threads.
+    private final class PoolExecutor: TaskExecutor, SchedulingExecutor, @unchecked Sendable {
+        // Unchecked: nothing changes after the beginning.
+        private let original: any TaskExecutor
+        private let originalTimers: (any SchedulingExecutor)?
+
+        init(_ original: any TaskExecutor) {
+            self.original = original
+            originalTimers = original as? any SchedulingExecutor
+        }
+
+        func enqueue(_ job: consuming ExecutorJob) {
+            if let scheduler = Scheduler.watchingThisThread {
+                let kind = job.kind.rawValue
+                scheduler.jobQueued(JobCapture.address(UnownedJob(job)), kind: kind, on: .pool)
+            } else {
+                original.enqueue(job)
+            }
+        }
+
+        func enqueue<C: _Concurrency.Clock>(
+            _ job: consuming ExecutorJob, after delay: C.Duration, tolerance: C.Duration?, clock: C
+        ) {
+            if let scheduler = Scheduler.watchingThisThread {
+                scheduler.timerQueued(JobCapture.address(UnownedJob(job)), after: nanoseconds(delay))
+            } else {
+                originalTimers!.enqueue(job, after: delay, tolerance: tolerance, clock: clock)
+            }
+        }
+
+        func enqueue<C: _Concurrency.Clock>(
+            _ job: consuming ExecutorJob, at instant: C.Instant, tolerance: C.Duration?, clock: C
+        ) {
+            if let scheduler = Scheduler.watchingThisThread {
+                scheduler.timerQueued(
+                    JobCapture.address(UnownedJob(job)), after: nanoseconds(clock.now.duration(to: instant)))
+            } else {
+                originalTimers!.enqueue(job, at: instant, tolerance: tolerance, clock: clock)
+            }
+        }
+
+        private func nanoseconds<Time: DurationProtocol>(_ duration: Time) -> Int64 {
+            guard let duration = duration as? Duration else {
+                fatalError("an explored task sleeps on a clock whose durations are not Swift.Duration")
+            }
+            let (seconds, attoseconds) = duration.components
+            let (product, overflow) = seconds.multipliedReportingOverflow(by: 1_000_000_000)
+            return overflow ? .max : product.addingReportingOverflow(attoseconds / 1_000_000_000).partialValue
+        }
+    }
+
+    /// Stands in front of the main actor's executor.
+    private final class MainActorExecutor: MainExecutor, @unchecked Sendable {
+        // Unchecked: nothing changes after the beginning.
+        private let original: any MainExecutor
+
+        init(_ original: any MainExecutor) { self.original = original }
+
+        func enqueue(_ job: consuming ExecutorJob) {
+            if let scheduler = Scheduler.watchingThisThread {
+                let kind = job.kind.rawValue
+                scheduler.jobQueued(JobCapture.address(UnownedJob(job)), kind: kind, on: .main)
+            } else {
+                original.enqueue(job)
+            }
+        }
+
+        func run() throws { try original.run() }
+        func runUntil(_ condition: () -> Bool) throws { try original.runUntil(condition) }
+        func stop() { original.stop() }
+        func checkIsolated() { original.checkIsolated() }
+    }
+#endif

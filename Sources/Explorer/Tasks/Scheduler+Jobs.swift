@@ -1,0 +1,411 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CSubstrate
+import Substrate
+
+// Tasks. A job of a task runs on a fiber that carries one job after the other; which one comes next is a step that is picked.
+//
+// The pool has as many threads as there are jobs, and priorities are ignored: an actor serves its tasks in the order of their arrival.
+extension Scheduler {
+    /// What the runtime calls a job that serves the queue of a default actor, and one that queues a task that yields again.
+    private static let servesActor: UInt8 = 193
+    private static let resumesYield: UInt8 = 195
+
+    func resetJobs() {
+        jobs.beginExecution()
+        stoppedTimers.removeAll()
+        for thread in 0..<Int(threadCount) where threads[thread].isTask { fibers[thread] = nil }
+    }
+
+    /// Starts the main task. False when nothing of it was captured.
+    func startMainTask(_ start: () -> Void) -> Bool {
+        current = -1
+        let block = unsafe quiesce_current_block()
+        unsafe block.pointee.observer = Unmanaged<Observer>.passUnretained(self).toOpaque()
+        start()
+        unsafe block.pointee.observer = nil
+        return !spawned.isEmpty
+    }
+
+    // MARK: What the runtime says
+
+    /// An executor was given a job.
+    func jobQueued(_ job: UInt, kind: UInt8, on place: ThreadRecord.Place) {
+        if kind == 0 { unsafe quiesce_jobs_learn(UnsafeRawPointer(bitPattern: job)!) }
+        if kind == Scheduler.resumesYield || kind == Scheduler.servesActor && JobCapture.reach == .all {
+            return jobs.chores.append(job)
+        }
+        var thread = jobs.table.thread(of: job)
+        if thread < 0 { thread = makeTask(job) }
+        let index = Int(thread)
+        threads[index].isOneShot = kind != 0
+        switch threads[index].standing {
+        case .ready, .completed: return resumedTwice(thread)
+        case .running where thread != current || isStillRunning(job): return resumedTwice(thread)
+        case .suspended: noteQueued(thread)
+        case .running, .inActorQueue: break
+        }
+        if place == .main { jobs.mainQueue.append(thread) }
+        becomesReady(thread, place)
+    }
+
+    /// A task is about to be put into a queue: an executor's, which then says so, or a default actor's.
+    func taskQueued(_ job: UInt) {
+        var thread = jobs.table.thread(of: job)
+        if thread < 0 { thread = makeTask(job) }
+        switch threads[Int(thread)].standing {
+        case .ready, .inActorQueue, .completed: return
+        case .running where thread != current || isStillRunning(job): return
+        case .suspended, .running: break
+        }
+        noteQueued(thread)
+        threads[Int(thread)].standing = .inActorQueue
+        unsafe quiesce_jobs_level(UnsafeMutableRawPointer(bitPattern: job)!)
+    }
+
+    /// A task is about to run on this fiber: one that was picked, or the next in the queue of an actor.
+    func taskBegins(_ job: UInt) {
+        let thread = jobs.table.thread(of: job)
+        guard thread >= 0, thread != current, threads[Int(thread)].standing == .inActorQueue else { return }
+        let previous = current
+        let isNested = unsafe previous >= 0 && (!threads[Int(previous)].isTask || quiesce_jobs_current() != nil)
+        if isNested {
+            // An executor of the program's own runs it, on a thread or in another task: it is part of that.
+            threads[Int(thread)].standing = .suspended
+            return
+        }
+        let fiber = previous >= 0 ? fibers[Int(previous)]! : jobs.running!
+        if previous >= 0 {
+            endJob(previous)
+            threads[Int(thread)].cause = threads[Int(previous)].last
+            if tracksRaces { sync.spawn(thread, by: previous) }
+        } else {
+            current = jobs.beforeChores
+        }
+        becomesReady(thread, .actor)
+        threads[Int(thread)].state = .parked
+        fibers[Int(thread)] = fiber
+        quiesce_jobs_leave_by_queue()
+        awaitTurn(thread)
+        beginJob(thread, on: fiber)
+    }
+
+    func taskCompleted(_ job: UInt) {
+        let thread = jobs.table.thread(of: job)
+        guard thread >= 0, threads[Int(thread)].standing != .completed else { return }
+        threads[Int(thread)].standing = .completed
+        jobs.table.set(job, -1)
+        jobs.unfinished -= 1
+        if thread != current { threads[Int(thread)].state = .finished }
+    }
+
+    /// The running task orders itself with another one.
+    func taskTouched(_ job: UInt) {}
+
+    /// A job is to run when time has passed.
+    func timerQueued(_ job: UInt, after delay: Int64) {
+        let sleeper = current
+        let thread = makeTask(job)
+        let index = Int(thread)
+        threads[index].isOneShot = true
+        threads[index].kind = .fire
+        threads[index].standing = .ready
+        threads[index].place = .pool
+        threads[index].state = .parked
+        threads[index].isWoken = false
+        threads[index].deadline = time + UInt64(clamping: rounded(delay))
+        threads[index].other = sleeper
+        guard sleeper >= 0 else { return }
+        threads[index].armed = threads[Int(sleeper)].last
+        threads[index].enabler = threads[index].armed
+        threads[Int(sleeper)].timer = thread
+        timerCount += 1
+        amend { event in
+            event.arms = threads[index].deadline
+            event.footprint.add(ObjectTable.clock, writes: true)
+        }
+    }
+
+    /// A duration as it was meant. The runtime hands out points in time, which were computed from a clock that has gone on since.
+    private func rounded(_ delay: Int64) -> Int64 {
+        guard delay > 0 else { return 0 }
+        // So much may have gone by: no more than a part of the duration that nobody writes down.
+        var unit: Int64 = 1_000
+        while unit <= 100_000_000, delay > unit * 100 { unit *= 10 }
+        return (delay + unit - 1) / unit * unit
+    }
+
+    // MARK: Tasks
+
+    private func makeTask(_ job: UInt) -> Int32 {
+        jobs.isUsed = true
+        let parent = current >= 0 ? current : spawned.isEmpty ? -1 : jobs.beforeChores
+        let thread = childNumber(of: parent)
+        let index = Int(thread)
+        if let fiber = fibers[index] {
+            // In another execution it was a thread.
+            if !threads[index].isTask { jobs.adopt(fiber) }
+            fibers[index] = nil
+        }
+        threads[index].isTask = true
+        threads[index].isService = false
+        threads[index].isOneShot = false
+        threads[index].job = job
+        threads[index].standing = .suspended
+        threads[index].state = .suspended
+        threads[index].starter = -1
+        threads[index].armed = -1
+        threads[index].timer = -1
+        threads[index].cause = -1
+        threads[index].last = -1
+        threads[index].enabler = -1
+        threads[index].isSpinning = false
+        threads[index].object = -1
+        threads[index].spawnIndex = Int32(truncatingIfNeeded: spawned.count)
+        if !tracksJobs, !spawned.isEmpty { jobsFromNext = true }
+        spawned.append(thread)
+        jobs.table.set(job, thread)
+        jobs.unfinished += 1
+        if keepsNames { threadNames[index] = taskName(job, thread) }
+        return thread
+    }
+
+    /// `thread` goes into a queue: whoever puts it there enables it.
+    private func noteQueued(_ thread: Int32) {
+        if current >= 0, thread != current {
+            threads[Int(thread)].enabler = threads[Int(current)].last
+            if tracksRaces { sync.spawn(thread, by: current) }
+        }
+        stopTimer(of: thread)
+    }
+
+    private func becomesReady(_ thread: Int32, _ place: ThreadRecord.Place) {
+        let index = Int(thread)
+        threads[index].standing = .ready
+        threads[index].place = place
+        threads[index].kind = .job
+        threads[index].object = -1
+        if thread != current { threads[index].state = .parked }
+    }
+
+    /// Whether the job that runs on this fiber is this one. A task that leaves its executor has let go of its thread before it is queued.
+    private func isStillRunning(_ job: UInt) -> Bool { unsafe UInt(bitPattern: quiesce_jobs_current()) == job }
+
+    private func resumedTwice(_ thread: Int32) {
+        guard mode == .exploring else { return }
+        recorder?.note(thread: current, .note("✗ resumes \(name(ofThread: thread))"), site: nil)
+        fail(
+            .resumedTwice,
+            "\(name(ofThread: current)) resumed a continuation of \(name(ofThread: thread)) a second time",
+            steps: recorder.map { [$0.count - 1] } ?? [])
+    }
+
+    /// Whether the task that is number `index` may begin its next job.
+    func mayBegin(_ index: Int) -> Bool {
+        guard threads[index].standing == .ready else { return false }
+        guard threads[index].place == .main else { return true }
+        return jobs.mainHolder < 0 && jobs.firstOfMain < jobs.mainQueue.count
+            && Int(jobs.mainQueue[jobs.firstOfMain]) == index
+    }
+
+    // MARK: Timers
+
+    /// A task that sleeps was resumed: if its timer did not do that, it is a timer no more.
+    private func stopTimer(of thread: Int32) {
+        let timer = threads[Int(thread)].timer
+        guard timer >= 0 else { return }
+        threads[Int(thread)].timer = -1
+        if timer == current { return }
+        let index = Int(timer)
+        var fire = Event(thread: timer, kind: .fire)
+        fire.footprint.add(ObjectTable.clock, writes: true)
+        if tracksJobs { fire.footprint.add(ObjectTable.jobs, writes: true) }
+        fire.enabler = threads[index].armed
+        fire.opener = threads[index].armed
+        fire.deadline = threads[index].deadline
+        stoppedTimers.append(StoppedTimer(fire: fire, position: Int32(truncatingIfNeeded: steps - 1)))
+        disarm(index)
+        threads[index].standing = .completed
+        threads[index].state = .finished
+        jobs.unfinished -= 1
+        amend { $0.footprint.add(ObjectTable.clock, writes: true) }
+        // What is left for it to do is to let go of the sleep.
+        jobs.table.set(threads[index].job, -1)
+        jobs.chores.append(threads[index].job)
+    }
+
+    /// Adds to the last step what was found out about it since.
+    func amend(_ change: (inout Event) -> Void) {
+        guard mode == .exploring, steps > 0 else { return }
+        change(&lastEvent)
+        lastEvent.isAmended = true
+        strategy.with { $0.amended(lastEvent) }
+        recorder?.amend(lastEvent)
+    }
+
+    // MARK: Running jobs
+
+    /// A fiber that will run what is next: `current`, or chores.
+    func carrier() -> Fiber {
+        let fiber = jobs.takeCarrier()
+        fiber.prepare(self, world: world!, id: 0)
+        jobs.running = fiber
+        return fiber
+    }
+
+    /// Has a fiber see to the chores and go on from there.
+    func enterCarrier() {
+        jobs.beforeChores = current
+        current = -1
+        enter(carrier())
+    }
+
+    /// `thread` has said what it will do; before anybody is picked there are chores.
+    func waitForChores(_ thread: Int32) {
+        jobs.beforeChores = current
+        current = -1
+        let fiber = carrier()
+        traps.runs(fiber)
+        fibers[Int(thread)]!.switchTo(fiber)
+    }
+
+    /// `thread` waits until it is picked.
+    private func awaitTurn(_ thread: Int32) {
+        if mode == .draining { return leave(thread) }
+        if jobs.hasChores { return waitForChores(thread) }
+        let next = pick()
+        if next == thread {
+            current = thread
+        } else if next < 0 {
+            leave(thread)
+        } else {
+            transfer(from: thread, to: next)
+        }
+    }
+
+    /// The life of a fiber that carries jobs.
+    func carryJobs() -> Never {
+        let fiber = jobs.running!
+        var next = current
+        while true {
+            if next < 0 {
+                runChores(on: fiber)
+                next = mode == .draining ? -1 : pick()
+                if next < 0 || !threads[Int(next)].isFresh {
+                    jobs.giveBack(fiber)
+                    if next >= 0 { current = next }
+                    let target = next < 0 ? host : fibers[Int(next)]!
+                    traps.runs(next < 0 ? nil : target)
+                    fiber.switchTo(target)
+                    fatalError("a fiber that was left for good was resumed")
+                }
+                current = next
+            }
+            runJob(next, on: fiber)
+            next = -1
+        }
+    }
+
+    private func runJob(_ thread: Int32, on fiber: Fiber) {
+        beginJob(thread, on: fiber)
+        let job = threads[Int(thread)].job
+        if threads[Int(thread)].place == .main { JobCapture.runOnMain(job) } else { JobCapture.runOnPool(job) }
+        endJob(current)
+    }
+
+    /// Jobs of the runtime's own, each up to where a task begins.
+    private func runChores(on fiber: Fiber) {
+        guard jobs.hasChores else { return }
+        if current >= 0 { jobs.beforeChores = current }
+        while let job = jobs.popChore() {
+            current = -1
+            jobs.running = fiber
+            JobCapture.runOnPool(job)
+            if current >= 0 {
+                // It served an actor; the last task of the queue has stopped.
+                endJob(current)
+                jobs.beforeChores = current
+            }
+        }
+        current = jobs.beforeChores
+    }
+
+    /// `thread` was picked: its job begins, as a step.
+    private func beginJob(_ thread: Int32, on fiber: Fiber) {
+        let index = Int(thread)
+        heartbeat.tick()
+        fibers[index] = fiber
+        let block = unsafe quiesce_current_block()
+        unsafe block.pointee.id = UInt32(thread) + 1
+        unsafe block.pointee.row = nil
+        unsafe block.pointee.slots = nil
+        threads[index].standing = .running
+        if threads[index].place == .main, threads[index].kind == .job {
+            jobs.mainHolder = thread
+            jobs.firstOfMain += 1
+            threads[index].cause = jobs.mainLast
+            if tracksRaces, jobs.mainPrevious >= 0 { sync.spawn(thread, by: jobs.mainPrevious) }
+        }
+        guard mode == .exploring || mode == .finishing else {
+            disarm(index)
+            return
+        }
+        var event = Event(thread: thread, kind: threads[index].kind)
+        if event.kind == .fire {
+            event.footprint.add(ObjectTable.clock, writes: true)
+            event.deadline = threads[index].deadline
+            event.opener = threads[index].armed
+            time = max(time, threads[index].deadline)
+            disarm(index)
+        }
+        if let recorder { recorder.frames = framesOfTask(thread) }
+        commit(event, site: Site("", 0))
+    }
+
+    /// The job of `thread` is over.
+    private func endJob(_ thread: Int32) {
+        let index = Int(thread)
+        releaseLocals()
+        fibers[index] = nil
+        if jobs.mainHolder == thread {
+            jobs.mainHolder = -1
+            jobs.mainLast = threads[index].last
+            jobs.mainPrevious = thread
+        }
+        switch threads[index].standing {
+        case .running:
+            threads[index].standing = threads[index].isOneShot ? .completed : .suspended
+            threads[index].state = threads[index].isOneShot ? .finished : .suspended
+            if threads[index].isOneShot {
+                jobs.table.set(threads[index].job, -1)
+                jobs.unfinished -= 1
+            }
+        case .ready: threads[index].state = .parked
+        case .inActorQueue, .suspended: threads[index].state = .suspended
+        case .completed: threads[index].state = .finished
+        }
+    }
+
+    // MARK: The end
+
+    /// Tasks that are neither finished nor able to go on.
+    var stuckTasks: [Int32] {
+        (0..<spawned.count).map { spawned[$0] }.filter {
+            threads[Int($0)].isTask && threads[Int($0)].state == .suspended
+        }
+    }
+
+    /// Cancels the tasks that are left, so that they come to an end.
+    func cancelTasks() {
+        guard jobs.unfinished > 0 else { return }
+        let left = (0..<spawned.count).map { spawned[$0] }.filter {
+            threads[Int($0)].isTask && threads[Int($0)].standing != .completed && threads[Int($0)].state != .dead
+                && !threads[Int($0)].isOneShot
+        }
+        guard !left.isEmpty else { return }
+        let addresses = left.map { threads[Int($0)].job }
+        runAside(name: "the end") {
+            for job in addresses { unsafe quiesce_jobs_cancel(UnsafeMutableRawPointer(bitPattern: job)!) }
+        }
+    }
+}

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CSubstrate
+
+// What tasks are called, and where they are.
+extension Scheduler {
+    /// A task's name: its own, else where it was created.
+    func taskName(_ job: UInt, _ thread: Int32) -> String {
+        if spawned.count == 1 { return "main" }
+        if let name = unsafe quiesce_jobs_name(UnsafeMutableRawPointer(bitPattern: job)!) {
+            return unsafe String(cString: name)
+        }
+        guard recorder != nil, let place = placeOfCreation() else { return "task \(spawned.count - 1)" }
+        let name = "\(place.fileName):\(place.line)"
+        let same = threadNames.count { $0 == name || $0.hasPrefix(name + " #") }
+        return same == 0 ? name : "\(name) #\(same + 1)"
+    }
+
+    /// The line of the program that creates a task right now.
+    private func placeOfCreation() -> CodePlace? {
+        var frames = [UInt](repeating: 0, count: 40)
+        let count = unsafe frames.withUnsafeMutableBufferPointer {
+            unsafe quiesce_backtrace($0.baseAddress!, Int32($0.count))
+        }
+        return Symbolizer.place(of: Array(frames.prefix(Int(count))), isReturn: true)
+    }
+
+    /// Where a suspended task goes on.
+    func placeOfTask(_ thread: Int32) -> CodePlace? {
+        recorder == nil ? nil : Symbolizer.place(of: framesOfTask(thread), isReturn: false)
+    }
+
+    /// The functions in which a task goes on, innermost first.
+    func framesOfTask(_ thread: Int32) -> [UInt] {
+        guard !threads[Int(thread)].isOneShot, threads[Int(thread)].standing != .completed else { return [] }
+        var frames = [UInt](repeating: 0, count: 12)
+        let count = unsafe frames.withUnsafeMutableBufferPointer {
+            unsafe quiesce_jobs_frames(
+                UnsafeRawPointer(bitPattern: threads[Int(thread)].job)!, $0.baseAddress!, Int32($0.count))
+        }
+        return Array(frames.prefix(Int(count)))
+    }
+}
