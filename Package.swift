@@ -9,6 +9,7 @@ let package = Package(
         .library(name: "Substrate", targets: ["Substrate"]),
         .library(name: "Quiesce", targets: ["Quiesce"]),
         .library(name: "Explorer", targets: ["Explorer"]),
+        .library(name: "QuiesceTesting", targets: ["QuiesceTesting"]),
         .executable(name: "quiesce", targets: ["QuiesceCommand"]),
     ],
     dependencies: [
@@ -19,6 +20,7 @@ let package = Package(
         .target(name: "Substrate", dependencies: ["CSubstrate"]),
         .target(name: "Quiesce", dependencies: ["Substrate"]),
         .target(name: "Explorer", dependencies: ["Substrate", "CSubstrate"]),
+        .target(name: "QuiesceTesting", dependencies: ["Explorer", "Quiesce", "CSubstrate"]),
         .target(name: "Scenarios", dependencies: ["Quiesce", "Substrate", "Explorer"]),
         .executableTarget(
             name: "QuiesceCommand",
@@ -31,6 +33,9 @@ let package = Package(
         .testTarget(name: "ExplorerTests", dependencies: ["Explorer", "Scenarios", "Substrate", "CSubstrate"]),
         .testTarget(
             name: "QuiesceTests", dependencies: ["TestSupport", "Quiesce", "Explorer", "Substrate", "CSubstrate"]),
+        .testTarget(
+            name: "QuiesceTestingTests",
+            dependencies: ["QuiesceTesting", "Explorer", "Quiesce", "Substrate", "CSubstrate"]),
         .testTarget(name: "ScenariosTests", dependencies: ["Scenarios", "Explorer"]),
         .testTarget(
             name: "QuiesceCommandTests", dependencies: ["QuiesceCommand"], resources: [.copy("Resources")]),

@@ -8,6 +8,8 @@
 // The pointers through which the runtime announces. Weak: a toolchain without them links, and `listen` says no.
 extern void (*_swift_tsan_acquire)(void *) __attribute__((weak));
 extern void (*_swift_tsan_release)(void *) __attribute__((weak));
+extern bool swift_isUniquelyReferenced_nonNull_native(const void *) __attribute__((weak));
+extern void swift_release(void *) __attribute__((weak));
 extern void swift_task_cancel(void *) __attribute__((weak));
 extern const char *swift_task_getCurrentTaskName(void) __attribute__((weak));
 
@@ -16,8 +18,8 @@ extern const char *swift_task_getCurrentTaskName(void) __attribute__((weak));
 enum {
     // Of a job; all but the status are part of the stable binary interface.
     job_kind = 0x20, job_priority = 0x21, job_resume = 0x38, job_context = 0x40,
-    // Of a task: a word of flags.
-    task_status = 0x60, status_queued = 0x1000, status_completed = 0x2000,
+    // Of a task: the list of its task-local values, and a word of flags.
+    task_locals = 0x88, task_status = 0x60, status_queued = 0x1000, status_completed = 0x2000,
     // Of a default actor: its newest job that nobody has taken in yet.
     actor_newest = 0x28,
     // Of what a thread keeps about the executor it runs: whether a task may take the thread along to another one.
@@ -122,6 +124,18 @@ const char *quiesce_jobs_name(void *task) {
     const char *name = swift_task_getCurrentTaskName();
     segment[1] = current;
     return name;
+}
+
+void quiesce_jobs_lend_locals(quiesce_fiber *fiber, const void *task) {
+    if (!quiesce_concurrency_segment()) return;
+    fiber->lent_locals = *(void *const *)((const char *)task + task_locals);
+    // The fourth word of the thread-locals: the storage of a thread without a task.
+    fiber->concurrency[3] = (uint64_t)(uintptr_t)&fiber->lent_locals;
+}
+
+void quiesce_release_to_last(void *object) {
+    if (!swift_isUniquelyReferenced_nonNull_native || !swift_release) return;
+    while (!swift_isUniquelyReferenced_nonNull_native(object)) swift_release(object);
 }
 
 void quiesce_jobs_cancel(void *task) {

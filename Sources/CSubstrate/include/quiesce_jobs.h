@@ -3,6 +3,7 @@
 #ifndef QUIESCE_JOBS_H
 #define QUIESCE_JOBS_H
 
+#include "quiesce_fiber.h"
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -51,6 +52,12 @@ int32_t quiesce_jobs_frames(const void *_Nonnull task, uintptr_t *_Nonnull frame
 
 /// The name that was given to `task`, or null. Belongs to the task.
 const char *_Nullable quiesce_jobs_name(void *_Nonnull task);
+
+/// Has `fiber`, which was prepared and runs no task, find the task-local values of `task`, which outlives it.
+void quiesce_jobs_lend_locals(struct quiesce_fiber *_Nonnull fiber, const void *_Nonnull task);
+
+/// Gives up all references to a Swift object but one.
+void quiesce_release_to_last(void *_Nonnull object);
 
 /// Cancels `task`, which has not completed.
 void quiesce_jobs_cancel(void *_Nonnull task);

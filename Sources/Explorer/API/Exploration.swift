@@ -150,21 +150,25 @@ public struct Exploration {
     /// Calls `work` with a function that runs one execution.
     func exploring<Result>(_ scheduler: Scheduler, _ work: (() -> Outcome) -> Result) -> Result {
         let world = ExploredWorld(scheduler)
-        let main: Scheduler.Beginning
+        func executions(_ main: Scheduler.Beginning) -> Result {
+            Watchdog.watching(scheduler.heartbeat, seconds: options.watchdogSeconds) {
+                scheduler.withTrapsCaught { work { scheduler.runExecution(main) } }
+            }
+        }
         switch body {
         case .thread(let body):
             let program = Program(body: body, world: world, scheduler: scheduler)
-            main = .thread { program.run() }
+            return executions(.thread { program.run() })
         case .task(let body):
             let failThrown = FailThrown(scheduler: scheduler)
-            main = .task {
-                Task {
-                    do { try await body(world) } catch { failThrown(error) }
-                }
+            return scheduler.lendingLocals {
+                executions(
+                    .task {
+                        Task {
+                            do { try await body(world) } catch { failThrown(error) }
+                        }
+                    })
             }
-        }
-        return Watchdog.watching(scheduler.heartbeat, seconds: options.watchdogSeconds) {
-            scheduler.withTrapsCaught { work { scheduler.runExecution(main) } }
         }
     }
 
@@ -198,6 +202,7 @@ public struct Exploration {
     /// Why to stop now, if there is a reason.
     private func limit(_ report: ExplorationReport, _ start: UInt64, _ scheduler: Scheduler) -> String? {
         if report.executions >= options.executionLimit { return "\(options.executionLimit) executions" }
+        if report.executions & 0xff == 0, Task.isCancelled { return "the cancellation of its task" }
         if scheduler.mustStop { return "a thread that blocks outside Substrate" }
         if options.secondsLimit < .infinity,
             Double(quiesce_monotonic_nanoseconds() - start) / 1e9 >= options.secondsLimit

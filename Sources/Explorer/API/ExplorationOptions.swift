@@ -22,7 +22,17 @@ public struct ExplorationOptions: Sendable {
         case discrete
     }
 
+    /// What the jobs of tasks are taken to share, apart from Substrate's objects.
+    public enum Reduction: Sendable, Equatable {
+        /// Anything: each job conflicts with every other, and with threads. Sound whatever the program does.
+        case sound
+        /// Nothing but their actors, and tasks that they start, await, resume or cancel. Jobs that differ in all of these commute. It is
+        /// the program's author who says so; coverage is then *bounded* by that word.
+        case declared
+    }
+
     public var strategy: Strategy = .optimal
+    public var reduction: Reduction = .sound
     public var time: Time = .any
     /// An execution with more steps is cut, which is a finding.
     public var stepLimit = 10_000

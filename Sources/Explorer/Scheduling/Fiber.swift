@@ -34,6 +34,9 @@ struct Fiber: BitwiseCopyable, Equatable {
             Unmanaged.passUnretained(scheduler).toOpaque(), &block)
     }
 
+    /// Has the fiber, which was prepared for a thread, find the task-local values of the task at `address`.
+    func lend(_ address: UInt) { unsafe quiesce_jobs_lend_locals(pointer, UnsafeRawPointer(bitPattern: address)!) }
+
     @inline(__always)
     func switchTo(_ other: Fiber) { unsafe quiesce_fiber_switch(pointer, other.pointer) }
 

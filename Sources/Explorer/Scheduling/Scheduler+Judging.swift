@@ -21,6 +21,15 @@ extension Scheduler {
             steps: mode == .afterwards ? [] : recorder.map { [$0.count - 1] } ?? [])
     }
 
+    /// As above, for an expectation of another library's.
+    func failExpectation(_ message: String, _ place: CodePlace) {
+        recorder?.note(thread: current, .note("✗ expectation"), site: nil)
+        recorder?.setPlace(place)
+        fail(
+            .expectation, "\(message) (in \(name(ofThread: current)), \(place.fileName):\(place.line))",
+            steps: recorder.map { [$0.count - 1] } ?? [])
+    }
+
     func failThrown(_ error: any Error) {
         fail(.expectation, "the explored closure threw: \(error)", steps: recorder.map { [$0.count - 1] } ?? [])
     }

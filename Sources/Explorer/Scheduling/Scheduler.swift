@@ -443,6 +443,7 @@ final class Scheduler: Observer, @unchecked Sendable {
         bodies[Int(thread)] = ThreadBody(body)
         if fibers[Int(thread)] == nil { fibers[Int(thread)] = .make() }
         fibers[Int(thread)]!.prepare(self, world: world!, id: UInt32(thread) + 1)
+        if jobs.lender != 0 { fibers[Int(thread)]!.lend(jobs.lender) }
         return thread
     }
 

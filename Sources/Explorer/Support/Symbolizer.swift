@@ -96,7 +96,7 @@ enum Symbolizer {
         var process = Process(input: -1, output: -1)
         let arguments = [tool, "--functions=linkage", "--inlines", "--no-demangle"]
         var pointers: [UnsafeMutablePointer<CChar>?] = unsafe arguments.map { unsafe strdup($0) } + [nil]
-        defer { for unsafepointer in unsafe pointers { unsafe free(pointer) } }
+        defer { unsafe pointers.forEach { unsafe free($0) } }
         return unsafe quiesce_start_tool(&pointers, &process.input, &process.output) ? process : nil
     }
 

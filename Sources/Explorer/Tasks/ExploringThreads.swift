@@ -6,7 +6,7 @@ import Substrate
 /// Threads on which tasks explore: an exploration keeps its thread busy until it is over, and the pool's threads are for others.
 ///
 /// As many explore at once as the machine has processors; the rest wait in line.
-final class ExploringThreads: TaskExecutor, Sendable {
+package final class ExploringThreads: TaskExecutor, Sendable {
     static let shared = ExploringThreads()
 
     private struct State: Sendable {
@@ -18,7 +18,7 @@ final class ExploringThreads: TaskExecutor, Sendable {
     private let state = Mutex(State())
     private let limit = Int(quiesce_processor_count())
 
-    func enqueue(_ job: consuming ExecutorJob) {
+    package func enqueue(_ job: consuming ExecutorJob) {
         let job = UnownedJob(job)
         let needsThread = state.withLock { state in
             state.waiting.append(job)
@@ -56,7 +56,7 @@ final class ExploringThreads: TaskExecutor, Sendable {
 
 extension ExploringThreads {
     /// Runs `body` on one of the threads, as part of the calling task.
-    static func run<Result: Sendable>(_ body: @Sendable () throws -> Result) async throws -> Result {
+    package static func run<Result: Sendable>(_ body: @Sendable () throws -> Result) async throws -> Result {
         try await withTaskExecutorPreference(shared) { try await Self.here(body) }
     }
 

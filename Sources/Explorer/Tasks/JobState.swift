@@ -4,6 +4,9 @@
 final class JobState {
     /// Whether an execution has had a task.
     var isUsed = false
+    /// A task that never runs while it is explored: it keeps the task-local values that threads find. 0 for none.
+    var lender: UInt = 0
+    var awaitsLender = false
     /// Tasks of this execution that have not ended.
     var unfinished = 0
     /// Tasks of this execution by the address of their job.

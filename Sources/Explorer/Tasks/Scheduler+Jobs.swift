@@ -20,11 +20,28 @@ extension Scheduler {
     /// Starts the main task. False when nothing of it was captured.
     func startMainTask(_ start: () -> Void) -> Bool {
         current = -1
+        capturing(start)
+        return !spawned.isEmpty
+    }
+
+    /// Has the jobs of tasks that `body` starts on the explorer's own stack come here.
+    private func capturing(_ body: () -> Void) {
         let block = unsafe quiesce_current_block()
         unsafe block.pointee.observer = Unmanaged<Observer>.passUnretained(self).toOpaque()
-        start()
+        body()
         unsafe block.pointee.observer = nil
-        return !spawned.isEmpty
+    }
+
+    /// While `body` runs, explored threads find the task-local values of the calling task, as explored tasks do.
+    func lendingLocals<Result>(_ body: () -> Result) -> Result {
+        jobs.awaitsLender = true
+        capturing { Task {} }
+        jobs.awaitsLender = false
+        defer {
+            if jobs.lender != 0 { JobCapture.runOnPool(jobs.lender) }
+            jobs.lender = 0
+        }
+        return body()
     }
 
     // MARK: What the runtime says
@@ -34,6 +51,10 @@ extension Scheduler {
         if kind == 0 { unsafe quiesce_jobs_learn(UnsafeRawPointer(bitPattern: job)!) }
         if kind == Scheduler.resumesYield || kind == Scheduler.servesActor && JobCapture.reach == .all {
             return jobs.chores.append(job)
+        }
+        if jobs.awaitsLender {
+            jobs.lender = job
+            return
         }
         var thread = jobs.table.thread(of: job)
         if thread < 0 { thread = makeTask(job) }
@@ -51,6 +72,7 @@ extension Scheduler {
 
     /// A task is about to be put into a queue: an executor's, which then says so, or a default actor's.
     func taskQueued(_ job: UInt) {
+        if jobs.awaitsLender { return }
         var thread = jobs.table.thread(of: job)
         if thread < 0 { thread = makeTask(job) }
         switch threads[Int(thread)].standing {

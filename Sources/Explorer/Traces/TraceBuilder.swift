@@ -265,6 +265,11 @@ struct TraceBuilder {
     private func sources() -> [Trace.Source] {
         verdict.steps.filter { $0 >= 0 && $0 < recorder.entries.count }.compactMap { index in
             let entry = recorder.entries[index]
+            if let place = entry.place, case .note = entry.action {
+                return Trace.Source(
+                    badge: badge(of: index), label: "here", file: place.fileName, line: Int(place.line),
+                    text: SourceFile.line(place.line, of: place.path))
+            }
             guard let site = entry.site, site.line > 0 else { return nil }
             let label: String
             switch entry.action {
