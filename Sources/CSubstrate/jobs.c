@@ -17,11 +17,11 @@ extern const char *swift_task_getCurrentTaskName(void) __attribute__((weak));
 // what a program is known to do, so that another layout does not go unnoticed.
 enum {
     // Of a job; all but the status are part of the stable binary interface.
-    job_next = 0x10, job_kind = 0x20, job_priority = 0x21, job_resume = 0x38, job_context = 0x40,
+    job_kind = 0x20, job_priority = 0x21, job_resume = 0x38, job_context = 0x40,
     // Of a task: the list of its task-local values, and a word of flags.
-    task_locals = 0x88, task_status = 0x60, status_held = 0x200, status_queued = 0x1000, status_completed = 0x2000,
-    // Of a default actor: its newest job that nobody has taken in yet.
-    actor_newest = 0x28,
+    task_locals = 0x88, task_status = 0x60, status_cancelled = 0x100, status_held = 0x200, status_queued = 0x1000, status_completed = 0x2000, status_depends = 0x4000,
+    // Of a task, what it waits for, and of that the executor in whose queue it is.
+    task_dependency = 0xa0, dependency_executor = 0x10, dependency_kind = 0x20, queued_on_executor = 4,
     // Of what a thread keeps about the executor it runs: whether a task may take the thread along to another one.
     tracking_may_switch = 0x20,
     priority_default = 0x15,
@@ -98,12 +98,11 @@ void *quiesce_jobs_current(void) {
     return segment ? (void *)(uintptr_t)segment[1] : NULL;
 }
 
-bool quiesce_jobs_is_new_to(const void *task, const void *actor) {
-    const char *job = *(const char *const *)((const char *)actor + actor_newest);
-    // The list is short: what came since the actor last looked.
-    for (int i = 0; job && i < 64; i++, job = *(const char *const *)(job + job_next))
-        if (job == task) return true;
-    return false;
+void *quiesce_jobs_destination(const void *task) {
+    const char *dependency = *(const char *const *)((const char *)task + task_dependency);
+    if (!(status_of(task) & status_depends) || !dependency) return NULL;
+    if (*(const uint32_t *)(dependency + dependency_kind) != queued_on_executor) return NULL;
+    return *(void *const *)(dependency + dependency_executor);
 }
 
 void quiesce_jobs_level(void *job) { *((uint8_t *)job + job_priority) = priority_default; }
@@ -139,6 +138,8 @@ void quiesce_jobs_lend_locals(quiesce_fiber *fiber, const void *task) {
     // The fourth word of the thread-locals: the storage of a thread without a task.
     fiber->concurrency[3] = (uint64_t)(uintptr_t)&fiber->lent_locals;
 }
+
+bool quiesce_jobs_is_cancelled(const void *task) { return status_of(task) & status_cancelled; }
 
 bool quiesce_jobs_is_held(const void *task) { return status_of(task) & status_held; }
 

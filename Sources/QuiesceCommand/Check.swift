@@ -187,6 +187,7 @@ enum StoryTrace {
         var style = TraceStyle(
             title: story.title, location: story.text,
             replay: "quiesce replay \(story.name) \(counterexample.token)")
+        style.rest = "--all"
         style.usesColor = terminal.hasColor
         return TraceRenderer(style).render(counterexample)
     }

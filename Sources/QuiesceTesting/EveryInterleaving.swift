@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-public import Explorer
+@_exported public import Explorer
 
 /// Runs `body` through every interleaving of its tasks and threads that can differ, in any testing framework.
 ///

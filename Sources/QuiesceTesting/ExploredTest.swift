@@ -108,19 +108,23 @@ final class ExploredTest: Sendable {
             return nil
         }
         let place = issue.sourceLocation ?? test.sourceLocation
-        outcome.withLock { $0.place = place }
-        _ = Exploration.noteFailedExpectation(path: place.filePath, line: place.line) { ExploredTest.words(issue) }
+        let isFirst = Exploration.noteFailedExpectation(path: place.filePath, line: place.line) {
+            ExploredTest.words(issue)
+        }
+        if isFirst { outcome.withLock { $0.place = place } }
         return nil
     }
 
     private static func words(_ issue: Issue) -> String {
-        let comments = issue.comments.map(\.rawValue).joined(separator: "; ")
-        let what =
-            switch issue.kind {
-            case .errorCaught(let error): "caught \(error)"
-            default: "\(issue)"
-            }
-        return comments.isEmpty ? what : "\(comments): \(what)"
+        if case .errorCaught(let error) = issue.kind { return "caught \(error)" }
+        return ExploredTest.bare("\(issue)")
+    }
+
+    /// What the issue says, without the words that every one of its kind has.
+    private static func bare(_ text: String) -> String {
+        var text = text[...]
+        for prefix in ["Expectation failed: "] where text.hasPrefix(prefix) { text = text.dropFirst(prefix.count) }
+        return text.split(separator: " (error)", omittingEmptySubsequences: false).joined()
     }
 
     // MARK: Concluding
@@ -139,10 +143,24 @@ final class ExploredTest: Sendable {
         if let failure = outcome.failure {
             Issue.record(Comment(rawValue: failure), sourceLocation: test.sourceLocation)
         }
+        if let report = outcome.report, let bound = unexpectedBound(of: report) {
+            Issue.record(
+                "not every interleaving was explored: coverage is bounded by \(bound)", severity: .warning,
+                sourceLocation: test.sourceLocation)
+        }
         if let report = outcome.report, unsafe getenv("QUIESCE_STATISTICS") != nil {
             let ended = report.counterexample.map { "\($0.verdict.kind.rawValue)" } ?? "verified"
             print("\(identity): \(ended), \(report.executions) executions, \(report.coverage), \(report.seconds) s")
         }
+    }
+
+    /// What kept the exploration from seeing all, if nobody asked for less.
+    private func unexpectedBound(of report: ExplorationReport) -> String? {
+        let options = trait.options
+        guard report.counterexample == nil, options.strategy == .optimal, options.executionLimit == .max,
+            options.reduction == .sound, options.time == .any, case .bounded(let bound) = report.coverage
+        else { return nil }
+        return bound
     }
 
     private func record(_ counterexample: Counterexample, _ outcome: Outcome) {
@@ -160,6 +178,8 @@ final class ExploredTest: Sendable {
 
     /// What selects this test.
     private var filter: String {
-        identity.split(separator: "/").last.map { String($0.prefix { $0 != "(" }) } ?? test.name
+        let name = identity.split(separator: "/").suffix(2).joined(separator: "/").prefix { $0 != "(" }
+        let plain = name.filter { $0 != "`" }
+        return plain.allSatisfy { $0.isLetter || $0.isNumber || "/._".contains($0) } ? plain : "'\(plain)'"
     }
 }

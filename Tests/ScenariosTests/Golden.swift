@@ -6,7 +6,7 @@ enum Golden {
         ✗ "as published: hang-up against unregister"                                   eventfd-notifier-race
 
           use after free: client freed en at step 16; closer used en.ops at step 17
-          schedule 2 · 1 preemption (fewest possible) · 15 of 18 events shown, --all for the rest
+          schedule 2 · 1 preemption (fewest possible) · 15 of 18 events shown
 
             │ main                   │ closer                 │ client              │ en
         ────┼────────────────────────┼────────────────────────┼─────────────────────┼───────────

@@ -79,7 +79,7 @@ public struct Exploration {
             while true {
                 var outcome = run()
                 while scheduler.mustRepeat {
-                    if scheduler.threadsFromNext || scheduler.jobsFromNext {
+                    if scheduler.threadsFromNext || scheduler.jobsFromNext || scheduler.creationsFromNext {
                         // From here on schedules have other steps: nothing of the ones before holds.
                         strategy = makeStrategy(scheduler)
                         scheduler.use(strategy)
@@ -116,7 +116,7 @@ public struct Exploration {
         if let divergence { throw divergence.failure }
         report.seconds = Double(quiesce_monotonic_nanoseconds() - start) / 1e9
         if let found = report.counterexample {
-            report.counterexample = try minimized(found.verdict, schedule, number, scheduler.tracksThreads)
+            report.counterexample = try minimized(found.verdict, schedule, number, scheduler.detail)
         }
         return report
     }
@@ -125,16 +125,14 @@ public struct Exploration {
     public func replay(_ token: ReplayToken) throws(Failure) -> Counterexample? {
         guard Scheduler.ofCurrentThread == nil else { throw .nested }
         try capture()
-        // Whether the starts of threads are steps is not in the token: where they are not, the program asks for them.
-        let scheduler = recorder(tracksThreads: false)
-        let found = Result { () throws(Failure) in try record(token.steps, scheduler, Trace.Origin()) }
-        if case .success(let counterexample) = found, !scheduler.threadsFromNext { return counterexample }
-        do {
-            return try record(token.steps, recorder(tracksThreads: true), Trace.Origin())
-        } catch {
-            // Of two divergences the first is the program's, unless the program does ask.
-            if scheduler.threadsFromNext { throw error }
-            return try found.get()
+        // Which starts are steps is not in the token: no more than the program asks for, which it does as it runs.
+        var detail = StepDetail()
+        while true {
+            let scheduler = recorder(detail)
+            let found = Result { () throws(Failure) in try record(token.steps, scheduler, Trace.Origin()) }
+            let wanted = scheduler.wantedDetail
+            if wanted == detail { return try found.get() }
+            detail = wanted
         }
     }
 
@@ -232,17 +230,17 @@ public struct Exploration {
 
     /// Searches with 0, 1, 2 … preemptions for the same kind of failure, and records the first.
     private func minimized(
-        _ verdict: Verdict, _ found: [ScheduleStep], _ number: Int, _ tracksThreads: Bool
+        _ verdict: Verdict, _ found: [ScheduleStep], _ number: Int, _ detail: StepDetail
     ) throws(Failure) -> Counterexample {
         var origin = Trace.Origin(number: number)
         var steps = found
         if options.minimizes {
             var bound = 0
             // The failure's own schedule has so many; fewer is what is searched for.
-            let most = try preemptions(of: found, tracksThreads)
+            let most = try preemptions(of: found, detail)
             var budget = 200_000
             while bound <= most, budget > 0 {
-                let (hit, isComplete, used) = search(verdict.kind, preemptions: bound, tracksThreads, budget)
+                let (hit, isComplete, used) = search(verdict.kind, preemptions: bound, detail, budget)
                 budget -= used
                 if let hit {
                     steps = hit
@@ -253,14 +251,14 @@ public struct Exploration {
                 bound += 1
             }
         }
-        guard let result = try record(steps, recorder(tracksThreads: tracksThreads), origin) else {
+        guard let result = try record(steps, recorder(detail), origin) else {
             throw .diverged(step: steps.count, expected: verdict.kind.rawValue, found: "ends well")
         }
         return result
     }
 
-    private func preemptions(of steps: [ScheduleStep], _ tracksThreads: Bool) throws(Failure) -> Int {
-        let scheduler = scheduler(tracksThreads: tracksThreads)
+    private func preemptions(of steps: [ScheduleStep], _ detail: StepDetail) throws(Failure) -> Int {
+        let scheduler = scheduler(detail)
         let strategy = Replay(scheduler, steps: steps)
         scheduler.use(strategy)
         exploring(scheduler) { run in withExtendedLifetime(strategy) { _ = run() } }
@@ -270,9 +268,9 @@ public struct Exploration {
 
     /// The first schedule with at most so many preemptions that fails in the same way.
     private func search(
-        _ kind: Verdict.Kind, preemptions bound: Int, _ tracksThreads: Bool, _ budget: Int
+        _ kind: Verdict.Kind, preemptions bound: Int, _ detail: StepDetail, _ budget: Int
     ) -> (hit: [ScheduleStep]?, isComplete: Bool, used: Int) {
-        let scheduler = scheduler(tracksThreads: tracksThreads)
+        let scheduler = scheduler(detail)
         return exploring(scheduler) { run in
             let strategy = DepthFirst(scheduler, preemptions: bound)
             scheduler.use(strategy)
@@ -281,7 +279,7 @@ public struct Exploration {
                 let outcome = run()
                 used += 1
                 // The schedule that was found has other steps than these would have.
-                if scheduler.threadsFromNext { return (nil, false, used) }
+                if scheduler.wantedDetail != detail { return (nil, false, used) }
                 if scheduler.verdict?.kind == kind { return (scheduler.scheduleSteps, true, used) }
                 if scheduler.mustStop { return (nil, false, used) }
                 if !strategy.endExecution(outcome) { return (nil, true, used) }
@@ -290,17 +288,18 @@ public struct Exploration {
         }
     }
 
-    private func recorder(tracksThreads: Bool) -> Scheduler {
-        let scheduler = scheduler(tracksThreads: tracksThreads)
+    private func recorder(_ detail: StepDetail) -> Scheduler {
+        let scheduler = scheduler(detail)
         scheduler.record(Recorder())
         return scheduler
     }
 
     /// What runs again what was found: it tracks from its first execution on what the search had to learn.
-    private func scheduler(tracksThreads: Bool) -> Scheduler {
+    private func scheduler(_ detail: StepDetail) -> Scheduler {
         let scheduler = Scheduler(options)
         scheduler.racesFromNext = true
-        scheduler.threadsFromNext = tracksThreads
+        scheduler.threadsFromNext = detail.threads
+        scheduler.creationsFromNext = detail.creations
         scheduler.keepsNames = true
         scheduler.jobsFromNext = true
         return scheduler
@@ -361,8 +360,20 @@ private final class DefaultPolicy: Strategy {
     override func choose() -> Decision { defaultDecision() }
 }
 
+/// Which starts are steps. Only where somebody can tell the difference.
+struct StepDetail: Equatable {
+    var threads = false
+    var creations = false
+}
+
 extension Scheduler {
+    var detail: StepDetail { StepDetail(threads: tracksThreads, creations: tracksCreations) }
+    /// The detail that the program turned out to need.
+    var wantedDetail: StepDetail {
+        StepDetail(threads: tracksThreads || threadsFromNext, creations: tracksCreations || creationsFromNext)
+    }
+
     /// Whether the last execution met something for the first time that its own steps left out.
-    var mustRepeat: Bool { racesFromNext || threadsFromNext || namesFromNext || jobsFromNext }
+    var mustRepeat: Bool { racesFromNext || threadsFromNext || namesFromNext || jobsFromNext || creationsFromNext }
     var scheduleSteps: [ScheduleStep] { (0..<schedule.count).map { ScheduleStep(encoded: schedule[$0]) } }
 }

@@ -21,13 +21,16 @@ enum StepKind: UInt8 {
     case spawn, census
     /// A thread waits to do something to a task whose cancellation handlers run.
     case records
+    /// A task goes to the queue of an actor.
+    case arrive
     /// A job of a task begins: the task starts, or goes on after an `await`.
     case job
 
     /// Whether the step has to wait until its thread's store buffer is empty.
     var drains: Bool {
         switch self {
-        case .load, .bufferedStore, .flush, .touch, .readClock, .mark, .resume, .join, .census, .job, .records: false
+        case .load, .bufferedStore, .flush, .touch, .readClock, .mark, .resume, .join, .census, .job, .records, .arrive:
+            false
         default: true
         }
     }

@@ -59,10 +59,12 @@ final class ObjectTable {
     static let threads: Int32 = 2
     static let jobs: Int32 = 3
     static let mainActor: Int32 = 4
+    /// The order in which tasks arrive at actors.
+    static let arrivals: Int32 = 5
 
     init() {
         slots.extend(to: 256, with: Slot())
-        for _ in 0...Self.mainActor { _ = makeIdentity() }
+        for _ in 0...Self.arrivals { _ = makeIdentity() }
     }
 
     /// A number above every object's.
@@ -79,7 +81,7 @@ final class ObjectTable {
         execution &+= 1
         used = 0
         count = 0
-        for object in 0...Self.mainActor { begin(object, 0) }
+        for object in 0...Self.arrivals { begin(object, 0) }
     }
 
     /// Whether `object` is one of this execution's.

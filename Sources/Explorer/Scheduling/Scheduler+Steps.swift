@@ -51,7 +51,7 @@ extension Scheduler {
             return bufferedCount == 0
         case .resume:
             return threads[index].isWoken
-        case .readClock, .mark, .census:
+        case .readClock, .mark, .census, .arrive:
             return true
         case .job:
             return mayBegin(index)
@@ -167,7 +167,7 @@ extension Scheduler {
     func commit(_ event: Event, site: Site) -> Int32 {
         var event = event
         let thread = Int(event.thread)
-        if tracksJobs { addJobs(to: &event) }
+        if jobs.isUsed { addJobs(to: &event) }
         let position = Int32(truncatingIfNeeded: steps)
         threads[thread].take(&event, at: position)
         event.choice = choice

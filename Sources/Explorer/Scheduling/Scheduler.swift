@@ -92,6 +92,9 @@ final class Scheduler: Observer, @unchecked Sendable {
     /// Whether jobs conflict with all else. Turned on in the same way, at the second task.
     var tracksJobs = false
     var jobsFromNext = false
+    /// Whether the start of a task is a step of whoever starts it. Turned on in the same way, when a task is started and then touched.
+    var tracksCreations = false
+    var creationsFromNext = false
     /// Timers that were stopped before they fired.
     let stoppedTimers = Stack<StoppedTimer>(capacity: 8)
     /// The last step, as it was committed.
@@ -190,6 +193,10 @@ final class Scheduler: Observer, @unchecked Sendable {
         if jobsFromNext {
             tracksJobs = true
             jobsFromNext = false
+        }
+        if creationsFromNext {
+            tracksCreations = true
+            creationsFromNext = false
         }
         if tracksRaces { sync.beginExecution() }
         if jobs.isUsed { resetJobs() }
@@ -330,7 +337,6 @@ final class Scheduler: Observer, @unchecked Sendable {
         }
         if jobs.cancelled.count > 0 || threads[Int(thread)].isCancelling { noteCancellations(by: thread) }
         if jobs.hasChores { return waitForChores(thread) }
-        if jobs.arrivals.count > 0 { settleArrivals() }
         let next = pick()
         if next == thread { return }
         if next < 0 { leave(thread) } else { transfer(from: thread, to: next) }

@@ -39,9 +39,12 @@ struct ThreadRecord: BitwiseCopyable {
     var job: UInt = 0
     var standing = Standing.running
     var place = Place.pool
-    /// The object that stands for the task, and the default actor that it last ran on.
+    /// The object that stands for the task, and the executor other than the pool to which it was sent last.
     var taskObject: Int32 = -1
-    var actor: UInt = 0
+    var executor: UInt = 0
+    var isCancelled = false
+    /// Whether it has started a task since its last step.
+    var hasCreated = false
     /// Whether the job is no task's: it runs once.
     var isOneShot = false
     /// Who cancels the task and calls its handlers, -1 for nobody.
@@ -120,6 +123,7 @@ struct ThreadRecord: BitwiseCopyable {
         event.enabler = enabler
         event.cause = cause
         cause = -1
+        hasCreated = false
         if enabler < 0, lastFlush >= 0, event.kind.drains { event.enabler = lastFlush }
         enabler = -1
         last = position

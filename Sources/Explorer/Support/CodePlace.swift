@@ -6,5 +6,11 @@ struct CodePlace: Equatable {
     var path: String
     var line: UInt
 
+    /// File and line as a table shows them.
+    var short: String {
+        let name = fileName.hasSuffix(".swift") ? String(fileName.dropLast(6)) : fileName
+        return "\(name):\(line)"
+    }
+
     var fileName: String { path.split(separator: "/").last.map(String.init) ?? path }
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import CSubstrate
-import Substrate
+import Synchronization
 
 #if canImport(Glibc)
     import Glibc
@@ -26,7 +26,11 @@ enum Symbolizer {
         for frame in frames {
             for function in functions(at: isReturn ? frame - 1 : frame) {
                 let path = function.path
-                if function.line == 0 || ownFolders.contains(where: path.hasPrefix) { continue }
+                if function.line == 0 || path.contains("/@__swiftmacro") || path.hasPrefix("@__swiftmacro")
+                    || ownFolders.contains(where: path.hasPrefix)
+                {
+                    continue
+                }
                 guard unsafe access(path, R_OK) == 0 else { continue }
                 return CodePlace(
                     function: shortened(TrapReport.demangled(function.name)), path: path, line: function.line)
@@ -37,12 +41,7 @@ enum Symbolizer {
 
     /// The functions at an address, innermost first.
     static func functions(at address: UInt) -> [Function] {
-        // It may be asked on a fiber, of whose program this is no part.
-        let block = unsafe quiesce_current_block()
-        let observer = unsafe block.pointee.observer
-        unsafe block.pointee.observer = nil
-        defer { unsafe block.pointee.observer = observer }
-        return cache.withLock { cache in
+        cache.withLock { cache in
             if let known = cache[address] { return known }
             let found = ask(address)
             cache[address] = found
@@ -58,8 +57,9 @@ enum Symbolizer {
         }
     }()
 
-    private static let cache = Mutex<[UInt: [Function]]>([:])
-    private static let process = Mutex<Process?>(nil)
+    // Not Substrate's locks: it may be asked on a fiber, of whose program this is no part.
+    private static let cache = Synchronization.Mutex<[UInt: [Function]]>([:])
+    private static let process = Synchronization.Mutex<Process?>(nil)
 
     private struct Process: Sendable {
         var input: Int32

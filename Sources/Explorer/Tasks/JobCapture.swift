@@ -61,6 +61,15 @@ enum JobCapture {
 
     // MARK: Running
 
+    /// Whether this is the identity of the main actor's executor.
+    static func isMain(_ executor: UInt) -> Bool {
+        #if os(Linux)
+            unsafe executor == UInt(bitPattern: Unmanaged.passUnretained(CapturingFactory.main).toOpaque())
+        #else
+            false
+        #endif
+    }
+
     #if os(Linux)
         static func runOnPool(_ job: UInt) {
             unsafe JobCapture.job(job).runSynchronously(on: CapturingFactory.pool.asUnownedTaskExecutor())

@@ -59,6 +59,7 @@ extension Scheduler {
         var thread = jobs.table.thread(of: job)
         if thread < 0 { thread = makeTask(job) }
         let index = Int(thread)
+        let isNew = threads[index].last < 0 && thread != current
         threads[index].isOneShot = kind != 0
         switch threads[index].standing {
         case .ready, .completed: return resumedTwice(thread)
@@ -67,8 +68,8 @@ extension Scheduler {
         case .running, .inActorQueue: break
         }
         if place == .main { jobs.mainQueue.append(thread) }
-        noteArrival(of: thread, at: place)
         becomesReady(thread, place)
+        if isNew, kind == 0, current >= 0 { noteCreation(of: thread) }
     }
 
     /// A task is about to be put into a queue: an executor's, which then says so, or a default actor's.
@@ -81,9 +82,12 @@ extension Scheduler {
         case .running where thread != current || isStillRunning(job): return taskTouched(job)
         case .suspended, .running: break
         }
+        let executor = unsafe UInt(bitPattern: quiesce_jobs_destination(UnsafeRawPointer(bitPattern: job)!))
+        threads[Int(thread)].executor = executor
+        if executor != 0, thread == current { arrive(thread) }
+        if isDeclared { noteArrival(of: thread) }
         noteQueued(thread)
         threads[Int(thread)].standing = .inActorQueue
-        if isDeclared { jobs.arrivals.append(thread) }
         unsafe quiesce_jobs_level(UnsafeMutableRawPointer(bitPattern: job)!)
     }
 
@@ -100,13 +104,13 @@ extension Scheduler {
         let fiber = previous >= 0 ? fibers[Int(previous)]! : jobs.running!
         if previous >= 0 {
             endJob(previous)
-            threads[Int(thread)].cause = threads[Int(previous)].last
             if tracksRaces { sync.spawn(thread, by: previous) }
         } else {
             current = jobs.beforeChores
         }
-        if isDeclared { noteActor(of: thread, isFirst: previous < 0) }
         becomesReady(thread, .actor)
+        // It comes after the one before it in the queue, however long ago that was.
+        threads[Int(thread)].cause = jobs.lastOfActor.thread(of: threads[Int(thread)].executor)
         threads[Int(thread)].state = .parked
         fibers[Int(thread)] = fiber
         quiesce_jobs_leave_by_queue()
@@ -130,6 +134,14 @@ extension Scheduler {
         guard thread >= 0, thread != current, current >= 0 else { return }
         if threads[Int(thread)].canceller >= 0 { awaitHandlers(of: thread) }
         jobs.cancelled.append(thread)
+        if recorder != nil, threads[Int(thread)].standing != .completed, !threads[Int(thread)].isCancelled,
+            unsafe quiesce_jobs_is_cancelled(UnsafeRawPointer(bitPattern: job)!)
+        {
+            threads[Int(thread)].isCancelled = true
+            noteTask("cancels", thread)
+        }
+        // What it has started might have run before it did this.
+        if threads[Int(current)].hasCreated, !tracksCreations { creationsFromNext = true }
         if isDeclared { amendShared(threads[Int(thread)].taskObject) }
     }
 
@@ -194,7 +206,9 @@ extension Scheduler {
         threads[index].enabler = -1
         threads[index].isSpinning = false
         threads[index].object = -1
-        threads[index].actor = 0
+        threads[index].executor = 0
+        threads[index].hasCreated = false
+        threads[index].isCancelled = false
         threads[index].taskObject = -1
         if options.reduction == .declared {
             objects.forget(job)
@@ -209,11 +223,37 @@ extension Scheduler {
         return thread
     }
 
+    /// The running task goes to the queue of an actor. Until then others may come before it.
+    private func arrive(_ thread: Int32) {
+        guard mode == .exploring || mode == .finishing, threads[Int(thread)].last >= 0 else { return }
+        threads[Int(thread)].kind = .arrive
+        threads[Int(thread)].object = -1
+        park(thread)
+        if mode == .draining { return }
+        commit(Event(thread: thread, kind: .arrive), site: Site("", 0))
+        if let recorder { recorder.describe(old: "", new: nameOfExecutor(threads[Int(thread)].executor)) }
+    }
+
+    /// The running thread has started a task. Where that may matter it takes a step before it goes on, so that the task may come first.
+    private func noteCreation(of thread: Int32) {
+        threads[Int(current)].hasCreated = true
+        guard tracksCreations, mode == .exploring || mode == .finishing else { return }
+        let creator = current
+        guard threads[Int(creator)].standing == .running || !threads[Int(creator)].isTask else { return }
+        threads[Int(creator)].kind = .spawn
+        threads[Int(creator)].object = -1
+        park(creator)
+        if mode == .draining { return }
+        commit(Event(thread: creator, kind: .spawn), site: Site("", 0))
+        recorder?.describe(old: "", new: name(ofThread: thread))
+    }
+
     /// `thread` goes into a queue: whoever puts it there enables it.
     private func noteQueued(_ thread: Int32) {
         if current >= 0, thread != current {
             threads[Int(thread)].enabler = threads[Int(current)].last
             if tracksRaces { sync.spawn(thread, by: current) }
+            noteTask(threads[Int(thread)].last < 0 ? "creates" : "resumes", thread)
         }
         stopTimer(of: thread)
     }
@@ -301,7 +341,6 @@ extension Scheduler {
 
     /// `thread` has said what it will do; before anybody is picked there are chores.
     func waitForChores(_ thread: Int32) {
-        if jobs.arrivals.count > 0 { settleArrivals() }
         jobs.beforeChores = current
         current = -1
         let fiber = carrier()
@@ -312,7 +351,6 @@ extension Scheduler {
     /// `thread` waits until it is picked.
     private func awaitTurn(_ thread: Int32) {
         if mode == .draining { return leave(thread) }
-        if jobs.arrivals.count > 0 { settleArrivals() }
         if jobs.hasChores { return waitForChores(thread) }
         let next = pick()
         if next == thread {
@@ -356,7 +394,6 @@ extension Scheduler {
 
     /// Jobs of the runtime's own, each up to where a task begins.
     private func runChores(on fiber: Fiber) {
-        if jobs.arrivals.count > 0, !jobs.hasChores { settleArrivals() }
         guard jobs.hasChores else { return }
         if current >= 0 { jobs.beforeChores = current }
         while let job = jobs.popChore() {
@@ -366,7 +403,6 @@ extension Scheduler {
             if current >= 0 {
                 // It served an actor; the last task of the queue has stopped.
                 endJob(current)
-                jobs.isIdle(threads[Int(current)].actor)
                 jobs.beforeChores = current
             }
         }
@@ -412,6 +448,7 @@ extension Scheduler {
         jobs.cancelled.removeAll()
         if threads[index].isCancelling { letGoOfRecords(thread) }
         fibers[index] = nil
+        if threads[index].place == .actor { jobs.lastOfActor.set(threads[index].executor, threads[index].last) }
         if jobs.mainHolder == thread {
             jobs.mainHolder = -1
             jobs.mainLast = threads[index].last

@@ -63,7 +63,7 @@ extension Scheduler {
         guard let recorder else { return -1 }
         let place = placeOfTask(task)
         recorder.note(
-            thread: task, .blocked(place.map { "await \($0.fileName):\($0.line)" } ?? "await", on: "nobody"), site: nil)
+            thread: task, .blocked(place.map { "await \($0.short)" } ?? "await", on: "nobody"), site: nil)
         recorder.setPlace(place)
         return recorder.count - 1
     }

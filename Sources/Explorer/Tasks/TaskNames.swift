@@ -11,9 +11,23 @@ extension Scheduler {
             return unsafe String(cString: name)
         }
         guard recorder != nil, let place = placeOfCreation() else { return "task \(spawned.count - 1)" }
-        let name = "\(place.fileName):\(place.line)"
+        let name = place.short
         let same = threadNames.count { $0 == name || $0.hasPrefix(name + " #") }
         return same == 0 ? name : "\(name) #\(same + 1)"
+    }
+
+    /// What the actor is called whose executor this is.
+    func nameOfExecutor(_ executor: UInt) -> String {
+        if JobCapture.isMain(executor) { return "MainActor" }
+        guard let pointer = unsafe UnsafeRawPointer(bitPattern: executor) else { return "the pool" }
+        let object = unsafe Unmanaged<AnyObject>.fromOpaque(pointer).takeUnretainedValue()
+        return "\(type(of: object))"
+    }
+
+    /// Says in the trace what the running step does to a task.
+    func noteTask(_ what: String, _ thread: Int32) {
+        guard let recorder, mode == .exploring, current >= 0 else { return }
+        recorder.note(thread: current, .note("\(what) \(name(ofThread: thread))"), site: nil)
     }
 
     /// The line of the program that creates a task right now.

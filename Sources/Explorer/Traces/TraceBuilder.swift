@@ -198,10 +198,11 @@ struct TraceBuilder {
         case .resume: return "goes on"
         case .spawn: return "start \(entry.new)"
         case .census: return "look for threads"
+        case .arrive: return "queues for \(entry.new)"
         case .records: return "waits for cancellation"
         case .job:
             if event.previous < 0 { return "starts" }
-            return place(of: entry).map { "goes on \($0.fileName):\($0.line)" } ?? "goes on"
+            return place(of: entry).map { "goes on \($0.short)" } ?? "goes on"
         }
     }
 

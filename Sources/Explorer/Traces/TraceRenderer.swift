@@ -7,6 +7,8 @@ public struct TraceStyle: Sendable {
     public var location: String
     /// The command that shows the failure again.
     public var replay: String
+    /// What shows all events, where something does.
+    public var rest: String?
     public var usesColor = false
     public var width = 100
 
@@ -50,7 +52,8 @@ public struct TraceRenderer {
         parts.append(preemptions)
         parts.append(
             trace.shown == trace.total
-                ? "\(trace.total) events" : "\(trace.shown) of \(trace.total) events shown, --all for the rest")
+                ? "\(trace.total) events"
+                : "\(trace.shown) of \(trace.total) events shown" + (style.rest.map { ", \($0) for the rest" } ?? ""))
         return parts.joined(separator: " · ")
     }
 
