@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Explorer
+import QuiesceTesting
+import Testing
+import Users
+
+@Suite struct AccountTests {
+    @Test(.everyInterleaving)
+    func `an account is never overdrawn`() async throws { try await withdrawTwice(Account.self) }
+
+    @Test(.finds(.expectation, at: "guard await approval.approves"), .everyInterleaving)
+    func `a broken account is overdrawn`() async throws { try await withdrawTwice(BrokenAccount.self) }
+
+    private func withdrawTwice<A: Withdrawing>(_: A.Type) async throws {
+        let account = A(balance: 100)
+        async let first = account.withdraw(70)
+        async let second = account.withdraw(70)
+        let withdrawn = await [first, second].count { $0 }
+        #expect(withdrawn == 1)
+        #expect(await account.balance == 30)
+    }
+}
+
+private protocol Withdrawing: Actor {
+    var balance: Int { get }
+    init(balance: Int)
+    func withdraw(_ amount: Int) async -> Bool
+}
+
+extension Account: Withdrawing {}
+extension BrokenAccount: Withdrawing {}
