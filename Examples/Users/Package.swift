@@ -8,7 +8,7 @@ let package = Package(
     products: [.library(name: "Users", targets: ["Users"])],
     dependencies: [.package(name: "quiesce", path: "../..")],
     targets: [
-        .target(name: "Users", dependencies: [.product(name: "Quiesce", package: "quiesce")]),
+        .target(name: "Users"),
         .testTarget(
             name: "UsersTests",
             dependencies: [

@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import Quiesce
-
 /// A server whose shutdown only turns new requests away.
 ///
-/// Wrong: a request that is inside when `shutdown` is called goes on after it has returned, with what has been torn down.
+/// Wrong: a request that is inside when `shutdown` is called goes on after it has returned, and uses what is torn down by then.
 public actor BrokenServer {
     /// Requests that were served.
     public private(set) var served = 0
@@ -21,28 +19,38 @@ public actor BrokenServer {
     }
 
     /// Shuts down: nothing is served after it.
-    public func shutdown() { isOpen = false }
+    public func shutdown() async { isOpen = false }
 }
 
 /// A server whose shutdown waits for the requests that are inside.
 ///
-/// Right: `close` lets nobody in any more and returns when the last one has left.
+/// Right: a request is counted in the step in which it finds the server open. The last one to leave resumes those who wait.
 public actor Server {
     /// Requests that were served.
     public private(set) var served = 0
-    private let gate = Gate(name: "server")
+    private var isOpen = true
+    private var inside = 0
+    private var closers: [CheckedContinuation<Void, Never>] = []
 
     public init() {}
 
     /// Serves one request. False when the server is shut down.
     public func serve(_ request: @Sendable () async -> Void) async -> Bool {
-        let done: Void? = await gate.withTaskEntry { _ in
-            await request()
-            served += 1
+        guard isOpen else { return false }
+        inside += 1
+        await request()
+        served += 1
+        inside -= 1
+        if inside == 0 {
+            for closer in closers { closer.resume() }
+            closers = []
         }
-        return done != nil
+        return true
     }
 
     /// Shuts down: nothing is served after it.
-    public func shutdown() async throws { try await gate.close() }
+    public func shutdown() async {
+        isOpen = false
+        if inside > 0 { await withCheckedContinuation { closers.append($0) } }
+    }
 }

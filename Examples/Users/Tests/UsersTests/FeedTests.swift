@@ -18,11 +18,11 @@ import Users
             while await feed.offer(page) { page += 1 }
         }
         let consumer = Task(name: "consumer") {
-            for _ in 0..<2 where !Task.isCancelled { _ = await feed.next() }
+            if !Task.isCancelled { _ = await feed.next() }
             await feed.finish()
         }
-        consumer.cancel()
-        await consumer.value
+        async let cancellation: Void = consumer.cancel()
+        _ = await (cancellation, consumer.value)
     }
 }
 

@@ -16,7 +16,7 @@ import Users
         await field.type("s")
         await field.type("sw")
         await field.isQuiet()
-        #expect(await field.searches.allSatisfy { $0.query == $0.text }, "searched for what is not in the field any more")
+        #expect(await field.searches.allSatisfy { $0.query == $0.text }, "a stale search")
     }
 }
 

@@ -14,9 +14,9 @@ import Users
 
     private func stopTwice(_ service: some Serving) async {
         async let run: Void = service.run([{ await Task.yield() }])
-        async let stop: Void = service.stop()
-        await service.stop()
-        _ = await (run, stop)
+        async let first: Void = service.stop()
+        async let second: Void = service.stop()
+        _ = await (run, first, second)
     }
 }
 
