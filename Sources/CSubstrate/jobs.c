@@ -17,9 +17,9 @@ extern const char *swift_task_getCurrentTaskName(void) __attribute__((weak));
 // what a program is known to do, so that another layout does not go unnoticed.
 enum {
     // Of a job; all but the status are part of the stable binary interface.
-    job_kind = 0x20, job_priority = 0x21, job_resume = 0x38, job_context = 0x40,
+    job_next = 0x10, job_kind = 0x20, job_priority = 0x21, job_resume = 0x38, job_context = 0x40,
     // Of a task: the list of its task-local values, and a word of flags.
-    task_locals = 0x88, task_status = 0x60, status_queued = 0x1000, status_completed = 0x2000,
+    task_locals = 0x88, task_status = 0x60, status_held = 0x200, status_queued = 0x1000, status_completed = 0x2000,
     // Of a default actor: its newest job that nobody has taken in yet.
     actor_newest = 0x28,
     // Of what a thread keeps about the executor it runs: whether a task may take the thread along to another one.
@@ -51,11 +51,20 @@ static void on_release(void *address) {
     else listener.touches(observer, address);
 }
 
+// The thread-locals of libswift_Concurrency: the current task is the second word, what it runs on the third.
+static inline char *tracking(void) {
+    uint64_t *segment = quiesce_concurrency_segment();
+    return segment ? (char *)segment[2] : NULL;
+}
+
 static void on_acquire(void *address) {
     if (former_acquire) former_acquire(address);
     void *observer = quiesce_thread_block.observer;
     if (!observer || !is_task(address)) return;
-    if ((status_of(address) & (status_queued | status_completed)) == status_queued) listener.begins(observer, address);
+    // Who cancels a task, or finds it complete, acquires it too; but a thread that is about to run one has an executor and no task yet.
+    bool runs = (status_of(address) & (status_queued | status_completed)) == status_queued
+        && tracking() && !quiesce_jobs_current();
+    if (runs) listener.begins(observer, address);
     else listener.touches(observer, address);
 }
 
@@ -74,12 +83,6 @@ void quiesce_jobs_learn(const void *task) {
     if (*((const uint8_t *)task + job_kind) == 0) __atomic_store_n(&task_type, *(void *const *)task, __ATOMIC_RELAXED);
 }
 
-// The thread-locals of libswift_Concurrency: the current task is the second word, what it runs on the third.
-static inline char *tracking(void) {
-    uint64_t *segment = quiesce_concurrency_segment();
-    return segment ? (char *)segment[2] : NULL;
-}
-
 void quiesce_jobs_leave_by_queue(void) {
     char *info = tracking();
     if (info) info[tracking_may_switch] = 0;
@@ -95,8 +98,12 @@ void *quiesce_jobs_current(void) {
     return segment ? (void *)(uintptr_t)segment[1] : NULL;
 }
 
-bool quiesce_jobs_is_last_of(const void *task, const void *actor) {
-    return *(void *const *)((const char *)actor + actor_newest) == task;
+bool quiesce_jobs_is_new_to(const void *task, const void *actor) {
+    const char *job = *(const char *const *)((const char *)actor + actor_newest);
+    // The list is short: what came since the actor last looked.
+    for (int i = 0; job && i < 64; i++, job = *(const char *const *)(job + job_next))
+        if (job == task) return true;
+    return false;
 }
 
 void quiesce_jobs_level(void *job) { *((uint8_t *)job + job_priority) = priority_default; }
@@ -131,6 +138,19 @@ void quiesce_jobs_lend_locals(quiesce_fiber *fiber, const void *task) {
     fiber->lent_locals = *(void *const *)((const char *)task + task_locals);
     // The fourth word of the thread-locals: the storage of a thread without a task.
     fiber->concurrency[3] = (uint64_t)(uintptr_t)&fiber->lent_locals;
+}
+
+bool quiesce_jobs_is_held(const void *task) { return status_of(task) & status_held; }
+
+bool quiesce_jobs_is_cancelling(void) {
+    uintptr_t frames[48];
+    int32_t count = quiesce_backtrace(frames, 48);
+    for (int32_t i = 0; i < count; i++) {
+        uintptr_t offset;
+        const char *name = quiesce_symbol_name(frames[i], &offset);
+        if (name && strcmp(name, "swift_task_cancel") == 0) return true;
+    }
+    return false;
 }
 
 void quiesce_release_to_last(void *object) {

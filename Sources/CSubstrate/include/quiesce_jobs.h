@@ -41,8 +41,8 @@ void *_Nullable quiesce_jobs_executor(void);
 /// The task that runs on this thread, or null.
 void *_Nullable quiesce_jobs_current(void);
 
-/// Whether `actor` is a default actor whose queue was last given `task`.
-bool quiesce_jobs_is_last_of(const void *_Nonnull task, const void *_Nonnull actor);
+/// Whether `task` is among those that the default actor `actor` was given and has not looked at yet.
+bool quiesce_jobs_is_new_to(const void *_Nonnull task, const void *_Nonnull actor);
 
 /// Has an actor serve `job` in its turn, whatever its priority.
 void quiesce_jobs_level(void *_Nonnull job);
@@ -55,6 +55,12 @@ const char *_Nullable quiesce_jobs_name(void *_Nonnull task);
 
 /// Has `fiber`, which was prepared and runs no task, find the task-local values of `task`, which outlives it.
 void quiesce_jobs_lend_locals(struct quiesce_fiber *_Nonnull fiber, const void *_Nonnull task);
+
+/// Whether somebody goes through what is to be told when `task` is cancelled, and so keeps the task from changing that.
+bool quiesce_jobs_is_held(const void *_Nonnull task);
+
+/// Whether the calling fiber is inside of a call that cancels a task.
+bool quiesce_jobs_is_cancelling(void);
 
 /// Gives up all references to a Swift object but one.
 void quiesce_release_to_last(void *_Nonnull object);

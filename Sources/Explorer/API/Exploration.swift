@@ -108,7 +108,7 @@ public struct Exploration {
                     return nil
                 }
             }
-            report.coverage = coverage(strategy, report)
+            report.coverage = coverage(strategy, report, scheduler)
             return nil
         }
         report.abandonedThreads = scheduler.abandoned
@@ -212,12 +212,17 @@ public struct Exploration {
         return nil
     }
 
-    private func coverage(_ strategy: Strategy, _ report: ExplorationReport) -> ExplorationReport.Coverage {
+    private func coverage(
+        _ strategy: Strategy, _ report: ExplorationReport, _ scheduler: Scheduler
+    ) -> ExplorationReport.Coverage {
         if case .random = options.strategy { return .sampled(report.executions) }
         if case .preemptions(let bound) = options.strategy, (strategy as? DepthFirst)?.isBounded == true {
             return .bounded(by: bound == 1 ? "1 preemption" : "\(bound) preemptions")
         }
         if JobCapture.reach != .all, case .task = body { return .bounded(by: "what executors see of tasks") }
+        if options.reduction == .declared, scheduler.tracksJobs {
+            return .bounded(by: "what jobs are declared to share")
+        }
         if report.cut > 0 { return .bounded(by: "\(options.stepLimit) steps") }
         if options.time == .discrete { return .bounded(by: "time") }
         return .all

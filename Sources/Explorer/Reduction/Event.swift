@@ -19,13 +19,15 @@ enum StepKind: UInt8 {
     case resume
     /// A thread starts another; a thread asks which there are. Steps only where somebody asks.
     case spawn, census
+    /// A thread waits to do something to a task whose cancellation handlers run.
+    case records
     /// A job of a task begins: the task starts, or goes on after an `await`.
     case job
 
     /// Whether the step has to wait until its thread's store buffer is empty.
     var drains: Bool {
         switch self {
-        case .load, .bufferedStore, .flush, .touch, .readClock, .mark, .resume, .join, .census, .job: false
+        case .load, .bufferedStore, .flush, .touch, .readClock, .mark, .resume, .join, .census, .job, .records: false
         default: true
         }
     }

@@ -26,6 +26,19 @@ struct Footprint: BitwiseCopyable {
         filter |= 1 << (UInt64(number) & 63)
     }
 
+    /// Adds the access if there is room for it. False when there is none.
+    mutating func addIfRoom(_ object: Int32, writes: Bool) -> Bool {
+        if count == UInt8(Footprint.capacity) {
+            for index in 0..<Int(count) where self.object(index) == object {
+                set(object, writes: writes || self.writes(index))
+                return true
+            }
+            return false
+        }
+        add(object, writes: writes)
+        return true
+    }
+
     @inline(__always)
     func object(_ index: Int) -> Int32 { Int32(truncatingIfNeeded: slots[index] >> 1) }
 

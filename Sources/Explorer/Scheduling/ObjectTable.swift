@@ -53,15 +53,16 @@ final class ObjectTable {
     private(set) var count: Int32 = 0
 
     /// Objects without an address of their own: the clock, what barriers order, which threads there are, and all that jobs share
-    /// without a word to Substrate.
+    /// without a word to Substrate, and the main actor.
     static let clock: Int32 = 0
     static let barrier: Int32 = 1
     static let threads: Int32 = 2
     static let jobs: Int32 = 3
+    static let mainActor: Int32 = 4
 
     init() {
         slots.extend(to: 256, with: Slot())
-        for _ in 0...Self.jobs { _ = makeIdentity() }
+        for _ in 0...Self.mainActor { _ = makeIdentity() }
     }
 
     /// A number above every object's.
@@ -78,7 +79,7 @@ final class ObjectTable {
         execution &+= 1
         used = 0
         count = 0
-        for object in 0...Self.jobs { begin(object, 0) }
+        for object in 0...Self.mainActor { begin(object, 0) }
     }
 
     /// Whether `object` is one of this execution's.

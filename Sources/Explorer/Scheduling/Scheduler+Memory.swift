@@ -221,7 +221,7 @@ extension Scheduler {
     /// While recording, gives an object that has no label a name that says what it is.
     func nameObject(of thread: Int32) {
         let object = threads[Int(thread)].object
-        guard object > ObjectTable.jobs, labels[object] == nil else { return }
+        guard object > ObjectTable.mainActor, labels[object] == nil else { return }
         let kind =
             switch threads[Int(thread)].kind {
             case .lock, .tryLock, .unlock: "mutex"
@@ -259,6 +259,7 @@ extension Scheduler {
         case ObjectTable.barrier: return "the barrier"
         case ObjectTable.threads: return "the threads"
         case ObjectTable.jobs: return "what jobs share"
+        case ObjectTable.mainActor: return "the main actor"
         default: break
         }
         return "object \(object)"

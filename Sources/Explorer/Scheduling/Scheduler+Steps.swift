@@ -19,6 +19,7 @@ extension Scheduler {
     func isEnabled(_ thread: Int32) -> Bool {
         let index = Int(thread)
         guard threads[index].state == .parked || threads[index].isBuffer else { return false }
+        if threads[index].canceller >= 0, isHeldBack(index) { return false }
         switch threads[index].kind {
         case .load, .bufferedStore, .touch: return true
         case .unlock, .signal: return threads[index].buffered == 0
@@ -54,6 +55,8 @@ extension Scheduler {
             return true
         case .job:
             return mayBegin(index)
+        case .records:
+            return threads[Int(threads[index].other)].canceller < 0
         default:
             // Everything else is, or contains, an instruction that drains the store buffer.
             return threads[index].buffered == 0
@@ -164,7 +167,7 @@ extension Scheduler {
     func commit(_ event: Event, site: Site) -> Int32 {
         var event = event
         let thread = Int(event.thread)
-        if tracksJobs { event.footprint.add(ObjectTable.jobs, writes: threads[thread].isTask) }
+        if tracksJobs { addJobs(to: &event) }
         let position = Int32(truncatingIfNeeded: steps)
         threads[thread].take(&event, at: position)
         event.choice = choice

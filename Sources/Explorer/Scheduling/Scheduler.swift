@@ -328,7 +328,9 @@ final class Scheduler: Observer, @unchecked Sendable {
             transfer(from: thread, to: starter)
             return
         }
+        if jobs.cancelled.count > 0 || threads[Int(thread)].isCancelling { noteCancellations(by: thread) }
         if jobs.hasChores { return waitForChores(thread) }
+        if jobs.arrivals.count > 0 { settleArrivals() }
         let next = pick()
         if next == thread { return }
         if next < 0 { leave(thread) } else { transfer(from: thread, to: next) }
@@ -427,6 +429,8 @@ final class Scheduler: Observer, @unchecked Sendable {
         threads[Int(thread)].state = .parked
         threads[Int(thread)].isService = isService
         threads[Int(thread)].starter = -1
+        threads[Int(thread)].canceller = -1
+        threads[Int(thread)].isCancelling = false
         threads[Int(thread)].armed = -1
         threads[Int(thread)].last = -1
         threads[Int(thread)].enabler = parent >= 0 ? threads[Int(parent)].last : -1
@@ -512,6 +516,7 @@ final class Scheduler: Observer, @unchecked Sendable {
             park(thread)
             if mode != .draining { commit(Event(thread: thread, kind: .fence), site: Site("", 0)) }
         }
+        if threads[Int(thread)].isCancelling { letGoOfRecords(thread) }
         threads[Int(thread)].state = .finished
         if mode == .draining { return leave(thread) }
         let starter = threads[Int(thread)].starter

@@ -39,8 +39,15 @@ struct ThreadRecord: BitwiseCopyable {
     var job: UInt = 0
     var standing = Standing.running
     var place = Place.pool
+    /// The object that stands for the task, and the default actor that it last ran on.
+    var taskObject: Int32 = -1
+    var actor: UInt = 0
     /// Whether the job is no task's: it runs once.
     var isOneShot = false
+    /// Who cancels the task and calls its handlers, -1 for nobody.
+    var canceller: Int32 = -1
+    /// Whether it is the canceller of some task.
+    var isCancelling = false
     /// The thread that stands for the timer of the task's sleep, -1 for none.
     var timer: Int32 = -1
     /// The last event of whoever held the task's executor before it.

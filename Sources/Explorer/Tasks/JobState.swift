@@ -7,6 +7,12 @@ final class JobState {
     /// A task that never runs while it is explored: it keeps the task-local values that threads find. 0 for none.
     var lender: UInt = 0
     var awaitsLender = false
+    /// Default actors whose queues are being served.
+    let busyActors = Stack<UInt>(capacity: 8)
+    /// Tasks that the running step has put into the queue of an actor which is not known yet.
+    let arrivals = Stack<Int32>(capacity: 8)
+    /// Tasks that the running step may have begun to cancel.
+    let cancelled = Stack<Int32>(capacity: 8)
     /// Tasks of this execution that have not ended.
     var unfinished = 0
     /// Tasks of this execution by the address of their job.
@@ -53,9 +59,21 @@ final class JobState {
         mainLast = -1
         mainPrevious = -1
         beforeChores = -1
+        busyActors.removeAll()
+        arrivals.removeAll()
+        cancelled.removeAll()
         unfinished = 0
         free.removeAll()
         for index in 0..<carriers.count { free.append(carriers[index]) }
+    }
+
+    /// `actor` has served its queue.
+    func isIdle(_ actor: UInt) {
+        for index in 0..<busyActors.count where busyActors[index] == actor {
+            busyActors[index] = busyActors[busyActors.count - 1]
+            busyActors.truncate(to: busyActors.count - 1)
+            return
+        }
     }
 
     func takeCarrier() -> Fiber {

@@ -67,6 +67,7 @@ extension Scheduler {
         case .running, .inActorQueue: break
         }
         if place == .main { jobs.mainQueue.append(thread) }
+        noteArrival(of: thread, at: place)
         becomesReady(thread, place)
     }
 
@@ -76,12 +77,13 @@ extension Scheduler {
         var thread = jobs.table.thread(of: job)
         if thread < 0 { thread = makeTask(job) }
         switch threads[Int(thread)].standing {
-        case .ready, .inActorQueue, .completed: return
-        case .running where thread != current || isStillRunning(job): return
+        case .ready, .inActorQueue, .completed: return taskTouched(job)
+        case .running where thread != current || isStillRunning(job): return taskTouched(job)
         case .suspended, .running: break
         }
         noteQueued(thread)
         threads[Int(thread)].standing = .inActorQueue
+        if isDeclared { jobs.arrivals.append(thread) }
         unsafe quiesce_jobs_level(UnsafeMutableRawPointer(bitPattern: job)!)
     }
 
@@ -90,9 +92,8 @@ extension Scheduler {
         let thread = jobs.table.thread(of: job)
         guard thread >= 0, thread != current, threads[Int(thread)].standing == .inActorQueue else { return }
         let previous = current
-        let isNested = unsafe previous >= 0 && (!threads[Int(previous)].isTask || quiesce_jobs_current() != nil)
-        if isNested {
-            // An executor of the program's own runs it, on a thread or in another task: it is part of that.
+        if previous >= 0, !threads[Int(previous)].isTask {
+            // An executor of the program's own runs it on a thread: it is part of that.
             threads[Int(thread)].standing = .suspended
             return
         }
@@ -104,6 +105,7 @@ extension Scheduler {
         } else {
             current = jobs.beforeChores
         }
+        if isDeclared { noteActor(of: thread, isFirst: previous < 0) }
         becomesReady(thread, .actor)
         threads[Int(thread)].state = .parked
         fibers[Int(thread)] = fiber
@@ -118,11 +120,18 @@ extension Scheduler {
         threads[Int(thread)].standing = .completed
         jobs.table.set(job, -1)
         jobs.unfinished -= 1
+        if isDeclared { noteCompletion(of: thread) }
         if thread != current { threads[Int(thread)].state = .finished }
     }
 
-    /// The running task orders itself with another one.
-    func taskTouched(_ job: UInt) {}
+    /// The running task or thread orders itself with a task: cancels it, resumes it, finds that it has completed.
+    func taskTouched(_ job: UInt) {
+        let thread = jobs.table.thread(of: job)
+        guard thread >= 0, thread != current, current >= 0 else { return }
+        if threads[Int(thread)].canceller >= 0 { awaitHandlers(of: thread) }
+        jobs.cancelled.append(thread)
+        if isDeclared { amendShared(threads[Int(thread)].taskObject) }
+    }
 
     /// A job is to run when time has passed.
     func timerQueued(_ job: UInt, after delay: Int64) {
@@ -178,11 +187,19 @@ extension Scheduler {
         threads[index].starter = -1
         threads[index].armed = -1
         threads[index].timer = -1
+        threads[index].canceller = -1
+        threads[index].isCancelling = false
         threads[index].cause = -1
         threads[index].last = -1
         threads[index].enabler = -1
         threads[index].isSpinning = false
         threads[index].object = -1
+        threads[index].actor = 0
+        threads[index].taskObject = -1
+        if options.reduction == .declared {
+            objects.forget(job)
+            threads[index].taskObject = objects.find(job, by: parent, isMade: true).object
+        }
         threads[index].spawnIndex = Int32(truncatingIfNeeded: spawned.count)
         if !tracksJobs, !spawned.isEmpty { jobsFromNext = true }
         spawned.append(thread)
@@ -284,6 +301,7 @@ extension Scheduler {
 
     /// `thread` has said what it will do; before anybody is picked there are chores.
     func waitForChores(_ thread: Int32) {
+        if jobs.arrivals.count > 0 { settleArrivals() }
         jobs.beforeChores = current
         current = -1
         let fiber = carrier()
@@ -294,6 +312,7 @@ extension Scheduler {
     /// `thread` waits until it is picked.
     private func awaitTurn(_ thread: Int32) {
         if mode == .draining { return leave(thread) }
+        if jobs.arrivals.count > 0 { settleArrivals() }
         if jobs.hasChores { return waitForChores(thread) }
         let next = pick()
         if next == thread {
@@ -337,6 +356,7 @@ extension Scheduler {
 
     /// Jobs of the runtime's own, each up to where a task begins.
     private func runChores(on fiber: Fiber) {
+        if jobs.arrivals.count > 0, !jobs.hasChores { settleArrivals() }
         guard jobs.hasChores else { return }
         if current >= 0 { jobs.beforeChores = current }
         while let job = jobs.popChore() {
@@ -346,6 +366,7 @@ extension Scheduler {
             if current >= 0 {
                 // It served an actor; the last task of the queue has stopped.
                 endJob(current)
+                jobs.isIdle(threads[Int(current)].actor)
                 jobs.beforeChores = current
             }
         }
@@ -388,6 +409,8 @@ extension Scheduler {
     private func endJob(_ thread: Int32) {
         let index = Int(thread)
         releaseLocals()
+        jobs.cancelled.removeAll()
+        if threads[index].isCancelling { letGoOfRecords(thread) }
         fibers[index] = nil
         if jobs.mainHolder == thread {
             jobs.mainHolder = -1

@@ -198,6 +198,7 @@ struct TraceBuilder {
         case .resume: return "goes on"
         case .spawn: return "start \(entry.new)"
         case .census: return "look for threads"
+        case .records: return "waits for cancellation"
         case .job:
             if event.previous < 0 { return "starts" }
             return place(of: entry).map { "goes on \($0.fileName):\($0.line)" } ?? "goes on"

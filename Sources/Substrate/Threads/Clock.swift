@@ -55,9 +55,11 @@ public enum Clock {
     /// Suspends the running task until `deadline`.
     ///
     /// - Throws: `CancellationError` when the task is cancelled first.
-    public static func sleep(until deadline: Instant) async throws {
+    public static func sleep(
+        until deadline: Instant, file: StaticString = #filePath, line: UInt = #line
+    ) async throws {
         // The same clock: it stands still while the system is suspended.
-        let now = quiesce_monotonic_nanoseconds()
+        let now = now(file: file, line: line).nanoseconds
         guard deadline.nanoseconds > now else { return try Task.checkCancellation() }
         try await Task.sleep(for: .nanoseconds(Int64(clamping: deadline.nanoseconds - now)), clock: .suspending)
     }

@@ -24,6 +24,31 @@ func verify(
     return report
 }
 
+/// Explores tasks finely and to the end. They share nothing but Substrate's objects and one another, which is declared.
+@discardableResult
+func verifyTasks(
+    _ name: String, preemptions: Int? = nil, executions: Int = .max, location: SourceLocation = #_sourceLocation,
+    _ body: @escaping @Sendable (ExploredWorld) async throws -> Void
+) async throws -> ExplorationReport {
+    var options = ExplorationOptions()
+    options.executionLimit = executions
+    options.secondsLimit = 100
+    options.reduction = .declared
+    if let preemptions { options.strategy = .preemptions(preemptions) }
+    let settled = options
+    let report = try await Task.detached { try Exploration(name, options: settled, body).run() }.value
+    let coverage =
+        executions < .max
+        ? "\(executions) executions" : preemptions.map { "\($0) preemptions" } ?? "what jobs are declared to share"
+    // With fewer executions than the limit it is all, and where there is but one task nothing has to be declared.
+    #expect(
+        [.bounded(by: coverage), .bounded(by: "what jobs are declared to share"), .all].contains(report.coverage),
+        "\(report.counterexample?.text ?? "")",
+        sourceLocation: location)
+    #expect(report.failed == 0 && report.abandonedThreads == 0, sourceLocation: location)
+    return report
+}
+
 /// A program with one operation of what it tests changed.
 struct Mutant: Sendable, CustomTestStringConvertible {
     let program: Program
