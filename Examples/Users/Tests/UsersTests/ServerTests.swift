@@ -13,7 +13,8 @@ import Users
     func `a broken server serves after shutdown`() async { await shutdownDuringRequest(BrokenServer()) }
 
     private func shutdownDuringRequest(_ server: some Serving) async {
-        async let request = server.serve { await Task.yield() }
+        let store = Store()
+        async let request = server.serve { await store.read() }
         async let servedInTime = served(by: server)
         let served = await servedInTime
         _ = await request
@@ -25,6 +26,10 @@ import Users
         await server.shutdown()
         return await server.served
     }
+}
+
+private actor Store {
+    func read() {}
 }
 
 private protocol Serving: Actor {

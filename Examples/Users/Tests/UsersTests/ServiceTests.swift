@@ -10,7 +10,7 @@ import Users
     func `a service can be stopped twice`() async { await stopTwice(Service()) }
 
     @Test(.finds(.neverResumed, at: "withCheckedContinuation { stopper = $0 }"), .everyInterleaving)
-    func `who stops a broken service first waits for ever`() async { await stopTwice(BrokenService()) }
+    func `a broken service forgets who stopped it first`() async { await stopTwice(BrokenService()) }
 
     private func stopTwice(_ service: some Serving) async {
         async let run: Void = service.run([{ await Task.yield() }])
