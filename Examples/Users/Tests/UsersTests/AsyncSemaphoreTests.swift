@@ -5,24 +5,26 @@ import QuiesceTesting
 import Testing
 import Users
 
-@Suite struct AsyncSemaphoreTests {
-    @Test(.everyInterleaving)
-    func `a semaphore keeps its permits`() async throws { try await cancelWhoWaits(AsyncSemaphore.self) }
+extension UsersTests {
+    @Suite struct AsyncSemaphoreTests {
+        @Test(.everyInterleaving)
+        func `a semaphore keeps its permits`() async throws { try await cancelWhoWaits(AsyncSemaphore.self) }
 
-    @Test(.finds(.neverResumed, at: "BrokenAsyncSemaphore.wait()"), .everyInterleaving)
-    func `a broken semaphore loses a permit`() async throws { try await cancelWhoWaits(BrokenAsyncSemaphore.self) }
+        @Test(.finds(.neverResumed, at: "BrokenAsyncSemaphore.wait()"), .everyInterleaving)
+        func `a broken semaphore loses a permit`() async throws { try await cancelWhoWaits(BrokenAsyncSemaphore.self) }
 
-    private func cancelWhoWaits<S: Waiting>(_: S.Type) async throws {
-        let semaphore = S(permits: 1)
-        try await semaphore.wait()
-        let impatient = Task(name: "impatient") {
+        private func cancelWhoWaits<S: Waiting>(_: S.Type) async throws {
+            let semaphore = S(permits: 1)
             try await semaphore.wait()
-            semaphore.signal()
+            let impatient = Task(name: "impatient") {
+                try await semaphore.wait()
+                semaphore.signal()
+            }
+            async let release: Void = semaphore.signal()
+            async let cancellation: Void = impatient.cancel()
+            _ = await (release, cancellation)
+            try await semaphore.wait()
         }
-        async let release: Void = semaphore.signal()
-        async let cancellation: Void = impatient.cancel()
-        _ = await (release, cancellation)
-        try await semaphore.wait()
     }
 }
 

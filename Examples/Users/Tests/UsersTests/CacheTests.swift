@@ -5,20 +5,22 @@ import QuiesceTesting
 import Testing
 import Users
 
-@Suite struct CacheTests {
-    @Test(.everyInterleaving)
-    func `a cache loads once`() async { await askTwice(Cache.self) }
+extension UsersTests {
+    @Suite struct CacheTests {
+        @Test(.everyInterleaving)
+        func `a cache loads once`() async { await askTwice(Cache.self) }
 
-    @Test(.finds(.expectation, at: "profiles[user] = profile"), .everyInterleaving)
-    func `a broken cache loads twice`() async { await askTwice(BrokenCache.self) }
+        @Test(.finds(.expectation, at: "profiles[user] = profile"), .everyInterleaving)
+        func `a broken cache loads twice`() async { await askTwice(BrokenCache.self) }
 
-    private func askTwice<C: Caching>(_: C.Type) async {
-        let database = Database()
-        let cache = C { await database.load($0) }
-        async let first = cache.profile(of: 7)
-        async let second = cache.profile(of: 7)
-        #expect(await [first, second] == ["user 7", "user 7"])
-        #expect(await database.loads == 1)
+        private func askTwice<C: Caching>(_: C.Type) async {
+            let database = Database()
+            let cache = C { await database.load($0) }
+            async let first = cache.profile(of: 7)
+            async let second = cache.profile(of: 7)
+            #expect(await [first, second] == ["user 7", "user 7"])
+            #expect(await database.loads == 1)
+        }
     }
 }
 

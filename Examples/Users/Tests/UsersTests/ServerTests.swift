@@ -5,26 +5,28 @@ import QuiesceTesting
 import Testing
 import Users
 
-@Suite struct ServerTests {
-    @Test(.everyInterleaving)
-    func `a server serves nothing after shutdown`() async { await shutdownDuringRequest(Server()) }
+extension UsersTests {
+    @Suite struct ServerTests {
+        @Test(.everyInterleaving)
+        func `a server serves nothing after shutdown`() async { await shutdownDuringRequest(Server()) }
 
-    @Test(.finds(.expectation, at: "served += 1"), .everyInterleaving)
-    func `a broken server serves after shutdown`() async { await shutdownDuringRequest(BrokenServer()) }
+        @Test(.finds(.expectation, at: "served += 1"), .everyInterleaving)
+        func `a broken server serves after shutdown`() async { await shutdownDuringRequest(BrokenServer()) }
 
-    private func shutdownDuringRequest(_ server: some Serving) async {
-        let store = Store()
-        async let request = server.serve { await store.read() }
-        async let servedInTime = served(by: server)
-        let served = await servedInTime
-        _ = await request
-        #expect(await server.served == served, "served after shutdown")
-    }
+        private func shutdownDuringRequest(_ server: some Serving) async {
+            let store = Store()
+            async let request = server.serve { await store.read() }
+            async let servedInTime = served(by: server)
+            let served = await servedInTime
+            _ = await request
+            #expect(await server.served == served, "served after shutdown")
+        }
 
-    /// How many requests were served when the shutdown was over.
-    private func served(by server: some Serving) async -> Int {
-        await server.shutdown()
-        return await server.served
+        /// How many requests were served when the shutdown was over.
+        private func served(by server: some Serving) async -> Int {
+            await server.shutdown()
+            return await server.served
+        }
     }
 }
 
