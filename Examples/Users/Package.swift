@@ -1,0 +1,21 @@
+// swift-tools-version: 6.2
+// SPDX-License-Identifier: Apache-2.0
+
+import PackageDescription
+
+let package = Package(
+    name: "users",
+    products: [.library(name: "Users", targets: ["Users"])],
+    dependencies: [.package(name: "quiesce", path: "../..")],
+    targets: [
+        .target(name: "Users"),
+        .testTarget(
+            name: "UsersTests",
+            dependencies: [
+                "Users",
+                .product(name: "Explorer", package: "quiesce"),
+                .product(name: "QuiesceTesting", package: "quiesce"),
+            ]),
+    ],
+    swiftLanguageModes: [.v6]
+)
