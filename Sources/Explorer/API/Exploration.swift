@@ -125,15 +125,23 @@ public struct Exploration {
     public func replay(_ token: ReplayToken) throws(Failure) -> Counterexample? {
         guard Scheduler.ofCurrentThread == nil else { throw .nested }
         try capture()
-        // Which starts are steps is not in the token: no more than the program asks for, which it does as it runs.
-        var detail = StepDetail()
-        while true {
+        // Which starts are steps is not in the token.
+        var first: Failure?
+        for detail in [
+            StepDetail(), StepDetail(threads: true), StepDetail(creations: true),
+            StepDetail(threads: true, creations: true),
+        ] {
             let scheduler = recorder(detail)
-            let found = Result { () throws(Failure) in try record(token.steps, scheduler, Trace.Origin()) }
-            let wanted = scheduler.wantedDetail
-            if wanted == detail { return try found.get() }
-            detail = wanted
+            do throws(Failure) {
+                let counterexample = try record(token.steps, scheduler, Trace.Origin())
+                if scheduler.wantedDetail == detail { return counterexample }
+            } catch {
+                // Of several divergences the first is the program's own.
+                first = first ?? error
+            }
         }
+        if let first { throw first }
+        return nil
     }
 
     // MARK: Parts of a run

@@ -44,7 +44,9 @@ public func explore(
     file: StaticString = #filePath, line: UInt = #line,
     _ body: @escaping @Sendable (ExploredWorld) async throws -> Void
 ) async throws -> ExplorationReport {
-    try await ExploringThreads.run { try carryOut(Exploration(name, options: options, body), file, line) }
+    // Here, for a task that goes to another thread has left the exploration.
+    if Exploration.isRunningHere { throw Exploration.Failure.nested }
+    return try await ExploringThreads.run { try carryOut(Exploration(name, options: options, body), file, line) }
 }
 
 private func carryOut(

@@ -131,11 +131,14 @@ class OptimalReduction: Strategy {
         if position > 0 {
             let last = history.events[position - 1]
             let before = frames[position - 1]
+            // What was first come across beyond the prefix may have another number where the sleeper met it.
+            let isVague =
+                before.sleepCount > 0 && !scheduler.areStable(last.footprint, among: before.objectCount)
             for index in Int(before.sleepBase)..<Int(before.sleepBase + before.sleepCount) {
                 let sleeper = sleepers[index]
-                if sleeper.thread != last.thread, !sleeper.footprint.conflicts(with: last.footprint) {
-                    sleepers.append(sleeper)
-                }
+                if sleeper.thread == last.thread || sleeper.footprint.conflicts(with: last.footprint) { continue }
+                if isVague, !scheduler.areStable(sleeper.footprint, among: before.objectCount) { continue }
+                sleepers.append(sleeper)
             }
         }
         frames.append(
@@ -426,9 +429,9 @@ class OptimalReduction: Strategy {
         let frame = frames[position]
         for index in Int(frame.sleepBase)..<Int(frame.sleepBase + frame.sleepCount) {
             let sleeper = sleepers[index]
-            if match(sleeper.thread, sleeper.choice, sleeper.footprint, last, filter, stableAmong: .max) != .no {
-                return
-            }
+            let result = match(
+                sleeper.thread, sleeper.choice, sleeper.footprint, last, filter, stableAmong: frame.objectCount)
+            if result != .no { return }
         }
 
         var parent: Int32 = -1

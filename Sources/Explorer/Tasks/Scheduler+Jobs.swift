@@ -78,8 +78,8 @@ extension Scheduler {
         var thread = jobs.table.thread(of: job)
         if thread < 0 { thread = makeTask(job) }
         switch threads[Int(thread)].standing {
-        case .ready, .inActorQueue, .completed: return taskTouched(job)
-        case .running where thread != current || isStillRunning(job): return taskTouched(job)
+        case .ready, .inActorQueue, .completed: return
+        case .running where thread != current || isStillRunning(job): return
         case .suspended, .running: break
         }
         let executor = unsafe UInt(bitPattern: quiesce_jobs_destination(UnsafeRawPointer(bitPattern: job)!))

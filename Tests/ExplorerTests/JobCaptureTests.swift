@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Testing
+
+@testable import Explorer
+
+/// The canary: exploration of tasks rests on interfaces of the Swift runtime that are not stable. When one of these tests fails after a
+/// change of toolchain, look at JobCapture.swift and jobs.c; until they are mended tasks are explored only as far as executors see
+/// them, and coverage says so.
+@Suite struct JobCaptureTests {
+    private actor Place {
+        var visits = 0
+        func visit() { visits += 1 }
+        func look() -> Int { visits }
+    }
+
+    @Test func `the runtime's interfaces are as they were`() {
+        JobCapture.install()
+        #expect(JobCapture.isInstalled, "executors cannot be installed")
+        #expect(JobCapture.reach == .all, "the runtime announces no jobs: _swift_tsan_acquire and _release are gone")
+    }
+
+    /// A program whose steps are known one by one.
+    @Test func `every job is a step`() throws {
+        let exploration = Exploration("canary") { _ in
+            let place = Place()
+            await place.visit()
+            let seen = await place.look()
+            expect(seen == 1)
+            await Task.yield()
+            try await Task.sleep(for: .milliseconds(1))
+            _ = await Task { @MainActor in MainActor.assertIsolated() }.value
+        }
+        let recorder = Recorder()
+        let scheduler = Scheduler(exploration.options)
+        scheduler.record(recorder)
+        let strategy = Replay(scheduler, steps: [])
+        scheduler.use(strategy)
+        exploration.exploring(scheduler) { run in
+            withExtendedLifetime(strategy) { _ = run() }
+            #expect(scheduler.verdict == nil)
+        }
+        let kinds = recorder.entries.compactMap { entry -> StepKind? in
+            guard case .event(let event) = entry.action else { return nil }
+            return event.kind
+        }
+        #expect(
+            kinds == [
+                // It starts, goes to the actor, is served both times, and goes on in the pool.
+                .job, .arrive, .job, .job,
+                // It yields; it sleeps, until the timer fires.
+                .job, .fire, .job,
+                // The other task is served by the main actor, and ends.
+                .job, .job,
+            ], "\(kinds)")
+    }
+
+    @Test func `a hop in place is a step all the same`() throws {
+        // Were the runtime to take an idle actor in place, the second task could not come between a look and a visit.
+        let report = try Exploration("hops") { _ in
+            let place = Place()
+            await withTaskGroup { group in
+                for _ in 0..<2 {
+                    group.addTask {
+                        let seen = await place.look()
+                        await Task.yield()
+                        if seen == 0 { await place.visit() }
+                    }
+                }
+            }
+            let visits = await place.look()
+            expect(visits == 1, "both visited")
+        }.run()
+        #expect(report.counterexample?.verdict.kind == .expectation)
+    }
+}
