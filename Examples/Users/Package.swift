@@ -8,14 +8,10 @@ let package = Package(
     products: [.library(name: "Users", targets: ["Users"])],
     dependencies: [.package(name: "quiesce", path: "../..")],
     targets: [
-        .target(name: "Users"),
+        .target(name: "Users", dependencies: [.product(name: "Quiesce", package: "quiesce")]),
         .testTarget(
             name: "UsersTests",
-            dependencies: [
-                "Users",
-                .product(name: "Explorer", package: "quiesce"),
-                .product(name: "QuiesceTesting", package: "quiesce"),
-            ]),
+            dependencies: ["Users", .product(name: "QuiesceTesting", package: "quiesce")]),
     ],
     swiftLanguageModes: [.v6]
 )

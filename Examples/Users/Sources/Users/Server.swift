@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Quiesce
+
 /// A server whose shutdown only turns new requests away.
 ///
 /// Wrong: a request that is inside when `shutdown` is called goes on after it has returned, and uses what is torn down by then.
@@ -22,35 +24,25 @@ public actor BrokenServer {
     public func shutdown() async { isOpen = false }
 }
 
-/// A server whose shutdown waits for the requests that are inside.
+/// A server whose requests are inside a gate.
 ///
-/// Right: a request is counted in the step in which it finds the server open. The last one to leave resumes those who wait.
+/// Right: closing the gate lets nobody in any more, and waits for those who are inside.
 public actor Server {
     /// Requests that were served.
     public private(set) var served = 0
-    private var isOpen = true
-    private var inside = 0
-    private var closers: [CheckedContinuation<Void, Never>] = []
+    private let gate = Gate(name: "server")
 
     public init() {}
 
     /// Serves one request. False when the server is shut down.
     public func serve(_ request: @Sendable () async -> Void) async -> Bool {
-        guard isOpen else { return false }
-        inside += 1
-        await request()
-        served += 1
-        inside -= 1
-        if inside == 0 {
-            for closer in closers { closer.resume() }
-            closers = []
+        let isServed: Void? = await gate.withTaskEntry { _ in
+            await request()
+            served += 1
         }
-        return true
+        return isServed != nil
     }
 
-    /// Shuts down: nothing is served after it.
-    public func shutdown() async {
-        isOpen = false
-        if inside > 0 { await withCheckedContinuation { closers.append($0) } }
-    }
+    /// Shuts down: nothing is served after it. Throws when a request that is inside calls it, or when the task is cancelled.
+    public func shutdown() async throws { try await gate.close() }
 }

@@ -1,30 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import Explorer
 import QuiesceTesting
 import Testing
 import Users
 
-extension UsersTests {
-    @Suite struct AsyncSemaphoreTests {
-        @Test(.everyInterleaving)
-        func `a semaphore keeps its permits`() async throws { try await cancelWhoWaits(AsyncSemaphore.self) }
+struct AsyncSemaphoreTests {
+    @Test(.everyInterleaving)
+    func `a semaphore keeps its permits`() async throws { try await cancelWhoWaits(AsyncSemaphore.self) }
 
-        @Test(.finds(.neverResumed, at: "BrokenAsyncSemaphore.wait()"), .everyInterleaving)
-        func `a broken semaphore loses a permit`() async throws { try await cancelWhoWaits(BrokenAsyncSemaphore.self) }
+    @Test(.finds(.neverResumed, at: "BrokenAsyncSemaphore.wait()"), .everyInterleaving)
+    func `a broken semaphore loses a permit`() async throws { try await cancelWhoWaits(BrokenAsyncSemaphore.self) }
 
-        private func cancelWhoWaits<S: Waiting>(_: S.Type) async throws {
-            let semaphore = S(permits: 1)
+    private func cancelWhoWaits<S: Waiting>(_: S.Type) async throws {
+        let semaphore = S(permits: 1)
+        try await semaphore.wait()
+        let impatient = Task(name: "impatient") {
             try await semaphore.wait()
-            let impatient = Task(name: "impatient") {
-                try await semaphore.wait()
-                semaphore.signal()
-            }
-            async let release: Void = semaphore.signal()
-            async let cancellation: Void = impatient.cancel()
-            _ = await (release, cancellation)
-            try await semaphore.wait()
+            semaphore.signal()
         }
+        semaphore.signal()
+        impatient.cancel()
+        try await semaphore.wait()
     }
 }
 

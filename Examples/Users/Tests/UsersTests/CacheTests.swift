@@ -1,26 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import Explorer
 import QuiesceTesting
 import Testing
 import Users
 
-extension UsersTests {
-    @Suite struct CacheTests {
-        @Test(.everyInterleaving)
-        func `a cache loads once`() async { await askTwice(Cache.self) }
+struct CacheTests {
+    @Test(.everyInterleaving)
+    func `a cache loads once`() async { await askTwice(Cache.self) }
 
-        @Test(.finds(.expectation, at: "profiles[user] = profile"), .everyInterleaving)
-        func `a broken cache loads twice`() async { await askTwice(BrokenCache.self) }
+    @Test(.finds(.expectation, at: "profiles[user] = profile"), .everyInterleaving)
+    func `a broken cache loads twice`() async { await askTwice(BrokenCache.self) }
 
-        private func askTwice<C: Caching>(_: C.Type) async {
-            let database = Database()
-            let cache = C { await database.load($0) }
-            async let first = cache.profile(of: 7)
-            async let second = cache.profile(of: 7)
-            #expect(await [first, second] == ["user 7", "user 7"])
-            #expect(await database.loads == 1)
-        }
+    private func askTwice<C: Caching>(_: C.Type) async {
+        let database = Database()
+        let cache = C { await database.load($0) }
+        async let first = cache.profile(of: 7)
+        let second = await cache.profile(of: 7)
+        #expect(await [first, second] == ["user 7", "user 7"])
+        #expect(await database.loads == 1)
     }
 }
 

@@ -1,27 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import Explorer
 import QuiesceTesting
 import Testing
 import Users
 
-extension UsersTests {
-    @Suite struct CallTests {
-        @Test(.everyInterleaving)
-        func `a call ends once`() async { await replyOrTimeout(Call()) }
+struct CallTests {
+    @Test(.everyInterleaving)
+    func `a call ends once`() async { await replyOrTimeout(Call()) }
 
-        @Test(.finds(.resumedTwice, at: "giveUp()"), .everyInterleaving)
-        func `a broken call ends twice`() async { await replyOrTimeout(BrokenCall()) }
+    @Test(.finds(.resumedTwice, at: "giveUp()"), .everyInterleaving)
+    func `a broken call ends twice`() async { await replyOrTimeout(BrokenCall()) }
 
-        private func replyOrTimeout(_ call: some Calling) async {
-            async let reply = call.reply(within: .seconds(1))
-            async let delivery: Void = call.arrived("hello")
-            do {
-                #expect(try await reply == "hello")
-            } catch {
-                #expect(error is TimedOut)
-            }
-            await delivery
+    private func replyOrTimeout(_ call: some Calling) async {
+        async let reply = call.reply(within: .seconds(1))
+        await call.arrived("hello")
+        do {
+            #expect(try await reply == "hello")
+        } catch {
+            #expect(error is TimedOut)
         }
     }
 }

@@ -1,30 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import Explorer
 import QuiesceTesting
 import Testing
 import Users
 
-extension UsersTests {
-    @Suite struct FeedTests {
-        @Test(.everyInterleaving)
-        func `a producer ends when its consumer is cancelled`() async { await cancelTheConsumer(of: Feed()) }
+struct FeedTests {
+    @Test(.everyInterleaving)
+    func `a producer ends when its consumer is cancelled`() async { await cancelTheConsumer(of: Feed()) }
 
-        @Test(.finds(.leakedTask, at: "producer"), .everyInterleaving)
-        func `the producer of a broken feed waits for ever`() async { await cancelTheConsumer(of: BrokenFeed()) }
+    @Test(.finds(.leakedTask, at: "producer"), .everyInterleaving)
+    func `the producer of a broken feed waits for ever`() async { await cancelTheConsumer(of: BrokenFeed()) }
 
-        private func cancelTheConsumer(of feed: some Feeding) async {
-            Task(name: "producer") {
-                var page = 1
-                while await feed.offer(page) { page += 1 }
-            }
-            let consumer = Task(name: "consumer") {
-                if !Task.isCancelled { _ = await feed.next() }
-                await feed.finish()
-            }
-            async let cancellation: Void = consumer.cancel()
-            _ = await (cancellation, consumer.value)
+    private func cancelTheConsumer(of feed: some Feeding) async {
+        Task(name: "producer") {
+            var page = 1
+            while await feed.offer(page) { page += 1 }
         }
+        let consumer = Task(name: "consumer") {
+            if !Task.isCancelled { _ = await feed.next() }
+            await feed.finish()
+        }
+        consumer.cancel()
+        await consumer.value
     }
 }
 

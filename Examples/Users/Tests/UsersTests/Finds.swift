@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import Explorer
+import QuiesceTesting
 import Synchronization
 import Testing
 

@@ -1,24 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import Explorer
 import QuiesceTesting
 import Testing
 import Users
 
-extension UsersTests {
-    @Suite struct SearchFieldTests {
-        @Test(.everyInterleaving)
-        func `a field searches for what is in it`() async { await typeTwice(SearchField()) }
+struct SearchFieldTests {
+    @Test(.everyInterleaving)
+    func `a field searches for what is in it`() async { await typeTwice(SearchField()) }
 
-        @Test(.finds(.expectation, at: "search(text)"), .everyInterleaving)
-        func `a broken field searches for what was in it`() async { await typeTwice(BrokenSearchField()) }
+    @Test(.finds(.expectation, at: "search(text)"), .everyInterleaving)
+    func `a broken field searches for what was in it`() async { await typeTwice(BrokenSearchField()) }
 
-        private func typeTwice(_ field: some Searching) async {
-            await field.type("s")
-            await field.type("sw")
-            await field.isQuiet()
-            #expect(await field.searches.allSatisfy { $0.query == $0.text }, "a stale search")
-        }
+    private func typeTwice(_ field: some Searching) async {
+        await field.type("s")
+        await field.type("sw")
+        await field.isQuiet()
+        #expect(await field.searches.allSatisfy { $0.query == $0.text }, "a stale search")
     }
 }
 

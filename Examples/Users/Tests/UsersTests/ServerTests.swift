@@ -1,32 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import Explorer
 import QuiesceTesting
 import Testing
 import Users
 
-extension UsersTests {
-    @Suite struct ServerTests {
-        @Test(.everyInterleaving)
-        func `a server serves nothing after shutdown`() async { await shutdownDuringRequest(Server()) }
+struct ServerTests {
+    @Test(.everyInterleaving.reduction(.declared))
+    func `a server serves nothing after shutdown`() async throws { try await shutdownDuringRequest(Server()) }
 
-        @Test(.finds(.expectation, at: "served += 1"), .everyInterleaving)
-        func `a broken server serves after shutdown`() async { await shutdownDuringRequest(BrokenServer()) }
+    @Test(.finds(.expectation, at: "served += 1"), .everyInterleaving)
+    func `a broken server serves after shutdown`() async throws { try await shutdownDuringRequest(BrokenServer()) }
 
-        private func shutdownDuringRequest(_ server: some Serving) async {
-            let store = Store()
-            async let request = server.serve { await store.read() }
-            async let servedInTime = served(by: server)
-            let served = await servedInTime
-            _ = await request
-            #expect(await server.served == served, "served after shutdown")
-        }
-
-        /// How many requests were served when the shutdown was over.
-        private func served(by server: some Serving) async -> Int {
-            await server.shutdown()
-            return await server.served
-        }
+    private func shutdownDuringRequest(_ server: some Serving) async throws {
+        let store = Store()
+        async let request = server.serve { await store.read() }
+        async let shutdown: Void = server.shutdown()
+        try await shutdown
+        let served = await server.served
+        _ = await request
+        #expect(await server.served == served, "served after shutdown")
     }
 }
 
@@ -37,7 +29,7 @@ private actor Store {
 private protocol Serving: Actor {
     var served: Int { get }
     func serve(_ request: @Sendable () async -> Void) async -> Bool
-    func shutdown() async
+    func shutdown() async throws
 }
 
 extension Server: Serving {}
