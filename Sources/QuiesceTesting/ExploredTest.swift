@@ -179,7 +179,8 @@ final class ExploredTest: Sendable {
     /// What selects this test.
     private var filter: String {
         let name = identity.split(separator: "/").suffix(2).joined(separator: "/").prefix { $0 != "(" }
-        let plain = name.filter { $0 != "`" }
+        // A raw identifier stands between backticks, which a shell would take for its own: any character will do.
+        let plain = name.map { $0 == "`" ? "." : "\($0)" }.joined()
         return plain.allSatisfy { $0.isLetter || $0.isNumber || "/._".contains($0) } ? plain : "'\(plain)'"
     }
 }

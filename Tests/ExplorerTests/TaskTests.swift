@@ -136,6 +136,67 @@ private final class TaskOutcomes: Sendable {
         }
     }
 
+    private actor Reader {
+        func read() {}
+    }
+
+    private actor Twice {
+        var count = 0
+        func twice(_ reader: Reader) async {
+            count += 1
+            await reader.read()
+            count += 1
+        }
+        func get() -> Int { count }
+    }
+
+    @Test func `an actor is re-entered`() async throws {
+        try await expectSameOutcomes(["0", "1", "2"]) { _, note in
+            let twice = Twice()
+            let reader = Reader()
+            async let writing: Void = twice.twice(reader)
+            let seen = await twice.get()
+            await writing
+            note("\(seen)")
+        }
+    }
+
+    @Test func `a task that is resumed may run before what follows`() async throws {
+        try await expectSameOutcomes(["true", "false"]) { _, note in
+            let resumed = Task {
+                await withCheckedContinuation { continuation in Task { continuation.resume() } }
+                return Task.isCancelled
+            }
+            async let cancelled: Void = {
+                await Task.yield()
+                resumed.cancel()
+            }()
+            note("\(await resumed.value)")
+            await cancelled
+        }
+    }
+
+    @MainActor private final class Screen {
+        var shown = ""
+        func one() { shown += "b" }
+        func two() async {
+            shown += "a"
+            await Task.yield()
+            shown += "A"
+        }
+    }
+
+    @Test func `a task may be served before the next is started`() async throws {
+        try await expectSameOutcomes(["abA", "aAb"]) { _, note in
+            let screen = await MainActor.run { Screen() }
+            let first = Task { @MainActor in await screen.two() }
+            let second = Task { @MainActor in screen.one() }
+            await first.value
+            await second.value
+            note(await screen.shown)
+        }
+    }
+
     @Test func `two actors do not wait for each other`() async throws {
         try await expectSameOutcomes(["1 1"]) { _, note in
             let one = Counter()

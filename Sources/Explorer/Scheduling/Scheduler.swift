@@ -92,7 +92,7 @@ final class Scheduler: Observer, @unchecked Sendable {
     /// Whether jobs conflict with all else. Turned on in the same way, at the second task.
     var tracksJobs = false
     var jobsFromNext = false
-    /// Whether the start of a task is a step of whoever starts it. Turned on in the same way, when a task is started and then touched.
+    /// Whether who starts or resumes a task takes a step there. Turned on in the same way, when that and what follows may be told apart.
     var tracksCreations = false
     var creationsFromNext = false
     /// Timers that were stopped before they fired.

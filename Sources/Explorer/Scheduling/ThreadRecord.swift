@@ -42,9 +42,11 @@ struct ThreadRecord: BitwiseCopyable {
     /// The object that stands for the task, and the executor other than the pool to which it was sent last.
     var taskObject: Int32 = -1
     var executor: UInt = 0
+    /// The executor other than the pool that its job runs on.
+    var home: UInt = 0
     var isCancelled = false
-    /// Whether it has started a task since its last step.
-    var hasCreated = false
+    /// Whether it has started or resumed a task since its last step.
+    var hasEnabled = false
     /// Whether the job is no task's: it runs once.
     var isOneShot = false
     /// Who cancels the task and calls its handlers, -1 for nobody.
@@ -123,7 +125,7 @@ struct ThreadRecord: BitwiseCopyable {
         event.enabler = enabler
         event.cause = cause
         cause = -1
-        hasCreated = false
+        hasEnabled = false
         if enabler < 0, lastFlush >= 0, event.kind.drains { event.enabler = lastFlush }
         enabler = -1
         last = position

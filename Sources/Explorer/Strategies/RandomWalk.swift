@@ -6,6 +6,7 @@ final class RandomWalk: Strategy {
     private var done = 0
     private let seed: UInt64
     private var state: UInt64
+    private let enabled = Stack<Int32>(capacity: 64)
 
     init(_ scheduler: Scheduler, executions: Int, seed: UInt64) {
         self.executions = executions
@@ -20,9 +21,10 @@ final class RandomWalk: Strategy {
     }
 
     override func choose() -> Decision {
-        let threads = (0..<scheduler.threadCount).filter { scheduler.isEnabled($0) }
-        guard !threads.isEmpty else { return .nobody }
-        let thread = threads[random(below: threads.count)]
+        enabled.removeAll()
+        for thread in 0..<scheduler.threadCount where scheduler.isEnabled(thread) { enabled.append(thread) }
+        guard !enabled.isEmpty else { return .nobody }
+        let thread = enabled[random(below: enabled.count)]
         let waiters = scheduler.choices(of: thread)
         guard waiters != 0 else { return Decision(thread: thread) }
         let choices = (0..<64).filter { waiters & (1 << UInt64($0)) != 0 }

@@ -59,7 +59,6 @@ extension Scheduler {
         var thread = jobs.table.thread(of: job)
         if thread < 0 { thread = makeTask(job) }
         let index = Int(thread)
-        let isNew = threads[index].last < 0 && thread != current
         threads[index].isOneShot = kind != 0
         switch threads[index].standing {
         case .ready, .completed: return resumedTwice(thread)
@@ -69,7 +68,7 @@ extension Scheduler {
         }
         if place == .main { jobs.mainQueue.append(thread) }
         becomesReady(thread, place)
-        if isNew, kind == 0, current >= 0 { noteCreation(of: thread) }
+        if kind == 0, current >= 0, thread != current { noteEnabled(thread) }
     }
 
     /// A task is about to be put into a queue: an executor's, which then says so, or a default actor's.
@@ -84,7 +83,7 @@ extension Scheduler {
         }
         let executor = unsafe UInt(bitPattern: quiesce_jobs_destination(UnsafeRawPointer(bitPattern: job)!))
         threads[Int(thread)].executor = executor
-        if executor != 0, thread == current { arrive(thread) }
+        if executor != 0 { if thread == current { arrive(thread) } else { noteEffect() } }
         if isDeclared { noteArrival(of: thread) }
         noteQueued(thread)
         threads[Int(thread)].standing = .inActorQueue
@@ -140,8 +139,7 @@ extension Scheduler {
             threads[Int(thread)].isCancelled = true
             noteTask("cancels", thread)
         }
-        // What it has started might have run before it did this.
-        if threads[Int(current)].hasCreated, !tracksCreations { creationsFromNext = true }
+        noteEffect()
         if isDeclared { amendShared(threads[Int(thread)].taskObject) }
     }
 
@@ -207,7 +205,7 @@ extension Scheduler {
         threads[index].isSpinning = false
         threads[index].object = -1
         threads[index].executor = 0
-        threads[index].hasCreated = false
+        threads[index].hasEnabled = false
         threads[index].isCancelled = false
         threads[index].taskObject = -1
         if options.reduction == .declared {
@@ -234,18 +232,30 @@ extension Scheduler {
         if let recorder { recorder.describe(old: "", new: nameOfExecutor(threads[Int(thread)].executor)) }
     }
 
-    /// The running thread has started a task. Where that may matter it takes a step before it goes on, so that the task may come first.
-    private func noteCreation(of thread: Int32) {
-        threads[Int(current)].hasCreated = true
-        guard tracksCreations, mode == .exploring || mode == .finishing else { return }
-        let creator = current
-        guard threads[Int(creator)].standing == .running || !threads[Int(creator)].isTask else { return }
-        threads[Int(creator)].kind = .spawn
-        threads[Int(creator)].object = -1
-        park(creator)
+    /// The running thread has started or resumed a task. Where that may matter it takes a step before it goes on, so that the task may
+    /// come first.
+    private func noteEnabled(_ thread: Int32) {
+        threads[Int(current)].hasEnabled = true
+        if tracksCreations { pause("\(threads[Int(thread)].last < 0 ? "create" : "resume") \(name(ofThread: thread))") }
+    }
+
+    /// The running thread does something whose place among the steps of others matters: what it started or resumed on the way here
+    /// might come before. From the next execution on it may.
+    private func noteEffect() {
+        if current >= 0, threads[Int(current)].hasEnabled, !tracksCreations { creationsFromNext = true }
+    }
+
+    /// The running thread lets others come in between.
+    private func pause(_ why: @autoclosure () -> String) {
+        guard mode == .exploring || mode == .finishing else { return }
+        let thread = current
+        guard threads[Int(thread)].standing == .running || !threads[Int(thread)].isTask else { return }
+        threads[Int(thread)].kind = .spawn
+        threads[Int(thread)].object = -1
+        park(thread)
         if mode == .draining { return }
-        commit(Event(thread: creator, kind: .spawn), site: Site("", 0))
-        recorder?.describe(old: "", new: name(ofThread: thread))
+        commit(Event(thread: thread, kind: .spawn), site: Site("", 0))
+        recorder?.describe(old: "", new: why())
     }
 
     /// `thread` goes into a queue: whoever puts it there enables it.
@@ -419,6 +429,7 @@ extension Scheduler {
         unsafe block.pointee.row = nil
         unsafe block.pointee.slots = nil
         threads[index].standing = .running
+        threads[index].home = threads[index].executor
         if threads[index].place == .main, threads[index].kind == .job {
             jobs.mainHolder = thread
             jobs.firstOfMain += 1
@@ -448,7 +459,7 @@ extension Scheduler {
         jobs.cancelled.removeAll()
         if threads[index].isCancelling { letGoOfRecords(thread) }
         fibers[index] = nil
-        if threads[index].place == .actor { jobs.lastOfActor.set(threads[index].executor, threads[index].last) }
+        if threads[index].home != 0 { jobs.lastOfActor.set(threads[index].home, threads[index].last) }
         if jobs.mainHolder == thread {
             jobs.mainHolder = -1
             jobs.mainLast = threads[index].last

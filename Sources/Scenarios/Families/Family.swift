@@ -11,14 +11,41 @@ public struct Family: Sendable {
     let arity: Int
     /// The one size that a program has which is not parametric.
     var onlySize: Int?
-    public let program: @Sendable (FamilySize) -> @Sendable (ExploredWorld) -> Void
+    /// The program of a size, where its main is a thread.
+    public let program: (@Sendable (FamilySize) -> @Sendable (ExploredWorld) -> Void)?
+    private let make: @Sendable (FamilySize, String, ExplorationOptions) -> Exploration
+
+    /// A family of programs of threads.
+    init(
+        name: String, sizeHint: String, arity: Int, onlySize: Int? = nil,
+        program: @escaping @Sendable (FamilySize) -> @Sendable (ExploredWorld) -> Void
+    ) {
+        self.name = name
+        self.sizeHint = sizeHint
+        self.arity = arity
+        self.onlySize = onlySize
+        self.program = program
+        make = { Exploration($1, options: $2, program($0)) }
+    }
+
+    /// A family of programs of tasks.
+    init(
+        name: String, sizeHint: String, arity: Int,
+        tasks: @escaping @Sendable (FamilySize) -> @Sendable (ExploredWorld) async -> Void
+    ) {
+        self.name = name
+        self.sizeHint = sizeHint
+        self.arity = arity
+        program = nil
+        make = { Exploration($1, options: $2, tasks($0)) }
+    }
 
     /// The exploration of this family's program of the given size.
     public func exploration(_ size: FamilySize, options: ExplorationOptions) throws(FamilySize.Failure) -> Exploration {
         guard size.numbers.count == arity, onlySize == nil || size.numbers == [onlySize!] else {
             throw .wrongArity(family: name, hint: sizeHint)
         }
-        return Exploration("\(name) \(size)", options: options, program(size))
+        return make(size, "\(name) \(size)", options)
     }
 
     /// The family of that name.
@@ -53,6 +80,7 @@ public struct Family: Sendable {
             Family(name: "bounded-buffer-one-condition", sizeHint: "2,2", arity: 2) {
                 BoundedBuffer.program($0[0], $0[1], oneCondition: true)
             },
+            Family(name: "actor-visits", sizeHint: "2x1", arity: 2, tasks: { ActorVisits.program($0[0], $0[1]) }),
             Family(name: "lost-wakeup", sizeHint: "2", arity: 1, onlySize: 2) { _ in LostWakeUp.program() },
         ]
 }
