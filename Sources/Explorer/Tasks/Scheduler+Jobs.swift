@@ -236,7 +236,9 @@ extension Scheduler {
     /// come first.
     private func noteEnabled(_ thread: Int32) {
         threads[Int(current)].hasEnabled = true
-        if tracksCreations { pause("\(threads[Int(thread)].last < 0 ? "create" : "resume") \(name(ofThread: thread))") }
+        if tracksCreations {
+            pause("\(threads[Int(thread)].last < 0 ? "creates" : "resumes") \(name(ofThread: thread))")
+        }
     }
 
     /// The running thread does something whose place among the steps of others matters: what it started or resumed on the way here
@@ -255,7 +257,7 @@ extension Scheduler {
         park(thread)
         if mode == .draining { return }
         commit(Event(thread: thread, kind: .spawn), site: Site("", 0))
-        recorder?.describe(old: "", new: why())
+        recorder?.describe(old: "task", new: why())
     }
 
     /// `thread` goes into a queue: whoever puts it there enables it.
@@ -263,7 +265,8 @@ extension Scheduler {
         if current >= 0, thread != current {
             threads[Int(thread)].enabler = threads[Int(current)].last
             if tracksRaces { sync.spawn(thread, by: current) }
-            noteTask(threads[Int(thread)].last < 0 ? "creates" : "resumes", thread)
+            // Where it is a step the step says so.
+            if !tracksCreations { noteTask(threads[Int(thread)].last < 0 ? "creates" : "resumes", thread) }
         }
         stopTimer(of: thread)
     }

@@ -196,7 +196,7 @@ struct TraceBuilder {
             return entry.new.isEmpty ? "read \(name)" : "\(name) → \(entry.new)"
         case .mark: return entry.new
         case .resume: return "goes on"
-        case .spawn: return "start \(entry.new)"
+        case .spawn: return entry.old == "task" ? entry.new : "start \(entry.new)"
         case .census: return "look for threads"
         case .arrive: return "queues for \(entry.new)"
         case .records: return "waits for cancellation"
