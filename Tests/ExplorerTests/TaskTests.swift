@@ -176,6 +176,27 @@ private final class TaskOutcomes: Sendable {
         }
     }
 
+    private final class Box: Sendable {
+        let waiting = Synchronization.Mutex<CheckedContinuation<Void, Never>?>(nil)
+        func resume() { waiting.withLock { $0.take()?.resume() } }
+        func wait() async {
+            await withCheckedContinuation { continuation in waiting.withLock { $0 = continuation } }
+            waiting.withLock { _ in }
+        }
+    }
+
+    @Test func `a foreign lock held over a resume is no deadlock`() async throws {
+        let report = try await run { _ in
+            let box = Box()
+            let waiter = Task { await box.wait() }
+            await Task.yield()
+            box.resume()
+            waiter.cancel()
+        }
+        #expect(Set(report.verdicts.keys).isSubset(of: [.leakedTask, .neverResumed]))
+        #expect(report.coverage == .bounded(by: "locks of another library, held while a task is created or resumed"))
+    }
+
     @MainActor private final class Screen {
         var shown = ""
         func one() { shown += "b" }

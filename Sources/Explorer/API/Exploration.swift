@@ -79,7 +79,7 @@ public struct Exploration {
             while true {
                 var outcome = run()
                 while scheduler.mustRepeat {
-                    if scheduler.threadsFromNext || scheduler.jobsFromNext || scheduler.creationsFromNext {
+                    if scheduler.isToStartAnew {
                         // From here on schedules have other steps: nothing of the ones before holds.
                         strategy = makeStrategy(scheduler)
                         scheduler.use(strategy)
@@ -129,7 +129,8 @@ public struct Exploration {
         var first: Failure?
         for detail in [
             StepDetail(), StepDetail(threads: true), StepDetail(creations: true),
-            StepDetail(threads: true, creations: true),
+            StepDetail(threads: true, creations: true), StepDetail(forbidsCreations: true),
+            StepDetail(threads: true, forbidsCreations: true),
         ] {
             let scheduler = recorder(detail)
             do throws(Failure) {
@@ -226,6 +227,9 @@ public struct Exploration {
             return .bounded(by: bound == 1 ? "1 preemption" : "\(bound) preemptions")
         }
         if JobCapture.reach != .all, case .task = body { return .bounded(by: "what executors see of tasks") }
+        if scheduler.forbidsCreations {
+            return .bounded(by: "locks of another library, held while a task is created or resumed")
+        }
         if options.reduction == .declared, scheduler.tracksJobs {
             return .bounded(by: "what jobs are declared to share")
         }
@@ -308,6 +312,7 @@ public struct Exploration {
         scheduler.racesFromNext = true
         scheduler.threadsFromNext = detail.threads
         scheduler.creationsFromNext = detail.creations
+        scheduler.forbidsCreations = detail.forbidsCreations
         scheduler.keepsNames = true
         scheduler.jobsFromNext = true
         return scheduler
@@ -372,16 +377,23 @@ private final class DefaultPolicy: Strategy {
 struct StepDetail: Equatable {
     var threads = false
     var creations = false
+    var forbidsCreations = false
 }
 
 extension Scheduler {
-    var detail: StepDetail { StepDetail(threads: tracksThreads, creations: tracksCreations) }
+    var detail: StepDetail {
+        StepDetail(threads: tracksThreads, creations: tracksCreations, forbidsCreations: forbidsCreations)
+    }
     /// The detail that the program turned out to need.
     var wantedDetail: StepDetail {
-        StepDetail(threads: tracksThreads || threadsFromNext, creations: tracksCreations || creationsFromNext)
+        StepDetail(
+            threads: tracksThreads || threadsFromNext, creations: tracksCreations || creationsFromNext,
+            forbidsCreations: forbidsCreations || restartsFromNext)
     }
 
     /// Whether the last execution met something for the first time that its own steps left out.
-    var mustRepeat: Bool { racesFromNext || threadsFromNext || namesFromNext || jobsFromNext || creationsFromNext }
+    var mustRepeat: Bool { racesFromNext || namesFromNext || isToStartAnew }
+    /// Whether schedules have other steps from the next execution on.
+    var isToStartAnew: Bool { threadsFromNext || jobsFromNext || creationsFromNext || restartsFromNext }
     var scheduleSteps: [ScheduleStep] { (0..<schedule.count).map { ScheduleStep(encoded: schedule[$0]) } }
 }

@@ -95,6 +95,9 @@ final class Scheduler: Observer, @unchecked Sendable {
     /// Whether who starts or resumes a task takes a step there. Turned on in the same way, when that and what follows may be told apart.
     var tracksCreations = false
     var creationsFromNext = false
+    /// Whether such steps are ruled out: somebody holds a lock over them that is not Substrate's, which keeps out other fibers for good.
+    var forbidsCreations = false
+    var restartsFromNext = false
     /// Timers that were stopped before they fired.
     let stoppedTimers = Stack<StoppedTimer>(capacity: 8)
     /// The last step, as it was committed.
@@ -193,6 +196,12 @@ final class Scheduler: Observer, @unchecked Sendable {
         if jobsFromNext {
             tracksJobs = true
             jobsFromNext = false
+        }
+        if restartsFromNext {
+            restartsFromNext = false
+            forbidsCreations = true
+            tracksCreations = false
+            creationsFromNext = false
         }
         if creationsFromNext {
             tracksCreations = true
@@ -548,6 +557,11 @@ final class Scheduler: Observer, @unchecked Sendable {
     private func noteTrap(_ thread: Int32, _ trap: quiesce_trap) {
         threads[Int(thread)].state = .dead
         let report = TrapReport(trap, fiber: fibers[Int(thread)]!)
+        if tracksCreations, mode == .exploring, report.isStuck || report.isSecondLock {
+            // If it was not the extra steps that did it, it will be seen without them.
+            restartsFromNext = true
+            return
+        }
         if mode == .exploring || mode == .afterwards {
             recorder?.note(thread: thread, .note("✗ \(report.isStuck ? "stuck" : "trap")"), site: nil)
             fail(

@@ -17,10 +17,16 @@ struct TrapReport {
     var isStuck: Bool { trap.signal == quiesce_trap_stuck }
 
     /// Whether a checked continuation found that it had been resumed before.
-    var isSecondResume: Bool {
-        addresses.dropFirst().contains { address in
-            Symbolizer.functions(at: address - 1).contains {
-                TrapReport.demangled($0.name).contains("CheckedContinuation.resume")
+    var isSecondResume: Bool { isIn("CheckedContinuation.resume") }
+
+    /// Whether a lock of the standard library found that its thread holds it already.
+    var isSecondLock: Bool { isIn("_MutexHandle") }
+
+    /// Whether it happened in a function whose name has this in it, be it one that was inlined.
+    private func isIn(_ name: String) -> Bool {
+        addresses.prefix(8).enumerated().contains { index, address in
+            Symbolizer.functions(at: index == 0 ? address : address - 1).contains {
+                TrapReport.demangled($0.name).contains(name)
             }
         }
     }
