@@ -8,7 +8,11 @@ let package = Package(
     products: [.library(name: "Users", targets: ["Users"])],
     dependencies: [.package(name: "quiesce", path: "../..")],
     targets: [
-        .target(name: "Users", dependencies: [.product(name: "Quiesce", package: "quiesce")]),
+        .target(
+            name: "Users",
+            dependencies: [
+                .product(name: "Quiesce", package: "quiesce"), .product(name: "Substrate", package: "quiesce"),
+            ]),
         .testTarget(
             name: "UsersTests",
             dependencies: ["Users", .product(name: "QuiesceTesting", package: "quiesce")]),
