@@ -48,7 +48,7 @@ static void on_release(void *address) {
     uint32_t status = status_of(address);
     if (status & status_completed) listener.completed(observer, address);
     else if (status & status_queued) listener.queued(observer, address);
-    else listener.touches(observer, address);
+    else if (address != quiesce_jobs_current()) listener.touches(observer, address);
 }
 
 // The thread-locals of libswift_Concurrency: the current task is the second word, what it runs on the third.
@@ -65,7 +65,7 @@ static void on_acquire(void *address) {
     bool runs = (status_of(address) & (status_queued | status_completed)) == status_queued
         && tracking() && !quiesce_jobs_current();
     if (runs) listener.begins(observer, address);
-    else listener.touches(observer, address);
+    else if (address != quiesce_jobs_current()) listener.touches(observer, address);
 }
 
 bool quiesce_jobs_listen(const quiesce_job_listener *new_listener) {

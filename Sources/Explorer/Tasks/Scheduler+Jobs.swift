@@ -244,7 +244,9 @@ extension Scheduler {
     /// The running thread does something whose place among the steps of others matters: what it started or resumed on the way here
     /// might come before. From the next execution on it may.
     private func noteEffect() {
-        if current >= 0, threads[Int(current)].hasEnabled, !tracksCreations, !forbidsCreations { creationsFromNext = true }
+        if current >= 0, threads[Int(current)].hasEnabled, !tracksCreations, !forbidsCreations {
+            creationsFromNext = true
+        }
     }
 
     /// The running thread lets others come in between.
