@@ -70,6 +70,67 @@ import Testing
         }
     }
 
+    // MARK: Mutants
+
+    /// A task waits, woken by one and cancelled by another.
+    @Sendable private static func waitTwice(_ world: ExploredWorld) async {
+        let waiting = Waiting()
+        let task = Task(name: "waiter") {
+            do throws(WaitQueue.WaitError) {
+                try await waiting.queue.wait { waiting.flag.load(ordering: .sequentiallyConsistent) }
+                return waiting.flag.load(ordering: .sequentiallyConsistent) ? "woken" : "woken too early"
+            } catch {
+                return "\(error)"
+            }
+        }
+        Task(name: "waker") { waiting.end(.wake, task) }
+        Task(name: "canceller") { waiting.end(.cancel, task) }
+        let outcome = await task.value
+        expect(outcome == "woken" || outcome == "cancelled", "the wait ended as \(outcome)")
+        expect(waiting.queue.waiters.waitingCount == 0, "something is left in the line")
+    }
+
+    /// The same, not cancelled.
+    @Sendable private static func waitOnce(_ world: ExploredWorld) async {
+        let waiting = Waiting()
+        let task = Task(name: "waiter") {
+            do throws(WaitQueue.WaitError) {
+                try await waiting.queue.wait { waiting.flag.load(ordering: .sequentiallyConsistent) }
+                return "woken"
+            } catch {
+                return "\(error)"
+            }
+        }
+        Task(name: "waker") { waiting.end(.wake, task) }
+        let outcome = await task.value
+        expect(outcome == "woken", "the wait ended as \(outcome)")
+    }
+
+    static let mutations: [(twice: Bool, mutation: Mutation)] = [
+        (false, Mutation("Waiters.swift", "count.load(ordering: .sequentiallyConsistent)", .sees(0))),
+        (false, Mutation("Waiters.swift", "count.wrappingAdd(1", .skipped)),
+        (false, Mutation("Waiter.swift", "let (isSuspended, _) = point.word.compareExchange", .unconditional)),
+        (false, Mutation("Waiter.swift", "let (isMine, found) = point.word.compareExchange", .skipped)),
+        (true, Mutation("Waiter.swift", "let (isMine, found) = point.word.compareExchange", .unconditional)),
+        (true, Mutation("Waiter.swift", "let (isSuspended, _) = point.word.compareExchange", .unconditional)),
+    ]
+
+    @Test(arguments: mutations)
+    func `a mistake in an async wait is noticed`(_ twice: Bool, _ mutation: Mutation) async throws {
+        var options = ExplorationOptions()
+        options.reduction = .declared
+        options.mutation = mutation
+        options.minimizes = false
+        options.stepLimit = 1_000
+        options.executionLimit = 20_000
+        let settled = options
+        let report = try await Task.detached {
+            try Exploration("mutant", options: settled, twice ? Self.waitTwice : Self.waitOnce).run()
+        }.value
+        #expect(report.mutations > 0, "no operation is there to change")
+        #expect(report.failed > 0, "nobody noticed in \(report.executions) executions")
+    }
+
     @Test func `a thread wakes a task`() async throws {
         try await verifyTasks("a thread wakes a task") { world in
             let waiting = Waiting()

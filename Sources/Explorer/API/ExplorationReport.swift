@@ -32,7 +32,8 @@ public struct ExplorationReport: Sendable {
     public let name: String
     /// Executions, each a different trace under the optimal strategy. Those that deadlock or fail are among them.
     public internal(set) var executions = 0
-    /// Executions given up because all who could run slept. Always 0 for the optimal strategy.
+    /// Executions given up because all who could run slept. 0 for the optimal strategy, but for tasks that sleep or are declared to share
+    /// little: there a few reversals turn out not to be possible.
     public internal(set) var blocked = 0
     /// Executions that ended with a thread that waits for ever.
     public internal(set) var deadlocked = 0
