@@ -73,4 +73,44 @@ import Testing
         }.run()
         #expect(report.counterexample?.verdict.kind == .expectation)
     }
+
+    /// What is seen where the runtime announces nothing.
+    private func reduced(
+        _ program: @escaping @Sendable (ExploredWorld) async throws -> Void
+    ) throws -> ExplorationReport {
+        var options = ExplorationOptions()
+        options.isLimitedToExecutors = true
+        options.stopsAtFirstFailure = false
+        return try Exploration("reduced", options: options, program).run()
+    }
+
+    @Test func `without announcements tasks are explored as far as executors see them`() throws {
+        let report = try reduced { _ in
+            let place = Place()
+            await withTaskGroup { group in
+                for _ in 0..<2 {
+                    group.addTask {
+                        let seen = await place.look()
+                        await Task.yield()
+                        if seen == 0 { await place.visit() }
+                    }
+                }
+            }
+            let sleeper = Task { try await Task.sleep(for: .seconds(1)) }
+            sleeper.cancel()
+            _ = await sleeper.result
+            _ = await Task { @MainActor in MainActor.assertIsolated() }.value
+            let visits = await place.look()
+            expect(visits == 1, "both visited")
+        }
+        #expect(report.verdicts[.expectation] != nil && report.verdicts.count == 1, "\(report.verdicts)")
+        #expect(report.coverage == .bounded(by: "what executors see of tasks"))
+    }
+
+    @Test func `without announcements a main task that waits for ever is seen`() throws {
+        let report = try reduced { _ in
+            await withCheckedContinuation { (_: CheckedContinuation<Void, Never>) in }
+        }
+        #expect(report.counterexample?.verdict.kind == .neverResumed)
+    }
 }

@@ -173,6 +173,7 @@ public struct Exploration {
                     .task {
                         Task {
                             do { try await body(world) } catch { failThrown(error) }
+                            failThrown.mainEnds()
                         }
                     })
             }
@@ -226,7 +227,7 @@ public struct Exploration {
         if case .preemptions(let bound) = options.strategy, (strategy as? DepthFirst)?.isBounded == true {
             return .bounded(by: bound == 1 ? "1 preemption" : "\(bound) preemptions")
         }
-        if JobCapture.reach != .all, case .task = body { return .bounded(by: "what executors see of tasks") }
+        if !scheduler.seesAll, case .task = body { return .bounded(by: "what executors see of tasks") }
         if scheduler.forbidsCreations {
             return .bounded(by: "locks of another library, held while a task is created or resumed")
         }
@@ -366,6 +367,8 @@ private final class FailThrown: @unchecked Sendable {
     init(scheduler: Scheduler) { self.scheduler = scheduler }
 
     func callAsFunction(_ error: any Error) { scheduler.failThrown(error) }
+
+    func mainEnds() { scheduler.noteMainEnds() }
 }
 
 /// The policy of the warm-up run.

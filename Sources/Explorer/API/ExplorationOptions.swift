@@ -58,6 +58,8 @@ public struct ExplorationOptions: Sendable {
     public var showsEveryEvent = false
     /// A mistake to make in the program under test, to see whether the exploration notices.
     public var mutation: Mutation?
+    /// For tests: whether to see of tasks only what executors see.
+    var isLimitedToExecutors = false
     /// Called now and then with the number of executions so far.
     public var progress: (@Sendable (Int) -> Void)?
 

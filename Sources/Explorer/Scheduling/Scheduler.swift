@@ -41,6 +41,8 @@ final class Scheduler: Observer, @unchecked Sendable {
     let traps = TrapCatcher()
     /// What tasks need.
     let jobs = JobState()
+    /// Whether the runtime announces jobs. Else a task that has stopped may be waiting or over, and its memory gone.
+    let seesAll: Bool
 
     // The execution
     let objects = ObjectTable()
@@ -114,6 +116,7 @@ final class Scheduler: Observer, @unchecked Sendable {
     init(_ options: ExplorationOptions) {
         self.options = options
         mutant = options.mutation.map { Mutant($0) }
+        seesAll = JobCapture.reach == .all && !options.isLimitedToExecutors
         heartbeat = Heartbeat(threadID: quiesce_thread_id())
         super.init()
     }

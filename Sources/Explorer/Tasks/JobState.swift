@@ -4,6 +4,8 @@
 final class JobState {
     /// Whether an execution has had a task.
     var isUsed = false
+    /// Whether the main task has come to its end.
+    var mainHasEnded = false
     /// A task that never runs while it is explored: it keeps the task-local values that threads find. 0 for none.
     var lender: UInt = 0
     var awaitsLender = false
@@ -58,6 +60,7 @@ final class JobState {
         mainLast = -1
         mainPrevious = -1
         beforeChores = -1
+        mainHasEnded = false
         cancelled.removeAll()
         unfinished = 0
         free.removeAll()

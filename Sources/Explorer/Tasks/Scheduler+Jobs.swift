@@ -49,7 +49,7 @@ extension Scheduler {
     /// An executor was given a job.
     func jobQueued(_ job: UInt, kind: UInt8, on place: ThreadRecord.Place) {
         if kind == 0 { unsafe quiesce_jobs_learn(UnsafeRawPointer(bitPattern: job)!) }
-        if kind == Scheduler.resumesYield || kind == Scheduler.servesActor && JobCapture.reach == .all {
+        if kind == Scheduler.resumesYield || kind == Scheduler.servesActor && seesAll {
             return jobs.chores.append(job)
         }
         if jobs.awaitsLender {
@@ -73,7 +73,7 @@ extension Scheduler {
 
     /// A task is about to be put into a queue: an executor's, which then says so, or a default actor's.
     func taskQueued(_ job: UInt) {
-        if jobs.awaitsLender { return }
+        if jobs.awaitsLender || !seesAll { return }
         var thread = jobs.table.thread(of: job)
         if thread < 0 { thread = makeTask(job) }
         switch threads[Int(thread)].standing {
@@ -93,7 +93,7 @@ extension Scheduler {
     /// A task is about to run on this fiber: one that was picked, or the next in the queue of an actor.
     func taskBegins(_ job: UInt) {
         let thread = jobs.table.thread(of: job)
-        guard thread >= 0, thread != current, threads[Int(thread)].standing == .inActorQueue else { return }
+        guard seesAll, thread >= 0, thread != current, threads[Int(thread)].standing == .inActorQueue else { return }
         let previous = current
         if previous >= 0, !threads[Int(previous)].isTask {
             // An executor of the program's own runs it on a thread: it is part of that.
@@ -119,7 +119,7 @@ extension Scheduler {
 
     func taskCompleted(_ job: UInt) {
         let thread = jobs.table.thread(of: job)
-        guard thread >= 0, threads[Int(thread)].standing != .completed else { return }
+        guard seesAll, thread >= 0, threads[Int(thread)].standing != .completed else { return }
         threads[Int(thread)].standing = .completed
         jobs.table.set(job, -1)
         jobs.unfinished -= 1
@@ -130,7 +130,7 @@ extension Scheduler {
     /// The running task or thread orders itself with a task: cancels it, resumes it, finds that it has completed.
     func taskTouched(_ job: UInt) {
         let thread = jobs.table.thread(of: job)
-        guard thread >= 0, thread != current, current >= 0 else { return }
+        guard seesAll, thread >= 0, thread != current, current >= 0 else { return }
         if threads[Int(thread)].canceller >= 0 { awaitHandlers(of: thread) }
         jobs.cancelled.append(thread)
         if recorder != nil, threads[Int(thread)].standing != .completed, !threads[Int(thread)].isCancelled,
@@ -471,6 +471,9 @@ extension Scheduler {
             jobs.mainPrevious = thread
         }
         switch threads[index].standing {
+        case .running where !seesAll && !threads[index].isOneShot:
+            threads[index].standing = .suspended
+            threads[index].state = threads[index].spawnIndex == 0 && !jobs.mainHasEnded ? .suspended : .finished
         case .running:
             threads[index].standing = threads[index].isOneShot ? .completed : .suspended
             threads[index].state = threads[index].isOneShot ? .finished : .suspended
@@ -486,6 +489,12 @@ extension Scheduler {
 
     // MARK: The end
 
+    /// The main task has come to its end. Unannounced it may have done so in a job that serves an actor.
+    func noteMainEnds() {
+        jobs.mainHasEnded = true
+        if !seesAll, spawned[0] != current { threads[Int(spawned[0])].state = .finished }
+    }
+
     /// Tasks that are neither finished nor able to go on.
     var stuckTasks: [Int32] {
         (0..<spawned.count).map { spawned[$0] }.filter {
@@ -498,7 +507,7 @@ extension Scheduler {
         guard jobs.unfinished > 0 else { return }
         let left = (0..<spawned.count).map { spawned[$0] }.filter {
             threads[Int($0)].isTask && threads[Int($0)].standing != .completed && threads[Int($0)].state != .dead
-                && !threads[Int($0)].isOneShot
+                && !threads[Int($0)].isOneShot && (seesAll || threads[Int($0)].state == .suspended)
         }
         guard !left.isEmpty else { return }
         let addresses = left.map { threads[Int($0)].job }

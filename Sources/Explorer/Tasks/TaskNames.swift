@@ -46,7 +46,7 @@ extension Scheduler {
 
     /// The functions in which a task goes on, innermost first.
     func framesOfTask(_ thread: Int32) -> [UInt] {
-        guard !threads[Int(thread)].isOneShot, threads[Int(thread)].standing != .completed else { return [] }
+        guard seesAll, !threads[Int(thread)].isOneShot, threads[Int(thread)].standing != .completed else { return [] }
         var frames = [UInt](repeating: 0, count: 12)
         let count = unsafe frames.withUnsafeMutableBufferPointer {
             unsafe quiesce_jobs_frames(
