@@ -88,11 +88,6 @@ void quiesce_jobs_leave_by_queue(void) {
     if (info) info[tracking_may_switch] = 0;
 }
 
-void *quiesce_jobs_executor(void) {
-    char *info = tracking();
-    return info ? *(void **)info : NULL;
-}
-
 void *quiesce_jobs_current(void) {
     uint64_t *segment = quiesce_concurrency_segment();
     return segment ? (void *)(uintptr_t)segment[1] : NULL;

@@ -90,9 +90,7 @@ final class ExploredTest: Sendable {
             guard token.belongs(to: identity) else { throw WrongToken() }
             return token
         }
-        guard let text = unsafe getenv("QUIESCE_REPLAY") else { return nil }
-        let token = try ReplayToken(unsafe String(cString: text))
-        return token.belongs(to: identity) ? token : nil
+        return try ReplayToken.requested(for: identity)
     }
 
     private struct WrongToken: Error, CustomStringConvertible {

@@ -12,12 +12,25 @@ import Testing
         var visits = 0
         func visit() { visits += 1 }
         func look() -> Int { visits }
+
+        /// Two tasks visit if nobody has.
+        nonisolated func visitByTwo() async {
+            await withTaskGroup { group in
+                for _ in 0..<2 {
+                    group.addTask {
+                        let seen = await self.look()
+                        await Task.yield()
+                        if seen == 0 { await self.visit() }
+                    }
+                }
+            }
+        }
     }
 
     @Test func `the runtime's interfaces are as they were`() {
         JobCapture.install()
         #expect(JobCapture.isInstalled, "executors cannot be installed")
-        #expect(JobCapture.reach == .all, "the runtime announces no jobs: _swift_tsan_acquire and _release are gone")
+        #expect(JobCapture.isAnnounced, "the runtime announces no jobs: _swift_tsan_acquire and _release are gone")
     }
 
     /// A program whose steps are known one by one.
@@ -59,15 +72,7 @@ import Testing
         // Were the runtime to take an idle actor in place, the second task could not come between a look and a visit.
         let report = try Exploration("hops") { _ in
             let place = Place()
-            await withTaskGroup { group in
-                for _ in 0..<2 {
-                    group.addTask {
-                        let seen = await place.look()
-                        await Task.yield()
-                        if seen == 0 { await place.visit() }
-                    }
-                }
-            }
+            await place.visitByTwo()
             let visits = await place.look()
             expect(visits == 1, "both visited")
         }.run()
@@ -87,15 +92,7 @@ import Testing
     @Test func `without announcements tasks are explored as far as executors see them`() throws {
         let report = try reduced { _ in
             let place = Place()
-            await withTaskGroup { group in
-                for _ in 0..<2 {
-                    group.addTask {
-                        let seen = await place.look()
-                        await Task.yield()
-                        if seen == 0 { await place.visit() }
-                    }
-                }
-            }
+            await place.visitByTwo()
             let sleeper = Task { try await Task.sleep(for: .seconds(1)) }
             sleeper.cancel()
             _ = await sleeper.result

@@ -44,79 +44,52 @@ import Testing
         }
     }
 
-    @Test(arguments: pairs) func `a task waits in a queue`(_ enders: [Ender]) async throws {
-        try await verifyTasks("a wait that ends by \(enders)") { _ in
-            let waiting = Waiting()
-            let deadline = Self.deadline(enders)
-            let task = Task(name: "waiter") {
-                do throws(WaitQueue.WaitError) {
-                    try await waiting.queue.wait(until: deadline) {
-                        waiting.flag.load(ordering: .sequentiallyConsistent)
-                    }
-                    return "woken"
-                } catch {
-                    return "\(error)"
-                }
-            }
-            for ender in enders {
-                Task(name: ender.rawValue) { waiting.end(ender, task) }
-            }
-            let outcome = await task.value
-            let possible = enders.map {
-                ["woken", "closed", "cancelled", "timedOut"][Ender.allCases.firstIndex(of: $0)!]
-            }
-            expect(possible.contains(outcome), "the wait ended as \(outcome)")
-            expect(waiting.queue.waiters.waitingCount == 0, "something is left in the line")
-        }
-    }
-
-    // MARK: Mutants
-
-    /// A task waits, woken by one and cancelled by another.
-    @Sendable private static func waitTwice(_ world: ExploredWorld) async {
+    /// A task waits in a queue until one of `enders` ends that.
+    @Sendable private static func wait(_ enders: [Ender]) async {
         let waiting = Waiting()
+        let deadline = deadline(enders)
         let task = Task(name: "waiter") {
             do throws(WaitQueue.WaitError) {
-                try await waiting.queue.wait { waiting.flag.load(ordering: .sequentiallyConsistent) }
+                try await waiting.queue.wait(until: deadline) { waiting.flag.load(ordering: .sequentiallyConsistent) }
                 return waiting.flag.load(ordering: .sequentiallyConsistent) ? "woken" : "woken too early"
             } catch {
                 return "\(error)"
             }
         }
-        Task(name: "waker") { waiting.end(.wake, task) }
-        Task(name: "canceller") { waiting.end(.cancel, task) }
+        for ender in enders {
+            Task(name: ender.rawValue) { waiting.end(ender, task) }
+        }
         let outcome = await task.value
-        expect(outcome == "woken" || outcome == "cancelled", "the wait ended as \(outcome)")
+        let possible = enders.map {
+            ["woken", "closed", "cancelled", "timedOut"][Ender.allCases.firstIndex(of: $0)!]
+        }
+        expect(possible.contains(outcome), "the wait ended as \(outcome)")
         expect(waiting.queue.waiters.waitingCount == 0, "something is left in the line")
     }
 
-    /// The same, not cancelled.
-    @Sendable private static func waitOnce(_ world: ExploredWorld) async {
-        let waiting = Waiting()
-        let task = Task(name: "waiter") {
-            do throws(WaitQueue.WaitError) {
-                try await waiting.queue.wait { waiting.flag.load(ordering: .sequentiallyConsistent) }
-                return "woken"
-            } catch {
-                return "\(error)"
-            }
-        }
-        Task(name: "waker") { waiting.end(.wake, task) }
-        let outcome = await task.value
-        expect(outcome == "woken", "the wait ended as \(outcome)")
+    @Test(arguments: pairs) func `a task waits in a queue`(_ enders: [Ender]) async throws {
+        try await verifyTasks("a wait that ends by \(enders)") { _ in await Self.wait(enders) }
     }
 
-    static let mutations: [(twice: Bool, mutation: Mutation)] = [
-        (false, Mutation("Waiters.swift", "count.load(ordering: .sequentiallyConsistent)", .sees(0))),
-        (false, Mutation("Waiters.swift", "count.wrappingAdd(1", .skipped)),
-        (false, Mutation("Waiter.swift", "let (isSuspended, _) = point.word.compareExchange", .unconditional)),
-        (false, Mutation("Waiter.swift", "let (isMine, found) = point.word.compareExchange", .skipped)),
-        (true, Mutation("Waiter.swift", "let (isMine, found) = point.word.compareExchange", .unconditional)),
-        (true, Mutation("Waiter.swift", "let (isSuspended, _) = point.word.compareExchange", .unconditional)),
+    // MARK: Mutants
+
+    static let mutations: [(enders: [Ender], mutation: Mutation)] = [
+        ([.wake], Mutation("Waiters.swift", "count.load(ordering: .sequentiallyConsistent)", .sees(0))),
+        ([.wake], Mutation("Waiters.swift", "count.wrappingAdd(1", .skipped)),
+        ([.wake], Mutation("Waiter.swift", "let (isSuspended, _) = point.word.compareExchange", .unconditional)),
+        ([.wake], Mutation("Waiter.swift", "let (isMine, found) = point.word.compareExchange", .skipped)),
+        (
+            [.wake, .cancel],
+            Mutation("Waiter.swift", "let (isMine, found) = point.word.compareExchange", .unconditional)
+        ),
+        (
+            [.wake, .cancel],
+            Mutation("Waiter.swift", "let (isSuspended, _) = point.word.compareExchange", .unconditional)
+        ),
     ]
 
     @Test(arguments: mutations)
-    func `a mistake in an async wait is noticed`(_ twice: Bool, _ mutation: Mutation) async throws {
+    func `a mistake in an async wait is noticed`(_ enders: [Ender], _ mutation: Mutation) async throws {
         var options = ExplorationOptions()
         options.reduction = .declared
         options.mutation = mutation
@@ -125,7 +98,7 @@ import Testing
         options.executionLimit = 20_000
         let settled = options
         let report = try await Task.detached {
-            try Exploration("mutant", options: settled, twice ? Self.waitTwice : Self.waitOnce).run()
+            try Exploration("mutant", options: settled) { _ in await Self.wait(enders) }.run()
         }.value
         #expect(report.mutations > 0, "no operation is there to change")
         #expect(report.failed > 0, "nobody noticed in \(report.executions) executions")

@@ -35,9 +35,6 @@ void quiesce_jobs_learn(const void *_Nonnull task);
 /// would otherwise do in place nobody would see.
 void quiesce_jobs_leave_by_queue(void);
 
-/// The identity of the executor on which the job of this thread runs; null for the pool.
-void *_Nullable quiesce_jobs_executor(void);
-
 /// The task that runs on this thread, or null.
 void *_Nullable quiesce_jobs_current(void);
 

@@ -62,7 +62,7 @@ public struct Exploration {
 
     /// Explores, and returns what was found.
     public func run() throws(Failure) -> ExplorationReport {
-        guard Scheduler.ofCurrentThread == nil else { throw .nested }
+        guard Scheduler.watchingThisThread == nil else { throw .nested }
         try capture()
         let scheduler = Scheduler(options)
         let start = quiesce_monotonic_nanoseconds()
@@ -123,7 +123,7 @@ public struct Exploration {
 
     /// Runs the one execution that `token` tells, and returns it as a counterexample, or nil when nothing fails.
     public func replay(_ token: ReplayToken) throws(Failure) -> Counterexample? {
-        guard Scheduler.ofCurrentThread == nil else { throw .nested }
+        guard Scheduler.watchingThisThread == nil else { throw .nested }
         try capture()
         // Which starts are steps is not in the token.
         var first: Failure?
@@ -167,16 +167,8 @@ public struct Exploration {
             let program = Program(body: body, world: world, scheduler: scheduler)
             return executions(.thread { program.run() })
         case .task(let body):
-            let failThrown = FailThrown(scheduler: scheduler)
-            return scheduler.lendingLocals {
-                executions(
-                    .task {
-                        Task {
-                            do { try await body(world) } catch { failThrown(error) }
-                            failThrown.mainEnds()
-                        }
-                    })
-            }
+            let program = TaskProgram(body: body, world: world, scheduler: scheduler)
+            return scheduler.lendingLocals { executions(.task { Task { await program.run() } }) }
         }
     }
 
@@ -228,7 +220,7 @@ public struct Exploration {
             return .bounded(by: bound == 1 ? "1 preemption" : "\(bound) preemptions")
         }
         if !scheduler.seesAll, case .task = body { return .bounded(by: "what executors see of tasks") }
-        if scheduler.forbidsCreations {
+        if scheduler.detail.forbidsCreations {
             return .bounded(by: "locks of another library, held while a task is created or resumed")
         }
         if options.reduction == .declared, scheduler.tracksJobs {
@@ -311,9 +303,7 @@ public struct Exploration {
     private func scheduler(_ detail: StepDetail) -> Scheduler {
         let scheduler = Scheduler(options)
         scheduler.racesFromNext = true
-        scheduler.threadsFromNext = detail.threads
-        scheduler.creationsFromNext = detail.creations
-        scheduler.forbidsCreations = detail.forbidsCreations
+        scheduler.wantedDetail = detail
         scheduler.keepsNames = true
         scheduler.jobsFromNext = true
         return scheduler
@@ -359,16 +349,25 @@ private final class Program: @unchecked Sendable {
     }
 }
 
-/// Makes what the main task throws the verdict.
-private final class FailThrown: @unchecked Sendable {
+/// The explored closure, as the main task of an execution.
+private final class TaskProgram: @unchecked Sendable {
     // Unchecked: as above.
+    private let body: @Sendable (ExploredWorld) async throws -> Void
+    private let world: ExploredWorld
     private unowned let scheduler: Scheduler
 
-    init(scheduler: Scheduler) { self.scheduler = scheduler }
+    init(
+        body: @escaping @Sendable (ExploredWorld) async throws -> Void, world: ExploredWorld, scheduler: Scheduler
+    ) {
+        self.body = body
+        self.world = world
+        self.scheduler = scheduler
+    }
 
-    func callAsFunction(_ error: any Error) { scheduler.failThrown(error) }
-
-    func mainEnds() { scheduler.noteMainEnds() }
+    func run() async {
+        do { try await body(world) } catch { scheduler.failThrown(error) }
+        scheduler.noteMainEnds()
+    }
 }
 
 /// The policy of the warm-up run.
@@ -378,25 +377,18 @@ private final class DefaultPolicy: Strategy {
 
 /// Which starts are steps. Only where somebody can tell the difference.
 struct StepDetail: Equatable {
+    /// The start of a thread: where the program asks which threads there are.
     var threads = false
+    /// The start or resumption of a task, of whoever does it: where that and what follows may be told apart.
     var creations = false
+    /// That is ruled out: somebody holds a lock over it that is not Substrate's, which keeps out other fibers for good.
     var forbidsCreations = false
 }
 
 extension Scheduler {
-    var detail: StepDetail {
-        StepDetail(threads: tracksThreads, creations: tracksCreations, forbidsCreations: forbidsCreations)
-    }
-    /// The detail that the program turned out to need.
-    var wantedDetail: StepDetail {
-        StepDetail(
-            threads: tracksThreads || threadsFromNext, creations: tracksCreations || creationsFromNext,
-            forbidsCreations: forbidsCreations || restartsFromNext)
-    }
-
     /// Whether the last execution met something for the first time that its own steps left out.
     var mustRepeat: Bool { racesFromNext || namesFromNext || isToStartAnew }
     /// Whether schedules have other steps from the next execution on.
-    var isToStartAnew: Bool { threadsFromNext || jobsFromNext || creationsFromNext || restartsFromNext }
+    var isToStartAnew: Bool { wantedDetail != detail || jobsFromNext }
     var scheduleSteps: [ScheduleStep] { (0..<schedule.count).map { ScheduleStep(encoded: schedule[$0]) } }
 }

@@ -53,18 +53,23 @@ private func carryOut(
     _ exploration: Exploration, _ file: StaticString, _ line: UInt
 ) throws -> ExplorationReport {
     let name = exploration.name
-    if let text = unsafe getenv("QUIESCE_REPLAY") {
-        let token = try ReplayToken(unsafe String(cString: text))
-        // Other tests of the run are none of the token's business.
-        if token.belongs(to: name) {
-            var report = ExplorationReport(name: name)
-            report.executions = 1
-            report.coverage = .bounded(by: "one replayed schedule")
-            report.counterexample = try exploration.replay(token)
-            return try checked(report, file, line)
-        }
+    if let token = try ReplayToken.requested(for: name) {
+        var report = ExplorationReport(name: name)
+        report.executions = 1
+        report.coverage = .bounded(by: "one replayed schedule")
+        report.counterexample = try exploration.replay(token)
+        return try checked(report, file, line)
     }
     return try checked(try exploration.run(), file, line)
+}
+
+extension ReplayToken {
+    /// The token in `QUIESCE_REPLAY`, if it is that of the test of this name: other tests of the run are none of its business.
+    package static func requested(for test: String) throws -> ReplayToken? {
+        guard let text = unsafe getenv("QUIESCE_REPLAY") else { return nil }
+        let token = try ReplayToken(unsafe String(cString: text))
+        return token.belongs(to: test) ? token : nil
+    }
 }
 
 private func checked(_ report: ExplorationReport, _ file: StaticString, _ line: UInt) throws -> ExplorationReport {

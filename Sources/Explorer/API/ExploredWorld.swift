@@ -57,7 +57,7 @@ public func expect(
     file: StaticString = #filePath, line: UInt = #line
 ) {
     guard !condition() else { return }
-    guard let scheduler = Scheduler.ofCurrentThread else {
+    guard let scheduler = Scheduler.watchingThisThread else {
         fatalError("expectation failed outside an exploration, at \(SourceFile.name(file)):\(line): \(message())")
     }
     scheduler.failExpectation(message(), Site(file, line))

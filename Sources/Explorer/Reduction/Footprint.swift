@@ -28,11 +28,8 @@ struct Footprint: BitwiseCopyable {
 
     /// Adds the access if there is room for it. False when there is none.
     mutating func addIfRoom(_ object: Int32, writes: Bool) -> Bool {
-        if count == UInt8(Footprint.capacity) {
-            for index in 0..<Int(count) where self.object(index) == object {
-                set(object, writes: writes || self.writes(index))
-                return true
-            }
+        guard count < UInt8(Footprint.capacity) || (0..<Int(count)).contains(where: { self.object($0) == object })
+        else {
             return false
         }
         add(object, writes: writes)

@@ -5,7 +5,7 @@ import Substrate
 
 /// A stack to run on. The scheduler that makes it destroys it, and switches only between fibers of its own thread.
 @safe
-struct Fiber: BitwiseCopyable, Equatable {
+struct Fiber: BitwiseCopyable {
     private let pointer: OpaquePointer
 
     private static let stackSize = 256 * 1024
@@ -41,8 +41,6 @@ struct Fiber: BitwiseCopyable, Equatable {
     func switchTo(_ other: Fiber) { unsafe quiesce_fiber_switch(pointer, other.pointer) }
 
     func contains(_ address: UInt) -> Bool { unsafe quiesce_fiber_contains(pointer, address) }
-
-    static func == (left: Fiber, right: Fiber) -> Bool { unsafe left.pointer == right.pointer }
 
     fileprivate var raw: OpaquePointer { unsafe pointer }
 }

@@ -5,12 +5,6 @@ import Substrate
 
 // From the state of an execution to a sentence.
 extension Scheduler {
-    /// The scheduler that runs the calling fiber.
-    static var ofCurrentThread: Scheduler? {
-        guard let pointer = unsafe quiesce_current_block().pointee.observer else { return nil }
-        return unsafe Unmanaged<Observer>.fromOpaque(pointer).takeUnretainedValue() as? Scheduler
-    }
-
     func failExpectation(_ message: String, _ site: Site) {
         let place = "\(SourceFile.name(site.file)):\(site.line)"
         let who = mode == .afterwards ? "after every thread had ended" : "in \(name(ofThread: current))"

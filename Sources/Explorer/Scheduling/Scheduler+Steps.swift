@@ -187,7 +187,7 @@ extension Scheduler {
 
     /// The numbers of the threads that have started: a step, since others may be starting.
     func startedThreads(_ site: Site) -> [UInt32] {
-        if !tracksThreads { threadsFromNext = true }
+        wantedDetail.threads = true
         if mode == .exploring || mode == .finishing {
             let thread = current
             threads[Int(thread)].kind = .census

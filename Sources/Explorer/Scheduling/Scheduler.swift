@@ -88,18 +88,12 @@ final class Scheduler: Observer, @unchecked Sendable {
     /// Whether plain memory is raced for. Turned on at its first use, which costs one repeated execution.
     var tracksRaces = false
     var racesFromNext = false
-    /// Whether the start of a thread is a step. Turned on in the same way, when somebody asks which threads there are.
-    var tracksThreads = false
-    var threadsFromNext = false
+    /// Which starts are steps, now and from the next execution on. More than at first where the program turns out to need it.
+    private(set) var detail = StepDetail()
+    var wantedDetail = StepDetail()
     /// Whether jobs conflict with all else. Turned on in the same way, at the second task.
     var tracksJobs = false
     var jobsFromNext = false
-    /// Whether who starts or resumes a task takes a step there. Turned on in the same way, when that and what follows may be told apart.
-    var tracksCreations = false
-    var creationsFromNext = false
-    /// Whether such steps are ruled out: somebody holds a lock over them that is not Substrate's, which keeps out other fibers for good.
-    var forbidsCreations = false
-    var restartsFromNext = false
     /// Timers that were stopped before they fired.
     let stoppedTimers = Stack<StoppedTimer>(capacity: 8)
     /// The last step, as it was committed.
@@ -116,7 +110,7 @@ final class Scheduler: Observer, @unchecked Sendable {
     init(_ options: ExplorationOptions) {
         self.options = options
         mutant = options.mutation.map { Mutant($0) }
-        seesAll = JobCapture.reach == .all && !options.isLimitedToExecutors
+        seesAll = JobCapture.isAnnounced && !options.isLimitedToExecutors
         heartbeat = Heartbeat(threadID: quiesce_thread_id())
         super.init()
     }
@@ -192,23 +186,10 @@ final class Scheduler: Observer, @unchecked Sendable {
             keepsNames = true
             namesFromNext = false
         }
-        if threadsFromNext {
-            tracksThreads = true
-            threadsFromNext = false
-        }
+        detail = wantedDetail
         if jobsFromNext {
             tracksJobs = true
             jobsFromNext = false
-        }
-        if restartsFromNext {
-            restartsFromNext = false
-            forbidsCreations = true
-            tracksCreations = false
-            creationsFromNext = false
-        }
-        if creationsFromNext {
-            tracksCreations = true
-            creationsFromNext = false
         }
         if tracksRaces { sync.beginExecution() }
         if jobs.isUsed { resetJobs() }
@@ -348,6 +329,12 @@ final class Scheduler: Observer, @unchecked Sendable {
             return
         }
         if jobs.cancelled.count > 0 || threads[Int(thread)].isCancelling { noteCancellations(by: thread) }
+        waitForTurn(thread)
+    }
+
+    /// Somebody is picked and runs; returns when that is `thread`, at once or later.
+    @inline(__always)
+    func waitForTurn(_ thread: Int32) {
         if jobs.hasChores { return waitForChores(thread) }
         let next = pick()
         if next == thread { return }
@@ -422,7 +409,7 @@ final class Scheduler: Observer, @unchecked Sendable {
             guard mode != .draining else { return -1 }
             commit(Event(thread: parent, kind: .fence), site: Site("", 0))
         }
-        if tracksThreads {
+        if detail.threads {
             threads[Int(parent)].kind = .spawn
             threads[Int(parent)].object = ObjectTable.threads
             park(parent)
@@ -542,9 +529,7 @@ final class Scheduler: Observer, @unchecked Sendable {
             threads[Int(thread)].starter = -1
             return transfer(from: thread, to: starter)
         }
-        if jobs.hasChores { return waitForChores(thread) }
-        let next = pick()
-        if next < 0 { leave(thread) } else { transfer(from: thread, to: next) }
+        waitForTurn(thread)
     }
 
     func releaseLocals() {
@@ -560,9 +545,10 @@ final class Scheduler: Observer, @unchecked Sendable {
     private func noteTrap(_ thread: Int32, _ trap: quiesce_trap) {
         threads[Int(thread)].state = .dead
         let report = TrapReport(trap, fiber: fibers[Int(thread)]!)
-        if tracksCreations, mode == .exploring, report.isStuck || report.isSecondLock {
+        if detail.creations, mode == .exploring, report.isStuck || report.isSecondLock {
             // If it was not the extra steps that did it, it will be seen without them.
-            restartsFromNext = true
+            wantedDetail.creations = false
+            wantedDetail.forbidsCreations = true
             return
         }
         if mode == .exploring || mode == .afterwards {

@@ -10,20 +10,14 @@ import Substrate
 
 /// Brings the jobs of explored tasks to their scheduler. All others pass through to the executors that were there before.
 enum JobCapture {
-    /// How much of a program's tasks an exploration sees.
-    enum Reach {
-        /// All.
-        case all
-        /// What the executors are given: what several tasks do on an actor one right after the other is one step.
-        case executors
-    }
-
     /// A job, as the runtime hands it out.
     static func address(_ job: UnownedJob) -> UInt { unsafe unsafeBitCast(job, to: UInt.self) }
 
     static func job(_ address: UInt) -> UnownedJob { unsafe unsafeBitCast(address, to: UnownedJob.self) }
 
-    private static let listens: Bool = {
+    /// Whether the runtime announces its jobs, so that all are seen. Else what several tasks do on an actor one right after the other is
+    /// one step.
+    static let isAnnounced: Bool = {
         var listener = unsafe quiesce_job_listener(
             queued: { unsafe Scheduler.watching($0)?.taskQueued(UInt(bitPattern: $1)) },
             begins: { unsafe Scheduler.watching($0)?.taskBegins(UInt(bitPattern: $1)) },
@@ -32,10 +26,7 @@ enum JobCapture {
         return unsafe quiesce_jobs_listen(&listener)
     }()
 
-    /// How far the captured jobs reach in this process.
-    static var reach: Reach { listens ? .all : .executors }
-
-    private static let installation = Mutex(false)
+    private static let installation = Mutex(())
 
     /// Whether the jobs of new tasks come here.
     static var isInstalled: Bool {
@@ -49,13 +40,10 @@ enum JobCapture {
     /// Sees to it that jobs are captured from now on.
     static func install() {
         #if os(Linux)
-            installation.withLock { isDone in
+            installation.withLock { _ in
                 // Whoever installs executors of their own later wins; then ours go in front again.
-                if isDone, isInstalled { return }
-                _createExecutors(factory: CapturingFactory.self)
-                isDone = true
+                if !isInstalled { _createExecutors(factory: CapturingFactory.self) }
             }
-            _ = listens
         #endif
     }
 

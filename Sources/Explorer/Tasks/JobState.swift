@@ -10,13 +10,13 @@ final class JobState {
     var lender: UInt = 0
     var awaitsLender = false
     /// By default actor: the last event of the task that it served last.
-    let lastOfActor = JobTable()
+    let lastOfActor = AddressTable()
     /// Tasks that the running step may have begun to cancel.
     let cancelled = Stack<Int32>(capacity: 8)
     /// Tasks of this execution that have not ended.
     var unfinished = 0
     /// Tasks of this execution by the address of their job.
-    let table = JobTable()
+    let table = AddressTable()
     /// Jobs of the runtime's own that come before the next step: an actor takes its first task, a task that yields is queued again.
     let chores = Stack<UInt>(capacity: 16)
     private var firstChore = 0
@@ -27,7 +27,7 @@ final class JobState {
     var mainHolder: Int32 = -1
     var mainLast: Int32 = -1
     var mainPrevious: Int32 = -1
-    /// Fibers that run jobs; those past `used` are free.
+    /// Fibers that run jobs, and those of them that run none.
     private let carriers = Stack<Fiber>(capacity: 16)
     private let free = Stack<Fiber>(capacity: 16)
     /// The fiber that runs.
@@ -89,59 +89,6 @@ final class JobState {
 
     func destroyCarriers() {
         for index in 0..<carriers.count { carriers[index].destroy() }
-    }
-}
-
-/// From the address of a job to the thread that stands for its task.
-final class JobTable {
-    private struct Slot: BitwiseCopyable {
-        var job: UInt = 0
-        var thread: Int32 = -1
-        var execution: UInt32 = 0
-    }
-
-    private let slots = Stack<Slot>(capacity: 64)
-    private var used = 0
-    private var execution: UInt32 = 1
-
-    init() { slots.extend(to: 64, with: Slot()) }
-
-    func removeAll() {
-        execution &+= 1
-        used = 0
-    }
-
-    @inline(__always)
-    private func index(of job: UInt) -> Int {
-        let mask = slots.count - 1
-        var index = Int(truncatingIfNeeded: (job &>> 4) &* 0x9E37_79B9_7F4A_7C15 &>> 40) & mask
-        while slots[index].execution == execution, slots[index].job != job { index = (index + 1) & mask }
-        return index
-    }
-
-    /// The thread of `job`, -1 for none.
-    @inline(__always)
-    func thread(of job: UInt) -> Int32 {
-        let slot = slots[index(of: job)]
-        return slot.execution == execution ? slot.thread : -1
-    }
-
-    /// Says that `job` is from now on the one of `thread`, -1 for nobody's: an allocator gives addresses out again.
-    func set(_ job: UInt, _ thread: Int32) {
-        let index = index(of: job)
-        if slots[index].execution != execution { used += 1 }
-        slots[index] = Slot(job: job, thread: thread, execution: execution)
-        if used * 2 > slots.count { grow() }
-    }
-
-    private func grow() {
-        let old = (0..<slots.count).map { slots[$0] }
-        slots.refill(old.count * 2, with: Slot())
-        used = 0
-        for slot in old where slot.execution == execution {
-            slots[self.index(of: slot.job)] = slot
-            used += 1
-        }
     }
 }
 

@@ -41,14 +41,6 @@ extension Scheduler {
 
     /// The running thread waits until the cancellation handlers of `task` have run.
     func awaitHandlers(of task: Int32) {
-        guard mode == .exploring || mode == .finishing, threads[Int(task)].canceller != current else { return }
-        let thread = current
-        guard threads[Int(thread)].standing == .running || !threads[Int(thread)].isTask else { return }
-        threads[Int(thread)].kind = .records
-        threads[Int(thread)].object = -1
-        threads[Int(thread)].other = task
-        park(thread)
-        if mode == .draining { return }
-        commit(Event(thread: thread, kind: .records), site: Site("", 0))
+        if threads[Int(task)].canceller != current { _ = takeStep(.records, other: task) }
     }
 }

@@ -56,7 +56,7 @@ extension Scheduler {
             jobs.lender = job
             return
         }
-        var thread = jobs.table.thread(of: job)
+        var thread = jobs.table.value(of: job)
         if thread < 0 { thread = makeTask(job) }
         let index = Int(thread)
         threads[index].isOneShot = kind != 0
@@ -74,7 +74,7 @@ extension Scheduler {
     /// A task is about to be put into a queue: an executor's, which then says so, or a default actor's.
     func taskQueued(_ job: UInt) {
         if jobs.awaitsLender || !seesAll { return }
-        var thread = jobs.table.thread(of: job)
+        var thread = jobs.table.value(of: job)
         if thread < 0 { thread = makeTask(job) }
         switch threads[Int(thread)].standing {
         case .ready, .inActorQueue, .completed: return
@@ -92,7 +92,7 @@ extension Scheduler {
 
     /// A task is about to run on this fiber: one that was picked, or the next in the queue of an actor.
     func taskBegins(_ job: UInt) {
-        let thread = jobs.table.thread(of: job)
+        let thread = jobs.table.value(of: job)
         guard seesAll, thread >= 0, thread != current, threads[Int(thread)].standing == .inActorQueue else { return }
         let previous = current
         if previous >= 0, !threads[Int(previous)].isTask {
@@ -109,7 +109,7 @@ extension Scheduler {
         }
         becomesReady(thread, .actor)
         // It comes after the one before it in the queue, however long ago that was.
-        threads[Int(thread)].cause = jobs.lastOfActor.thread(of: threads[Int(thread)].executor)
+        threads[Int(thread)].cause = jobs.lastOfActor.value(of: threads[Int(thread)].executor)
         threads[Int(thread)].state = .parked
         fibers[Int(thread)] = fiber
         quiesce_jobs_leave_by_queue()
@@ -118,7 +118,7 @@ extension Scheduler {
     }
 
     func taskCompleted(_ job: UInt) {
-        let thread = jobs.table.thread(of: job)
+        let thread = jobs.table.value(of: job)
         guard seesAll, thread >= 0, threads[Int(thread)].standing != .completed else { return }
         threads[Int(thread)].standing = .completed
         jobs.table.set(job, -1)
@@ -129,7 +129,7 @@ extension Scheduler {
 
     /// The running task or thread orders itself with a task: cancels it, resumes it, finds that it has completed.
     func taskTouched(_ job: UInt) {
-        let thread = jobs.table.thread(of: job)
+        let thread = jobs.table.value(of: job)
         guard seesAll, thread >= 0, thread != current, current >= 0 else { return }
         if threads[Int(thread)].canceller >= 0 { awaitHandlers(of: thread) }
         jobs.cancelled.append(thread)
@@ -223,20 +223,30 @@ extension Scheduler {
 
     /// The running task goes to the queue of an actor. Until then others may come before it.
     private func arrive(_ thread: Int32) {
-        guard mode == .exploring || mode == .finishing, threads[Int(thread)].last >= 0 else { return }
-        threads[Int(thread)].kind = .arrive
-        threads[Int(thread)].object = -1
-        park(thread)
-        if mode == .draining { return }
-        commit(Event(thread: thread, kind: .arrive), site: Site("", 0))
+        guard threads[Int(thread)].last >= 0, takeStep(.arrive) else { return }
         if let recorder { recorder.describe(old: "", new: nameOfExecutor(threads[Int(thread)].executor)) }
+    }
+
+    /// The running thread takes a step that no operation of Substrate is. False when there are no steps now, or it has left its job.
+    func takeStep(_ kind: StepKind, other: Int32 = -1) -> Bool {
+        let thread = current
+        guard mode == .exploring || mode == .finishing,
+            threads[Int(thread)].standing == .running || !threads[Int(thread)].isTask
+        else { return false }
+        threads[Int(thread)].kind = kind
+        threads[Int(thread)].object = -1
+        threads[Int(thread)].other = other
+        park(thread)
+        if mode == .draining { return false }
+        commit(Event(thread: thread, kind: kind), site: Site("", 0))
+        return true
     }
 
     /// The running thread has started or resumed a task. Where that may matter it takes a step before it goes on, so that the task may
     /// come first.
     private func noteEnabled(_ thread: Int32) {
         threads[Int(current)].hasEnabled = true
-        if tracksCreations {
+        if detail.creations {
             pause("\(threads[Int(thread)].last < 0 ? "creates" : "resumes") \(name(ofThread: thread))")
         }
     }
@@ -244,21 +254,14 @@ extension Scheduler {
     /// The running thread does something whose place among the steps of others matters: what it started or resumed on the way here
     /// might come before. From the next execution on it may.
     private func noteEffect() {
-        if current >= 0, threads[Int(current)].hasEnabled, !tracksCreations, !forbidsCreations {
-            creationsFromNext = true
+        if current >= 0, threads[Int(current)].hasEnabled, !wantedDetail.forbidsCreations {
+            wantedDetail.creations = true
         }
     }
 
     /// The running thread lets others come in between.
     private func pause(_ why: @autoclosure () -> String) {
-        guard mode == .exploring || mode == .finishing else { return }
-        let thread = current
-        guard threads[Int(thread)].standing == .running || !threads[Int(thread)].isTask else { return }
-        threads[Int(thread)].kind = .spawn
-        threads[Int(thread)].object = -1
-        park(thread)
-        if mode == .draining { return }
-        commit(Event(thread: thread, kind: .spawn), site: Site("", 0))
+        guard takeStep(.spawn) else { return }
         recorder?.describe(old: "task", new: why())
     }
 
@@ -268,7 +271,7 @@ extension Scheduler {
             threads[Int(thread)].enabler = threads[Int(current)].last
             if tracksRaces { sync.spawn(thread, by: current) }
             // Where it is a step the step says so.
-            if !tracksCreations { noteTask(threads[Int(thread)].last < 0 ? "creates" : "resumes", thread) }
+            if !detail.creations { noteTask(threads[Int(thread)].last < 0 ? "creates" : "resumes", thread) }
         }
         stopTimer(of: thread)
     }
@@ -366,15 +369,8 @@ extension Scheduler {
     /// `thread` waits until it is picked.
     private func awaitTurn(_ thread: Int32) {
         if mode == .draining { return leave(thread) }
-        if jobs.hasChores { return waitForChores(thread) }
-        let next = pick()
-        if next == thread {
-            current = thread
-        } else if next < 0 {
-            leave(thread)
-        } else {
-            transfer(from: thread, to: next)
-        }
+        waitForTurn(thread)
+        current = thread
     }
 
     /// The life of a fiber that carries jobs.
@@ -497,16 +493,16 @@ extension Scheduler {
 
     /// Tasks that are neither finished nor able to go on.
     var stuckTasks: [Int32] {
-        (0..<spawned.count).map { spawned[$0] }.filter {
-            threads[Int($0)].isTask && threads[Int($0)].state == .suspended
-        }
+        tasks.filter { threads[Int($0)].state == .suspended }
     }
+
+    private var tasks: [Int32] { (0..<spawned.count).map { spawned[$0] }.filter { threads[Int($0)].isTask } }
 
     /// Cancels the tasks that are left, so that they come to an end.
     func cancelTasks() {
         guard jobs.unfinished > 0 else { return }
-        let left = (0..<spawned.count).map { spawned[$0] }.filter {
-            threads[Int($0)].isTask && threads[Int($0)].standing != .completed && threads[Int($0)].state != .dead
+        let left = tasks.filter {
+            threads[Int($0)].standing != .completed && threads[Int($0)].state != .dead
                 && !threads[Int($0)].isOneShot && (seesAll || threads[Int($0)].state == .suspended)
         }
         guard !left.isEmpty else { return }

@@ -74,10 +74,7 @@ final class Recorder {
     /// The last step has done more than was known.
     func amend(_ event: Event) {
         history.amendLast(event)
-        for index in entries.indices.reversed() where entries[index].position == history.count - 1 {
-            entries[index].action = .event(event)
-            break
-        }
+        entries[positions[positions.count - 1]].action = .event(event)
     }
 
     /// Says where the last entry is, when no operation told it.
