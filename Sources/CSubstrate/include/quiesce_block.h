@@ -23,6 +23,8 @@ typedef struct quiesce_block {
     void *_Nullable row;
     /// How many event callbacks this thread is inside of.
     uint32_t callbacks;
+    /// Who is told when this thread blocks in a wait. An unretained Swift `BlockingObserver`, or null.
+    void *_Nullable blocking;
 } quiesce_block;
 
 extern _Thread_local quiesce_block quiesce_thread_block __attribute__((tls_model("initial-exec")));

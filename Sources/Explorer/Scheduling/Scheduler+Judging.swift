@@ -46,7 +46,7 @@ extension Scheduler {
 
     private func deadlockVerdict() -> Verdict {
         let blocked = (0..<threadCount).filter {
-            threads[Int($0)].state == .parked && !threads[Int($0)].isService && !threads[Int($0)].isBuffer
+            threads[Int($0)].state == .parked && !threads[Int($0)].mayWaitForEver && !threads[Int($0)].isBuffer
         }
         if let stuck = stuckVerdict(besides: blocked) { return stuck }
         for thread in blocked {

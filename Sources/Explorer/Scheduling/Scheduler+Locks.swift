@@ -380,6 +380,8 @@ extension Scheduler {
         beginWait(thread, &event, operation.deadline, operation.site)
         threads[index].object = queue
         threads[index].kind = .unpark
+        threads[index].isIdle = operation.isIdle
+        defer { threads[index].isIdle = false }
         if !sleepUntilWoken(thread, queue, operation.site) { return true }
         if threads[index].isTimedOut { return false }
         var end = Event(thread: thread, kind: .unpark)

@@ -357,7 +357,7 @@ final class Scheduler: Observer, @unchecked Sendable {
         }
         outcome = .complete
         for thread in 0..<Int(threadCount) {
-            if threads[thread].state == .parked && !threads[thread].isService && !threads[thread].isBuffer
+            if threads[thread].state == .parked && !threads[thread].mayWaitForEver && !threads[thread].isBuffer
                 || threads[thread].state == .suspended
             {
                 outcome = .deadlocked
@@ -433,6 +433,7 @@ final class Scheduler: Observer, @unchecked Sendable {
         if keepsNames { threadNames[Int(thread)] = name }
         threads[Int(thread)].state = .parked
         threads[Int(thread)].isService = isService
+        threads[Int(thread)].isIdle = false
         threads[Int(thread)].starter = -1
         threads[Int(thread)].canceller = -1
         threads[Int(thread)].isCancelling = false
@@ -660,6 +661,7 @@ final class Scheduler: Observer, @unchecked Sendable {
     ) -> UnsafeMutableRawPointer {
         unsafe allocateStorage(size: size, alignment: alignment, name: name, site: site, destroy: destroy)
     }
+    override var isOver: Bool { mode == .draining }
     override func waits(for waitClass: WaitClass, begins: Bool) { noteWait(waitClass, begins: begins) }
 
     /// Records the first thing that this execution did wrong.

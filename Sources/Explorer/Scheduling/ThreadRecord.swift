@@ -19,8 +19,13 @@ struct ThreadRecord: BitwiseCopyable {
 
     var state = State.unused
     var isService = false
+    /// Whether it waits for somebody to serve.
+    var isIdle = false
     /// Whether this stands for another thread's store buffer: its steps are flushes.
     var isBuffer = false
+
+    /// Whether its waiting for ever is neither a deadlock nor a leak.
+    var mayWaitForEver: Bool { isService || isIdle }
 
     // The tree of threads. Links last as long as the exploration; the cursor, as long as the execution.
     var parent: Int32 = -1

@@ -16,6 +16,16 @@ public struct Misuse: Error, Sendable, Equatable, CustomStringConvertible {
         case lowTooOften
         /// The last reference was given back by somebody who said that it was not the last.
         case lastDropped
+        /// A work item was enabled that was not disabled.
+        case enabledTooOften
+        /// A work item was disabled more often than can be counted.
+        case disabledTooOften
+        /// An ordered work queue was to run several items at a time.
+        case limitOfOrdered
+        /// A work queue is drained whose items enqueue others again and again.
+        case longDrain
+        /// A work item's function returned inside a gate.
+        case returnedInside
     }
 
     public let kind: Kind
@@ -30,6 +40,11 @@ public struct Misuse: Error, Sendable, Equatable, CustomStringConvertible {
             case .overflow: "a reference count overflowed; it is saturated and its object will leak"
             case .lowTooOften: "a reference was given back that was not there (use after free)"
             case .lastDropped: "the last reference was dropped where it could not be the last; its object will leak"
+            case .enabledTooOften: "a work item was enabled that was not disabled"
+            case .disabledTooOften: "a work item was disabled too often to be counted; it stays at the most"
+            case .limitOfOrdered: "an ordered work queue was told to run several items at a time; it stays at one"
+            case .longDrain: "a work queue is drained, and its items enqueue more and more; the drain may not end"
+            case .returnedInside: "a work item's function returned inside a gate; whoever closes it would wait for ever"
             }
         return "\(what), at \(file):\(line)"
     }

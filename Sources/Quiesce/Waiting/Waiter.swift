@@ -66,6 +66,14 @@ final class Waiter: Sendable {
         }
     }
 
+    /// A waiter whose wait was decided to end, under a lock, and who is to go on, without it.
+    struct Roused {
+        let waiter: Waiter
+        let decision: Decision
+
+        func rouse() { waiter.rouse(decision) }
+    }
+
     // MARK: Two spellings
 
     /// Parks the thread until the wait ends, at the latest at `deadline`.

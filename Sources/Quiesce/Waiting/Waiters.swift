@@ -52,26 +52,19 @@ struct Waiters: ~Copyable, Sendable {
         rouse(dismissed)
     }
 
-    struct Dismissed {
-        let waiter: Waiter
-        let decision: Waiter.Decision
-    }
-
     /// Takes the first out of the line. Their ending is decided under the lock, so that whoever leaves the line knows it.
-    private func dismiss(_ line: inout Line, _ limit: Int, _ ending: Waiter.Ending) -> [Dismissed] {
-        var result: [Dismissed] = []
+    private func dismiss(_ line: inout Line, _ limit: Int, _ ending: Waiter.Ending) -> [Waiter.Roused] {
+        var result: [Waiter.Roused] = []
         while result.count < limit, let waiter = line.waiters.popFirst() {
             count.wrappingSubtract(1, ordering: .relaxed)
             let decision = waiter.decide(ending)
             // One whose deadline passed meanwhile has not taken the wake-up.
-            if decision != .late { result.append(Dismissed(waiter: waiter, decision: decision)) }
+            if decision != .late { result.append(Waiter.Roused(waiter: waiter, decision: decision)) }
         }
         return result
     }
 
-    private func rouse(_ dismissed: [Dismissed]) {
-        for each in dismissed { each.waiter.rouse(each.decision) }
-    }
+    private func rouse(_ roused: [Waiter.Roused]) { roused.forEach { $0.rouse() } }
 
     // MARK: Waiting
 

@@ -7,7 +7,7 @@ import CSubstrate
 /// Several may be interested in one descriptor. A forked child has a poller of its own; interests of before the fork stay behind in
 /// its parent. Kernel counterpart: `epoll(7)`, edge-triggered, so that somebody for whom the readiness is not enough (room for 1
 /// where 5 are to be added) is called at the next change and not again and again.
-public final class Poller: Sendable, InterestKeeper {
+public final class Poller: Sendable, InterestKeeper, LeftBehindByFork {
     /// The poller of the running thread's world.
     public static var current: Poller { World.current.value(Poller.self) { Poller() } }
 
@@ -160,7 +160,7 @@ public final class Poller: Sendable, InterestKeeper {
     var isAbandoned: Bool { wasLeft.load(ordering: .relaxed) }
 
     /// Leaves the poller of the parent behind, in a child, where its thread does not run and its lock may be held for ever.
-    func abandon() {
+    public func abandon() {
         // Its table may be half changed: it is never touched again, not even to destroy it.
         _ = unsafe Unmanaged.passRetained(self)
         wasLeft.store(true, ordering: .relaxed)

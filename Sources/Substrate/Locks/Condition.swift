@@ -42,13 +42,15 @@ public struct Condition: ~Copyable, Sendable {
             var operation = Operation(.wait, address, .acquiringAndReleasing, site: site)
             operation.other = mutex.address
             operation.deadline = deadline?.nanoseconds ?? 0
-            return observer.perform(operation)
+            return BlockingObserver.told { observer.perform(operation) }
         }
         waiters.wrappingAdd(1, ordering: .relaxed)
         let seen = sequence.load(ordering: .relaxed)
         mutex.release(site.file, site.line)
         let end = deadline.map { max($0.nanoseconds, 1) } ?? 0
-        let result = unsafe withUnsafePointer(to: sequence) { unsafe quiesce_futex_wait($0, seen, end) }
+        let result = BlockingObserver.told {
+            unsafe withUnsafePointer(to: sequence) { unsafe quiesce_futex_wait($0, seen, end) }
+        }
         mutex.acquire(site.file, site.line)
         waiters.wrappingSubtract(1, ordering: .relaxed)
         return result == 0

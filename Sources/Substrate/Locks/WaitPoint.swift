@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import CSubstrate
+import Synchronization
 
 /// A word to wait on: a thread sleeps while the word has a value, another changes it and wakes.
 ///
@@ -10,6 +11,8 @@ import CSubstrate
 public struct WaitPoint: ~Copyable, Sendable {
     /// The word. Whoever changes it so that a wait should end calls `wake` afterwards.
     public let word: Atomic<UInt32>
+    /// How many threads sleep, or are about to: a waker who finds none asks nothing of the system.
+    private let sleepers = Synchronization.Atomic<UInt32>(0)
 
     public init(_ initialValue: UInt32 = 0) {
         word = Atomic(initialValue)
@@ -31,14 +34,55 @@ public struct WaitPoint: ~Copyable, Sendable {
         while value: UInt32, until deadline: Clock.Instant? = nil,
         file: StaticString = #filePath, line: UInt = #line
     ) -> Bool {
+        BlockingObserver.told { sleep(while: value, until: deadline, isIdle: false, Site(file, line)) }
+    }
+
+    private func sleep(while value: UInt32, until deadline: Clock.Instant?, isIdle: Bool, _ site: Site) -> Bool {
         if let observer = Watch.observer {
-            var operation = Operation(.parkWhile, word.address, .acquiring, site: Site(file, line))
+            var operation = Operation(.parkWhile, word.address, .acquiring, site: site)
             operation.operand = Bits(low: UInt64(value))
             operation.deadline = deadline?.nanoseconds ?? 0
+            operation.isIdle = isIdle
             return observer.perform(operation)
         }
         let end = deadline.map { max($0.nanoseconds, 1) } ?? 0
+        // Before the system looks at the word; a waker changes the word before it looks for sleepers.
+        sleepers.wrappingAdd(1, ordering: .sequentiallyConsistent)
+        defer { sleepers.wrappingSubtract(1, ordering: .relaxed) }
         return unsafe withUnsafePointer(to: word) { unsafe quiesce_futex_wait($0, value, end) } == 0
+    }
+
+    /// How a wait for somebody to serve ended.
+    public enum Call {
+        /// By a wake-up, or for no reason.
+        case woken
+        /// The deadline passed.
+        case timedOut
+        /// The thread's world has ended: an execution of an exploration is over. The thread should end too.
+        case over
+    }
+
+    /// Sleeps while the word is `value`, as a thread that has nobody to serve: that this lasts for ever is neither a deadlock nor a leak.
+    @available(*, noasync, message: "it would block a thread of the cooperative pool")
+    public func idle(
+        while value: UInt32, until deadline: Clock.Instant? = nil, file: StaticString = #filePath, line: UInt = #line
+    ) -> Call {
+        let isInTime = sleep(while: value, until: deadline, isIdle: true, Site(file, line))
+        if let observer = Watch.observer, observer.with({ $0.isOver }) { return .over }
+        return isInTime ? .woken : .timedOut
+    }
+
+    /// Looks at the word up to `rounds` times, and says whether it came to differ from `value`. Acquires.
+    ///
+    /// For a moment before a `wait`, where what ends it is likely to come sooner than the system puts a thread to sleep. It is
+    /// advice: while explored, no look is made.
+    public func linger(while value: UInt32, rounds: Int) -> Bool {
+        guard Watch.observer == nil else { return false }
+        for _ in 0..<rounds {
+            if word.raw.load(ordering: .acquiring) != value { return true }
+            quiesce_pause()
+        }
+        return false
     }
 
     /// Wakes at most `count` sleepers.
@@ -51,6 +95,8 @@ public struct WaitPoint: ~Copyable, Sendable {
         }
         // The kernel takes a count of 0 for 1.
         guard count > 0 else { return }
+        Synchronization.atomicMemoryFence(ordering: .sequentiallyConsistent)
+        guard sleepers.load(ordering: .relaxed) > 0 else { return }
         unsafe withUnsafePointer(to: word) { _ = unsafe quiesce_futex_wake($0, Int32(clamping: count)) }
     }
 }

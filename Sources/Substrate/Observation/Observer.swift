@@ -37,6 +37,9 @@ open class Observer: @unchecked Sendable {
     /// The result says whether a try succeeded, and for a wait whether it ended before its deadline.
     open func perform(_ operation: Operation) -> Bool { true }
 
+    /// Whether the world of the watched thread has ended, so that who serves in it goes home.
+    open var isOver: Bool { false }
+
     /// A spin loop begins to evaluate its condition.
     open func spinBegins() {}
     /// The condition held: the thread waits until something that it read is written.

@@ -24,6 +24,8 @@ public struct Operation {
     public var failureOrder: MemoryOrder
     /// Whether the operation prefers its object's readers (`RWLock`).
     public var prefersReaders = false
+    /// Whether a wait is for somebody to serve: it may last for ever.
+    public var isIdle = false
     /// The address of the object, its identity while it lives. 0 where there is none (a fence).
     public var object: UInt
     /// A second object: the mutex of a condition wait, the thread of a join.

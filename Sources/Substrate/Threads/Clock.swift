@@ -40,10 +40,10 @@ public enum Clock {
         if let observer = Watch.observer {
             var operation = Operation(.sleep, 0, .relaxed, site: Site(file, line))
             operation.deadline = max(deadline.nanoseconds, 1)
-            _ = observer.perform(operation)
+            _ = BlockingObserver.told { observer.perform(operation) }
             return
         }
-        quiesce_sleep_until(deadline.nanoseconds)
+        BlockingObserver.told { quiesce_sleep_until(deadline.nanoseconds) }
     }
 
     /// Blocks this thread for `duration`.

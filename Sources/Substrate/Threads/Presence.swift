@@ -73,6 +73,12 @@ public enum Presence {
         return (0..<depthLimit).contains { unsafe ownKey(slots, $0) == key }
     }
 
+    /// Whether the running thread has announced anything.
+    public static var isInsideAnything: Bool {
+        guard let row = unsafe quiesce_current_block().pointee.row else { return false }
+        return unsafe ownKey(row.assumingMemoryBound(to: Atomic<UInt>.self), 0) != 0
+    }
+
     /// The threads that have announced `key`, by number. Acquires: what a thread that is not among them did inside happens before.
     ///
     /// Call `membarrier()` first. Reads one cache line for every thread of the world.

@@ -54,9 +54,9 @@ public struct Thread: ~Copyable, Sendable {
             }
             var operation = Operation(.join, 0, .acquiring, site: Site(file, line))
             operation.other = handle
-            _ = observer.perform(operation)
+            _ = BlockingObserver.told { observer.perform(operation) }
         } else {
-            quiesce_thread_join(handle)
+            BlockingObserver.told { quiesce_thread_join(handle) }
         }
     }
 

@@ -3,6 +3,12 @@
 import CSubstrate
 import Synchronization
 
+/// What a world holds whose threads a forked child does not have.
+public protocol LeftBehindByFork: AnyObject, Sendable {
+    /// The object stays behind in the parent; this is its copy in the child, which nobody is given any more.
+    func abandon()
+}
+
 /// Everything that is process-wide hangs off a world, which a thread reaches through its block.
 ///
 /// The process has one; each execution of an exploration starts in a fresh one, so that no state survives an execution and
@@ -44,6 +50,11 @@ public final class World: Sendable {
             { World.process.beforeFork() }, { World.process.afterForkInParent() }, { World.process.afterForkInChild() })
         return World(processorCount: Int(quiesce_processor_count()))
     }()
+
+    /// How many forks lie between this process and the one that loaded the program. What was made under another number has no threads
+    /// here, and its locks may be held for ever.
+    public static var generation: UInt32 { forks.load(ordering: .relaxed) }
+    private static let forks = Synchronization.Atomic<UInt32>(0)
 
     /// The running thread's world.
     public static var current: World {
@@ -173,11 +184,16 @@ public final class World: Sendable {
 
     /// A forked child has one thread: the numbers of the others are free again, and it goes on under its own.
     private func afterForkInChild() {
+        World.forks.wrappingAdd(1, ordering: .relaxed)
         threads.reset()
         shared.reset()
-        // The child has no poller thread: the first who asks makes a poller anew.
-        let poller = shared.withLock { $0.removeValue(forKey: ObjectIdentifier(Poller.self)) }
-        (poller as? Poller)?.abandon()
+        // The threads of these are not in the child: the first who asks makes another.
+        let left = shared.withLock { shared in
+            let left = shared.values.compactMap { $0 as? any LeftBehindByFork }
+            shared = shared.filter { !($0.value is any LeftBehindByFork) }
+            return left
+        }
+        for each in left { each.abandon() }
         let id = unsafe quiesce_current_block().pointee.id
         for other in 1..<max(1, threads.withLock { $0.next }) where other != id { presence.clear(other) }
         if id != 0 { presence.note(UInt(quiesce_thread_id()), threadOf: id) }

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Substrate
+
+/// The word of an item: whether it is pending, and on which queue; where it was last; how often it is disabled.
+///
+/// It becomes pending under the lock of its queue's intake, by whoever changes the word; and ceases to be under both locks of the queue. So whoever holds those
+/// and reads that it is pending there finds it in the queue, or among the timers.
+enum ItemState {
+    private static let pendingBit: UInt64 = 1
+    /// Its timer has not fired.
+    static let armed: UInt64 = 2
+    static let oneDisable: UInt64 = 1 << 16
+    static let depthLimit: UInt64 = 0xffff
+    private static let queueShift: UInt64 = 32
+
+    static func isPending(_ state: UInt64) -> Bool { state & pendingBit != 0 }
+    static func isArmed(_ state: UInt64) -> Bool { state & armed != 0 }
+    static func depth(_ state: UInt64) -> UInt64 { state >> 16 & depthLimit }
+    /// The number of the queue where it is pending, or was last; 0 before it was anywhere.
+    static func queue(_ state: UInt64) -> UInt32 { UInt32(state >> queueShift) }
+    static func home(of queue: UInt32) -> UInt64 { UInt64(queue) << queueShift }
+    static func pending(_ queue: UInt32, _ isArmed: Bool) -> UInt64 {
+        home(of: queue) | pendingBit | (isArmed ? armed : 0)
+    }
+
+    /// What remains of a state when the item is not pending any more.
+    static let idleMask: UInt64 = ~(pendingBit | armed)
+}
+
+/// Who a work item is. No two items of a process have one, whatever their addresses.
+public struct WorkID: Hashable, Sendable, CustomStringConvertible {
+    public let number: UInt64
+
+    public var description: String { "\(number)" }
+}
+
+/// Numbers for items, of which a queue takes many from its pool at a time.
+struct WorkNumbers {
+    private var following: UInt64 = 0
+    private var end: UInt64 = 0
+
+    static let stock: UInt64 = 1 << 20
+
+    mutating func next(from pool: WorkerPool) -> UInt64 {
+        if following == end {
+            following = pool.takeNumbers()
+            end = following + Self.stock
+        }
+        defer { following += 1 }
+        return following
+    }
+}
+
+/// What came of enqueueing an item.
+public enum Enqueued: Sendable {
+    /// Its function will be called.
+    case queued
+    /// It was pending before, here or elsewhere, and its function will be called once.
+    case alreadyPending
+    /// It is disabled. Nothing was done.
+    case disabled
+    /// The queue is being drained or destroyed, and the caller is not one of its items. Nothing was done.
+    case draining
+}

@@ -1,0 +1,315 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import Substrate
+
+/// What a work queue runs: a function that is called on a worker thread some time after the item was enqueued.
+///
+/// An item is pending from when it is enqueued until its function starts. Enqueued again meanwhile, it stays as it is, once. From when its
+/// function has started the queue never touches it again: the function may let go of the item, which frees it, or enqueue it anew, here or
+/// on another queue. On one queue an item never runs beside itself.
+///
+/// Items are told apart by who they are, not by where: an item at an address where another one died is a new one.
+///
+/// Use `Work`, `DelayedWork` or `ObjectWork`. Kernel counterpart: `struct work_struct`.
+public class WorkItem: @unchecked Sendable {
+    // Unchecked: what changes is atomic, or protected by the locks of the queue that the item is in.
+
+    /// What messages and traces call it.
+    public let name: String
+    let body: Body
+    /// Whether it is pending and where, where it was last, and how often it is disabled. See `ItemState`.
+    let state: Atomic<UInt64>
+    /// What its queue knows of it, under the queue's locks.
+    let record = Unsynchronized(Record())
+    /// What its function is given: a reference's bits, 0 for none. Whoever made it pending writes it, whoever ends that takes it.
+    let payload = Unsynchronized<UInt>(0)
+    /// Who it is, from when it is first enqueued; 0 before. Written under the locks of its homes and of a queue's intake.
+    let id = Unsynchronized<UInt64>(0)
+    private let homes: Mutex<Homes>
+
+    enum Body {
+        case plain(@Sendable () -> Void)
+        case withPayload(@Sendable (UInt) -> Void)
+    }
+
+    @safe
+    struct Record {
+        // A pending item is kept by its queue, by one reference that belongs to its being pending.
+        unowned(unsafe) var next: WorkItem?
+        unowned(unsafe) var previous: WorkItem?
+        /// The number that its queue gave to this enqueueing, in order.
+        var ticket: UInt64 = 0
+        /// Where it is among the armed timers.
+        var timer = -1
+    }
+
+    /// The queues that it may be running on.
+    private struct Homes {
+        /// Where it is pending, or was last.
+        var current: WorkQueue?
+        /// Where it was before, and may have been running when it moved.
+        var earlier: [Earlier] = []
+        var moves: UInt64 = 0
+    }
+
+    private struct Earlier {
+        let queue: WorkQueue
+        /// Which move it was: an item may come back.
+        let move: UInt64
+    }
+
+    init(name: String, _ body: Body, on queue: WorkQueue? = nil) {
+        self.name = name
+        self.body = body
+        state = Atomic(queue.map { ItemState.home(of: $0.number) } ?? 0)
+        homes = Mutex(Homes(current: queue))
+        state.label(name)
+        record.label(name + ".record")
+        payload.label(name + ".payload")
+        id.label(name + ".id")
+        homes.label(name + ".homes")
+    }
+
+    /// Lets go of what the function would have been given.
+    func discard(_ payload: UInt) {}
+
+    // MARK: Looking
+
+    /// What an item is doing.
+    public struct Activity: OptionSet, Sendable {
+        public let rawValue: UInt8
+        public init(rawValue: UInt8) { self.rawValue = rawValue }
+
+        /// Its function will be called.
+        public static let pending = Activity(rawValue: 1)
+        /// Its function is running, on the queue where it was enqueued last.
+        public static let running = Activity(rawValue: 2)
+    }
+
+    /// What the item is doing, at this moment. Kernel: `work_busy`.
+    public var activity: Activity {
+        var result: Activity = ItemState.isPending(state.load(ordering: .acquiring)) ? .pending : []
+        if let home = home, home.isRunning(self) { result.insert(.running) }
+        return result
+    }
+
+    /// Whether its function will be called, at this moment. Acquires. Kernel: `work_pending`.
+    public var isPending: Bool { ItemState.isPending(state.load(ordering: .acquiring)) }
+
+    /// Whether it is disabled, at this moment. Acquires.
+    public var isDisabled: Bool { ItemState.depth(state.load(ordering: .acquiring)) > 0 }
+
+    /// Where it is pending, or was last.
+    var home: WorkQueue? { homes.withLock { $0.current } }
+
+    // MARK: Becoming pending
+
+    /// Makes the item pending on `queue`, whose intake the caller has locked.
+    ///
+    /// - Parameter hasMoved: set where the item was on another queue before.
+    func claim(
+        for queue: WorkQueue, _ numbers: inout WorkNumbers, isArmed: Bool, _ hasMoved: inout Bool
+    ) -> Enqueued {
+        var found = state.load(ordering: .relaxed)
+        while true {
+            if ItemState.depth(found) > 0 { return .disabled }
+            if ItemState.isPending(found) { return .alreadyPending }
+            guard ItemState.queue(found) == queue.number else { return move(to: queue, &numbers, isArmed, &hasMoved) }
+            let (isMine, now) = state.compareExchange(
+                expected: found, desired: ItemState.pending(queue.number, isArmed), ordering: .acquiringAndReleasing)
+            if isMine { return .queued }
+            found = now
+        }
+    }
+
+    /// As above, where the item was on another queue before, or on none.
+    private func move(
+        to queue: WorkQueue, _ numbers: inout WorkNumbers, _ isArmed: Bool, _ hasMoved: inout Bool
+    ) -> Enqueued {
+        homes.withLock { homes in
+            var found = state.load(ordering: .relaxed)
+            while true {
+                if ItemState.depth(found) > 0 { return .disabled }
+                if ItemState.isPending(found) { return .alreadyPending }
+                let (isMine, now) = state.compareExchange(
+                    expected: found, desired: ItemState.pending(queue.number, isArmed),
+                    ordering: .acquiringAndReleasing)
+                if isMine { break }
+                found = now
+            }
+            if id.load() == 0 { id.store(numbers.next(from: queue.pool)) }
+            if let current = homes.current, current !== queue {
+                homes.moves += 1
+                homes.earlier.append(Earlier(queue: current, move: homes.moves))
+                hasMoved = true
+            }
+            homes.current = queue
+            return .queued
+        }
+    }
+
+    /// Forgets the queues where it was before and is not running any more. The caller holds no lock.
+    func forgetEarlierHomes() {
+        let earlier = homes.withLock { $0.earlier }
+        for home in earlier where !home.queue.isRunning(self) {
+            homes.withLock { $0.earlier.removeAll { $0.move == home.move } }
+        }
+    }
+
+    /// The queues that it may be running on.
+    private var everyHome: [WorkQueue] {
+        homes.withLock { $0.earlier.map(\.queue) + ($0.current.map { [$0] } ?? []) }
+    }
+
+    /// Who it is, for those who do not hold the locks of its queue.
+    var knownID: UInt64 { homes.withLock { _ in id.load() } }
+
+    // MARK: Cancelling
+
+    /// Makes the item not pending. Does not wait for a function that is running. Kernel: `cancel_work`.
+    ///
+    /// A reference that it was enqueued with is dropped. Another thread may enqueue it again at any time: to end its use,
+    /// disable it.
+    ///
+    /// - Returns: whether it was pending.
+    @discardableResult
+    public func cancel() -> Bool {
+        while true {
+            let found = state.load(ordering: .acquiring)
+            guard ItemState.isPending(found) else { return false }
+            // Else it has moved on between the two looks.
+            guard let home, home.number == ItemState.queue(found) else { continue }
+            if home.withdraw(self) { return true }
+        }
+    }
+
+    /// Has every enqueueing be refused from here on, and cancels the item. Does not wait for a function that is running. Kernel:
+    /// `disable_work`.
+    ///
+    /// Nests: it takes as many `enable`s to undo.
+    ///
+    /// - Returns: whether it was pending.
+    @discardableResult
+    public func disable(file: StaticString = #filePath, line: UInt = #line) -> Bool {
+        var found = state.load(ordering: .relaxed)
+        while true {
+            guard ItemState.depth(found) < ItemState.depthLimit else {
+                Misuse.report(.disabledTooOften, file, line)
+                break
+            }
+            let (isMine, now) = state.compareExchange(
+                expected: found, desired: found + ItemState.oneDisable, ordering: .acquiringAndReleasing)
+            if isMine { break }
+            found = now
+        }
+        return cancel()
+    }
+
+    /// Undoes one `disable`. What was cancelled stays so. Kernel: `enable_work`.
+    ///
+    /// - Returns: whether the item can be enqueued now.
+    @discardableResult
+    public func enable(file: StaticString = #filePath, line: UInt = #line) -> Bool {
+        var found = state.load(ordering: .relaxed)
+        while true {
+            guard ItemState.depth(found) > 0 else {
+                Misuse.report(.enabledTooOften, file, line)
+                return true
+            }
+            let (isMine, now) = state.compareExchange(
+                expected: found, desired: found - ItemState.oneDisable, ordering: .acquiringAndReleasing)
+            if isMine { return ItemState.depth(found) == 1 }
+            found = now
+        }
+    }
+
+    // MARK: Waiting
+
+    /// Disables the item and waits until its function is not running, on any queue. Kernel: `disable_work_sync`.
+    ///
+    /// The verb of teardown: when it returns, the function is not running and will not run. What it uses can go.
+    ///
+    /// - Returns: whether the item was pending.
+    /// - Throws: `.inside` when the caller is the item's function, and nothing is changed; `.timedOut`, and it is disabled.
+    @available(*, noasync, message: "it would block a thread of the cooperative pool; await the other spelling")
+    @discardableResult
+    public func disableAndWait(until deadline: Clock.Instant? = nil) throws(WorkError) -> Bool {
+        try checkNotInside()
+        let wasPending = disable()
+        for queue in everyHome { try queue.waitForRun(of: knownID, until: deadline) }
+        return wasPending
+    }
+
+    /// Disables the item and waits until its function is not running, as the blocking spelling.
+    ///
+    /// - Throws: as the blocking spelling, and `.cancelled` when the task is cancelled; the item is disabled.
+    @discardableResult
+    public func disableAndWait(until deadline: Clock.Instant? = nil) async throws(WorkError) -> Bool {
+        try checkNotInside()
+        let wasPending = disable()
+        for queue in everyHome { try await queue.waitForRun(of: knownID, until: deadline) }
+        return wasPending
+    }
+
+    /// Cancels the item and waits until its function is not running, on any queue. Kernel: `cancel_work_sync`.
+    ///
+    /// Meanwhile it is disabled, so that an item that enqueues itself again ends too. Afterwards it can be enqueued.
+    ///
+    /// - Returns: whether the item was pending.
+    /// - Throws: `.inside` when the caller is the item's function, and nothing is changed; `.timedOut`, and it is cancelled.
+    @available(*, noasync, message: "it would block a thread of the cooperative pool; await the other spelling")
+    @discardableResult
+    public func cancelAndWait(until deadline: Clock.Instant? = nil) throws(WorkError) -> Bool {
+        try checkNotInside()
+        let wasPending = disable()
+        defer { enable() }
+        for queue in everyHome { try queue.waitForRun(of: knownID, until: deadline) }
+        return wasPending
+    }
+
+    /// Cancels the item and waits until its function is not running, as the blocking spelling.
+    ///
+    /// - Throws: as the blocking spelling, and `.cancelled` when the task is cancelled; the item is cancelled as well.
+    @discardableResult
+    public func cancelAndWait(until deadline: Clock.Instant? = nil) async throws(WorkError) -> Bool {
+        try checkNotInside()
+        let wasPending = disable()
+        defer { enable() }
+        for queue in everyHome { try await queue.waitForRun(of: knownID, until: deadline) }
+        return wasPending
+    }
+
+    /// Waits until the last enqueueing of this item before the call is over: its function has returned, or it was cancelled. What is enqueued
+    /// meanwhile is not waited for. Kernel: `flush_work`.
+    ///
+    /// - Returns: whether there was something to wait for.
+    /// - Throws: `.inside` when the wait could not end: the caller is the item's function, or runs on an ordered queue that the item is
+    ///   pending on; `.timedOut`.
+    @available(*, noasync, message: "it would block a thread of the cooperative pool; await the other spelling")
+    @discardableResult
+    public func flush(until deadline: Clock.Instant? = nil) throws(WorkError) -> Bool {
+        try checkNotInside()
+        hasten()
+        guard let home else { return false }
+        return try home.flush(self, until: deadline)
+    }
+
+    /// Waits until the last enqueueing of this item before the call is over, as the blocking spelling.
+    ///
+    /// - Throws: as the blocking spelling, and `.cancelled` when the task is cancelled.
+    @discardableResult
+    public func flush(until deadline: Clock.Instant? = nil) async throws(WorkError) -> Bool {
+        try checkNotInside()
+        hasten()
+        guard let home else { return false }
+        return try await home.flush(self, until: deadline)
+    }
+
+    /// Ends the wait of a timer.
+    func hasten() {}
+
+    private func checkNotInside() throws(WorkError) {
+        guard let run = Worker.running?.run, run.address == ObjectIdentifier(self), run.id == knownID else { return }
+        throw .inside(item: name, queue: run.queue.name)
+    }
+}

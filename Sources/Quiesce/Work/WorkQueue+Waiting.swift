@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import Substrate
+
+extension WorkQueue {
+    /// Somebody who waits for an enqueueing to be over, or for all up to one.
+    struct Awaited {
+        let waiter: Waiter
+        let end: End
+
+        enum End {
+            case of(ticket: UInt64)
+            case through(ticket: UInt64)
+        }
+    }
+
+    // MARK: Flushing
+
+    /// Waits until every item that was enqueued before the call has run or was cancelled. What is enqueued meanwhile is not waited for. Kernel:
+    /// `flush_workqueue`.
+    ///
+    /// - Throws: `.inside` when the caller is an item of the queue; `.timedOut`.
+    @available(*, noasync, message: "it would block a thread of the cooperative pool; await the other spelling")
+    public func flush(until deadline: Clock.Instant? = nil) throws(WorkError) {
+        try checkNotInside()
+        try wait(awaitAll(), until: deadline)
+    }
+
+    /// Waits until every item that was enqueued before the call has run or was cancelled, as the blocking spelling.
+    ///
+    /// - Throws: as the blocking spelling, and `.cancelled` when the task is cancelled.
+    public func flush(until deadline: Clock.Instant? = nil) async throws(WorkError) {
+        try checkNotInside()
+        try await wait(awaitAll(), until: deadline)
+    }
+
+    /// Waits until the item's last enqueueing here is over. False when there is nothing to wait for.
+    func flush(_ item: WorkItem, until deadline: Clock.Instant?) throws(WorkError) -> Bool {
+        guard let waiter = try awaitItem(item) else { return false }
+        try wait(waiter, until: deadline)
+        return true
+    }
+
+    func flush(_ item: WorkItem, until deadline: Clock.Instant?) async throws(WorkError) -> Bool {
+        guard let waiter = try awaitItem(item) else { return false }
+        try await wait(waiter, until: deadline)
+        return true
+    }
+
+    /// Waits until the item that has this number is not running here.
+    func waitForRun(of id: UInt64, until deadline: Clock.Instant?) throws(WorkError) {
+        try wait(awaitRun(of: id), until: deadline)
+    }
+
+    func waitForRun(of id: UInt64, until deadline: Clock.Instant?) async throws(WorkError) {
+        try await wait(awaitRun(of: id), until: deadline)
+    }
+
+    // MARK: Draining
+
+    /// Waits until the queue is empty, and meanwhile admits only what its own items enqueue. Kernel: `drain_workqueue`.
+    ///
+    /// What its items enqueue is waited for, so that an item that enqueues itself for ever is waited for as long: then a `Misuse` is
+    /// reported now and then. Timers that run are not waited for.
+    ///
+    /// - Throws: `.inside` when the caller is an item of the queue; `.timedOut`, and the queue is open again.
+    @available(*, noasync, message: "it would block a thread of the cooperative pool; await the other spelling")
+    public func drain(until deadline: Clock.Instant? = nil) throws(WorkError) {
+        try checkNotInside()
+        intake.withLock { $0.drains += 1 }
+        defer { intake.withLock { $0.drains -= 1 } }
+        var round = 0
+        while let waiter = awaitRound(&round) { try wait(waiter, until: deadline) }
+    }
+
+    /// Waits until the queue is empty, as the blocking spelling.
+    ///
+    /// - Throws: as the blocking spelling, and `.cancelled` when the task is cancelled.
+    public func drain(until deadline: Clock.Instant? = nil) async throws(WorkError) {
+        try checkNotInside()
+        intake.withLock { $0.drains += 1 }
+        defer { intake.withLock { $0.drains -= 1 } }
+        var round = 0
+        while let waiter = awaitRound(&round) { try await wait(waiter, until: deadline) }
+    }
+
+    /// Ends the queue: nothing is admitted any more but what its own items enqueue, timers that run fire now, and what is pending runs. Kernel:
+    /// `destroy_workqueue`.
+    ///
+    /// Several may destroy the queue; all wait. When this returns, no item of the queue runs or will run.
+    ///
+    /// - Throws: `.inside`, which names item and queue, when the caller is an item of the queue, and nothing is changed; `.timedOut`, and
+    ///   the queue goes on ending.
+    @available(*, noasync, message: "it would block a thread of the cooperative pool; await the other spelling")
+    public func destroy(until deadline: Clock.Instant? = nil) throws(WorkError) {
+        try beginEnding()
+        var round = 0
+        while let waiter = awaitRound(&round) { try wait(waiter, until: deadline) }
+    }
+
+    /// Ends the queue, as the blocking spelling.
+    ///
+    /// - Throws: as the blocking spelling, and `.cancelled` when the task is cancelled; the queue goes on ending.
+    public func destroy(until deadline: Clock.Instant? = nil) async throws(WorkError) {
+        try beginEnding()
+        var round = 0
+        while let waiter = awaitRound(&round) { try await wait(waiter, until: deadline) }
+    }
+
+    private func beginEnding() throws(WorkError) {
+        try checkNotInside()
+        intake.withLock { $0.isEnding = true }
+        timers.expire(allOf: self)
+    }
+
+    private func checkNotInside() throws(WorkError) {
+        guard let run = Worker.running?.run, run.queue === self else { return }
+        throw .inside(item: run.name, queue: name)
+    }
+
+    // MARK: Waiting
+
+    /// Has the caller be woken when what was enqueued so far is over; nil when it is.
+    private func awaitAll() -> Waiter? {
+        serving.withLock { serving in
+            let last = intake.withLock { intake in
+                serving.list.take(&intake.list)
+                return intake.ticket
+            }
+            guard let oldest = serving.oldest, oldest <= last else { return nil }
+            return serving.join(.through(ticket: last))
+        }
+    }
+
+    /// The next round of a drain; nil when the queue is empty.
+    private func awaitRound(_ round: inout Int) -> Waiter? {
+        guard let waiter = awaitAll() else { return nil }
+        round += 1
+        if round == 10 || round <= 1000 && round % 100 == 0 { Misuse.report(.longDrain, #filePath, #line) }
+        return waiter
+    }
+
+    private func awaitRun(of id: UInt64) -> Waiter? {
+        guard id != 0 else { return nil }
+        return serving.withLock { serving in
+            guard let run = serving.runs.first(where: { $0.id == id }) else { return nil }
+            return serving.join(.of(ticket: run.ticket))
+        }
+    }
+
+    private func awaitItem(_ item: WorkItem) throws(WorkError) -> Waiter? {
+        let id = item.knownID
+        let inside = Worker.running?.run.flatMap { $0.queue === self ? $0.name : nil }
+        var waitsForItself = false
+        let waiter: Waiter? = serving.withLock { serving in
+            if isPendingHere(item, &serving) {
+                waitsForItself = inside != nil && serving.limit == 1
+                return waitsForItself ? nil : serving.join(.of(ticket: item.record.load().ticket))
+            }
+            guard let run = serving.runs.first(where: { $0.id == id && id != 0 }) else { return nil }
+            return serving.join(.of(ticket: run.ticket))
+        }
+        if waitsForItself, let inside { throw .inside(item: inside, queue: name) }
+        return waiter
+    }
+
+    private func wait(_ waiter: Waiter?, until deadline: Clock.Instant?) throws(WorkError) {
+        guard let waiter else { return }
+        let ending = waitClass.waiting { waiter.park(until: deadline) }
+        if ending != .woken { throw giveUp(waiter, ending) }
+    }
+
+    private func wait(_ waiter: Waiter?, until deadline: Clock.Instant?) async throws(WorkError) {
+        guard let waiter else { return }
+        let ending = await waitClass.waiting { await waiter.suspend(until: deadline) }
+        if ending != .woken { throw giveUp(waiter, ending) }
+    }
+
+    /// Leaves the line, and says why.
+    private func giveUp(_ waiter: Waiter, _ ending: Waiter.Ending) -> WorkError {
+        serving.withLock { serving in
+            serving.awaited.removeAll { $0.waiter === waiter }
+            if ending == .cancelled { return .cancelled(queue: name) }
+            let pending = serving.list.count + intake.withLock { $0.list.count }
+            return .timedOut(
+                queue: name, running: serving.runs.filter { $0.id != 0 }.map(\.name), pending: pending)
+        }
+    }
+}
+
+extension WorkQueue.Serving {
+    /// The lowest ticket of what is pending or runs.
+    var oldest: UInt64? {
+        var result = list.firstTicket
+        func note(_ ticket: UInt64) { result = min(result ?? ticket, ticket) }
+        for run in runs {
+            if run.id != 0 { note(run.ticket) }
+            if let following = unsafe run.following { note(following.record.load().ticket) }
+        }
+        return result
+    }
+
+    /// Puts somebody into the line.
+    mutating func join(_ end: WorkQueue.Awaited.End) -> Waiter {
+        let waiter = Waiter()
+        awaited.append(WorkQueue.Awaited(waiter: waiter, end: end))
+        return waiter
+    }
+
+    /// The enqueueing that had this ticket is over. Returns those who waited for it, to be roused without the lock.
+    mutating func end(_ ticket: UInt64) -> [Waiter.Roused] {
+        guard !awaited.isEmpty else { return [] }
+        let oldest = oldest ?? .max
+        var roused: [Waiter.Roused] = []
+        awaited.removeAll { awaited in
+            let isOver =
+                switch awaited.end {
+                case .of(let awaitedTicket): awaitedTicket == ticket
+                case .through(let last): oldest > last
+                }
+            if isOver { roused.append(Waiter.Roused(waiter: awaited.waiter, decision: awaited.waiter.decide(.woken))) }
+            return isOver
+        }
+        return roused
+    }
+}

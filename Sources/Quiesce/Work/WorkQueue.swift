@@ -1,0 +1,266 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Substrate
+
+/// Runs work items on a pool of threads, so many at a time, in the order in which they were enqueued.
+///
+/// - **Once an item's function has started, the queue never touches the item again.** It may end its own life, or enqueue itself.
+/// - An item does not run beside itself on one queue. Enqueued while it runs, it runs once more, afterwards. On another queue it may.
+/// - Items of the pool that block in a wait of Quiesce or of Substrate let others run meanwhile.
+///
+///     let queue = WorkQueue(name: "uploads")
+///     queue.enqueue(item)                  // .queued, .alreadyPending, .disabled or .draining
+///     try item.disableAndWait()            // not running, and never again
+///     try queue.destroy()                  // what is pending has run
+///
+/// A queue that is let go of runs what is pending before it ends. Kernel counterpart: `struct workqueue_struct`.
+public final class WorkQueue: Sendable {
+    public let name: String
+    public let kind: Kind
+    let priority: Priority
+    let isCPUIntensive: Bool
+    let tracer: (any WorkTracer)?
+    let pool: WorkerPool
+    let timers: WorkTimers
+    /// Tells it from every other queue of its world, in the words of items.
+    let number: UInt32
+    let waitClass: WaitClass
+    /// Whom it was told to wait for in the pool's line, under the pool's lock.
+    let nextListed = Unsynchronized<WorkQueue?>(nil)
+
+    // Both locks are taken in this order. An item's homes and the pool come after them, the timers before.
+    let serving: Mutex<Serving>
+    let intake = Mutex(Intake())
+
+    /// How many items run at a time.
+    public enum Kind: Sendable, Equatable {
+        /// So many. Kernel: `max_active`.
+        case concurrent(limit: Int = defaultLimit)
+        /// One, whatever is done. Kernel: `alloc_ordered_workqueue`.
+        case ordered
+    }
+
+    /// How many items of a concurrent queue run at a time, if nothing else is said.
+    public static let defaultLimit = 256
+    /// How many items of a queue may be let run at a time.
+    public static let maximumLimit = 512
+
+    public enum Priority: Sendable {
+        case normal
+        /// Served before those that are not. Kernel: `WQ_HIGHPRI`.
+        case high
+    }
+
+    /// What those who enqueue change.
+    struct Intake {
+        var list = WorkList()
+        /// The last ticket that was given out.
+        var ticket: UInt64 = 0
+        var numbers = WorkNumbers()
+        var attendance = Attendance.none
+        /// How many are draining the queue.
+        var drains = 0
+        /// Whether somebody has begun to destroy it.
+        var isEnding = false
+
+        var isOpen: Bool { drains == 0 && !isEnding }
+
+        mutating func append(_ item: WorkItem) {
+            ticket += 1
+            let ticket = ticket
+            item.record.withValue { $0.ticket = ticket }
+            list.append(item)
+        }
+    }
+
+    /// Who will look at what is enqueued next.
+    enum Attendance {
+        /// Nobody: a server has to be called.
+        case none
+        /// A server that was called and has not come.
+        case called
+        /// A server that is at it.
+        case present
+    }
+
+    /// What those who run items change.
+    struct Serving {
+        var limit: Int
+        /// What is to be run, in order.
+        var list = WorkList()
+        /// The servers, at most `limit` of them.
+        var runs: [Run] = []
+        var awaited: [Awaited] = []
+    }
+
+    /// A server of the queue, and what it runs.
+    @safe
+    struct Run {
+        /// Which worker it is.
+        let worker: Int
+        /// The item that runs, 0 while it looks for one.
+        var id: UInt64 = 0
+        var ticket: UInt64 = 0
+        var name = ""
+        // The same item, enqueued anew. It follows.
+        unowned(unsafe) var following: WorkItem?
+    }
+
+    /// Makes a queue on its world's pool.
+    ///
+    /// - Parameters:
+    ///   - isCPUIntensive: whether its items compute for long, so that others should run beside them. Kernel: `WQ_CPU_INTENSIVE`.
+    ///   - tracer: who is told what becomes of the items.
+    public init(
+        name: String, _ kind: Kind = .concurrent(), priority: Priority = .normal, isCPUIntensive: Bool = false,
+        tracer: (any WorkTracer)? = nil
+    ) {
+        let limit: Int
+        switch kind {
+        case .ordered: limit = 1
+        case .concurrent(let wanted):
+            precondition(wanted > 0, "a work queue lets at least one item run")
+            limit = min(wanted, Self.maximumLimit)
+        }
+        self.name = name
+        self.kind = kind
+        self.priority = priority
+        self.isCPUIntensive = isCPUIntensive
+        self.tracer = tracer
+        pool = WorkerPool.current
+        timers = WorkTimers.current
+        number = pool.takeQueueNumber()
+        waitClass = WaitClass(name)
+        serving = Mutex(Serving(limit: limit))
+        serving.label(name + ".serving")
+        intake.label(name + ".intake")
+        nextListed.label(name + ".next")
+    }
+
+    // MARK: Enqueueing
+
+    /// Has the item's function be called, after those enqueued before it have been started.
+    ///
+    /// Two locks that are held for a moment, and a wake-up if no worker looks. What the caller did before happens before the function. Kernel:
+    /// `queue_work`.
+    @discardableResult
+    public func enqueue(_ item: Work) -> Enqueued { admit(item) }
+
+    /// Has `function` be called, after those enqueued before it have been started.
+    ///
+    /// - Returns: `.queued` or `.draining`.
+    @discardableResult
+    public func enqueue(name: String = "closure", _ function: @escaping @Sendable () -> Void) -> Enqueued {
+        admit(Work(name: name, on: self, function))
+    }
+
+    /// Has the item's function be called with `reference`, which is given back in the answer unless it was queued.
+    @discardableResult
+    public func enqueue<Object>(
+        _ item: ObjectWork<Object>, _ reference: consuming Reference<Object>
+    ) -> EnqueuedObject<Object> {
+        let bits = reference.bits()
+        let answer = admit(item, bits)
+        return EnqueuedObject(answer, answer == .queued ? nil : Reference(bits: bits))
+    }
+
+    /// Has the item's function be called after `delay`; at once when that is 0. It is pending meanwhile.
+    ///
+    /// An item whose timer fires while the queue is being drained still runs. Kernel: `queue_delayed_work`.
+    @discardableResult
+    public func enqueue(_ item: DelayedWork, after delay: Duration = .zero) -> Enqueued {
+        delay > .zero ? timers.arm(item, on: self, after: delay) : admit(item)
+    }
+
+    /// Has the item's function be called after `delay` with `reference`, which is given back in the answer unless it was queued.
+    @discardableResult
+    public func enqueue<Object>(
+        _ item: ObjectWork<Object>, _ reference: consuming Reference<Object>, after delay: Duration
+    ) -> EnqueuedObject<Object> {
+        let bits = reference.bits()
+        let answer = delay > .zero ? timers.arm(item, bits, on: self, after: delay) : admit(item, bits)
+        return EnqueuedObject(answer, answer == .queued ? nil : Reference(bits: bits))
+    }
+
+    /// Has the item's function be called after `delay` from now, whether it was pending or not. Kernel: `mod_delayed_work`.
+    ///
+    /// - Returns: `.alreadyPending` when it was pending, and now has the new delay; else what `enqueue` would have answered.
+    @discardableResult
+    public func reschedule(_ item: DelayedWork, after delay: Duration) -> Enqueued {
+        var wasPending = false
+        while true {
+            if item.cancel() { wasPending = true }
+            let answer = enqueue(item, after: delay)
+            // Somebody else was quicker.
+            if answer == .alreadyPending { continue }
+            return answer == .queued && wasPending ? .alreadyPending : answer
+        }
+    }
+
+    private func admit(_ item: WorkItem, _ payload: UInt = 0) -> Enqueued {
+        var (calls, hasMoved) = (false, false)
+        var event: WorkEvent?
+        let answer: Enqueued = intake.withLock { intake in
+            let answer = claim(item, payload, &intake, isArmed: false, &hasMoved)
+            guard answer == .queued else { return answer }
+            calls = accept(item, &intake)
+            event = self.event(item.id.load(), item.name, intake.ticket)
+            return .queued
+        }
+        if calls { pool.list(self) }
+        if hasMoved { item.forgetEarlierHomes() }
+        if let event { tracer?.queued(event) }
+        return answer
+    }
+
+    /// Makes the item pending here, unless the queue or the item refuses. The queue keeps it from here on.
+    func claim(
+        _ item: WorkItem, _ payload: UInt, _ intake: inout Intake, isArmed: Bool, _ hasMoved: inout Bool
+    ) -> Enqueued {
+        guard intake.isOpen || isChained else { return .draining }
+        let answer = item.claim(for: self, &intake.numbers, isArmed: isArmed, &hasMoved)
+        guard answer == .queued else { return answer }
+        // Else its first move gave it one.
+        if item.id.load() == 0 { item.id.store(intake.numbers.next(from: pool)) }
+        item.payload.store(payload)
+        unsafe _ = Unmanaged.passRetained(item)
+        return .queued
+    }
+
+    /// What the tracer is told; nil when there is none.
+    func event(_ id: UInt64, _ name: String, _ ticket: UInt64) -> WorkEvent? {
+        guard tracer != nil else { return nil }
+        return WorkEvent(item: WorkID(number: id), name: name, queue: self.name, ticket: ticket)
+    }
+
+    /// Puts a pending item at the end, and says whether a server has to be called.
+    func accept(_ item: WorkItem, _ intake: inout Intake) -> Bool {
+        intake.append(item)
+        guard intake.attendance == .none else { return false }
+        intake.attendance = .called
+        return true
+    }
+
+    /// Whether the caller is an item of this queue.
+    private var isChained: Bool { Worker.running?.run?.queue === self }
+
+    // MARK: Changing
+
+    /// How many items run at a time.
+    public var limit: Int { serving.withLock { $0.limit } }
+
+    /// Lets so many items run at a time, at most `maximumLimit`. An ordered queue stays one. Kernel: `workqueue_set_max_active`.
+    public func setLimit(_ limit: Int, file: StaticString = #filePath, line: UInt = #line) {
+        precondition(limit > 0, "a work queue lets at least one item run")
+        guard kind != .ordered else { return Misuse.report(.limitOfOrdered, file, line) }
+        let calls = serving.withLock { serving in
+            serving.limit = min(limit, Self.maximumLimit)
+            return intake.withLock { attend(&serving, &$0) }
+        }
+        if calls { pool.list(self) }
+    }
+}
+
+extension WorkQueue: CustomStringConvertible {
+    public var description: String { name }
+}

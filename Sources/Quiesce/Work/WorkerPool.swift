@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Substrate
+
+/// The threads that run the items of all queues of a world: as many at a time as there are processors.
+///
+/// A worker whose item blocks does not count; another runs meanwhile, and one is started if need be. So there may be more than processors, and
+/// those that have had nothing to do for long end. Idle ones are called in the order of their numbers. Kernel counterpart:
+/// `struct worker_pool`.
+final class WorkerPool: Sendable, LeftBehindByFork {
+    static var current: WorkerPool {
+        let world = World.current
+        return world.value(WorkerPool.self) { WorkerPool(size: world.processorCount) }
+    }
+
+    /// How many workers run at a time.
+    private let size: Int
+    private let state = Mutex(State())
+    private let numbers = Atomic<UInt64>(1)
+    private let queues = Atomic<UInt32>(0)
+    private let generation = World.generation
+
+    private struct State {
+        /// Those who wait for a server.
+        var urgent = QueueLine()
+        var normal = QueueLine()
+        var workers: [Worker?] = []
+        /// In descending order, so that the first to be called is the last.
+        var idle: [Worker] = []
+        /// How many run an item, or look for one, or are called.
+        var running = 0
+
+        var isAnyListed: Bool { !urgent.isEmpty || !normal.isEmpty }
+    }
+
+    /// How long a worker beyond the pool's size stays with nothing to do. Kernel: `IDLE_WORKER_TIMEOUT`.
+    static let idleTime = Duration.seconds(300)
+
+    init(size: Int) {
+        self.size = size
+        state.label("pool")
+        numbers.label("pool.numbers")
+        queues.label("pool.queues")
+    }
+
+    // MARK: Numbers
+
+    /// The first of `WorkNumbers.stock` numbers for items.
+    func takeNumbers() -> UInt64 { numbers.add(WorkNumbers.stock, ordering: .relaxed).oldValue }
+
+    func takeQueueNumber() -> UInt32 {
+        let number = queues.add(1, ordering: .relaxed).newValue
+        precondition(number != 0, "more work queues were made than can be told apart")
+        return number
+    }
+
+    // MARK: Calling
+
+    /// Has a worker serve `queue`.
+    func list(_ queue: WorkQueue) {
+        guard generation == World.generation else {
+            fatalError("\(queue.name) is a work queue of before a fork, whose workers stayed behind")
+        }
+        let call: Call? = state.withLock { state in
+            if queue.priority == .high { state.urgent.append(queue) } else { state.normal.append(queue) }
+            return wakeOne(&state)
+        }
+        make(call)
+    }
+
+    /// Whether a queue waits for a server.
+    var isAnyListed: Bool { state.withLock { $0.isAnyListed } }
+
+    private enum Call {
+        case wake(Worker)
+        case start(Worker)
+    }
+
+    /// Has one more worker run, if there is something to do and not enough run.
+    private func wakeOne(_ state: inout State) -> Call? {
+        guard state.isAnyListed, state.running < size else { return nil }
+        state.running += 1
+        if let worker = state.idle.popLast() { return .wake(worker) }
+        let number = state.workers.firstIndex { $0 == nil } ?? state.workers.count
+        let worker = Worker(number, self)
+        if number == state.workers.count { state.workers.append(worker) } else { state.workers[number] = worker }
+        return .start(worker)
+    }
+
+    private func make(_ call: Call?) {
+        switch call {
+        case nil: return
+        case .wake(let worker): worker.call()
+        case .start(let worker):
+            do {
+                _ = try Thread.spawn(name: "worker \(worker.number)") { [self] in withExtendedLifetime(self) { worker.work() } }
+            } catch { isRefused(worker, error) }
+        }
+    }
+
+    /// The system has no thread to give. Those that are there will do what is listed, later.
+    private func isRefused(_ worker: Worker, _ error: ThreadError) {
+        let isAlone = state.withLock { state in
+            state.running -= 1
+            state.workers[worker.number] = nil
+            return state.workers.allSatisfy { $0 == nil }
+        }
+        if isAlone { fatalError("no thread could be started to run work: \(error)") }
+        warn("no further thread could be started to run work (\(error)); those that run will do it later")
+    }
+
+    // MARK: What workers do
+
+    /// The next queue that `worker` is to serve; nil when the thread is to end.
+    func next(for worker: Worker) -> WorkQueue? {
+        while true {
+            let queue: WorkQueue? = state.withLock { state in
+                // One that blocked meanwhile may have come back: then one too many runs.
+                if state.running <= size, let queue = state.urgent.popFirst() ?? state.normal.popFirst() {
+                    return queue
+                }
+                state.running -= 1
+                let place = state.idle.firstIndex { $0.number < worker.number } ?? state.idle.count
+                state.idle.insert(worker, at: place)
+                worker.point.word.store(0, ordering: .relaxed)
+                return nil
+            }
+            if let queue { return queue }
+            guard waitForCall(worker) else { return nil }
+        }
+    }
+
+    /// False when the thread is to end.
+    private func waitForCall(_ worker: Worker) -> Bool {
+        let isSpare = worker.number >= size
+        repeat {
+            switch worker.idle(until: isSpare ? Clock.now() + Self.idleTime : nil) {
+            case .woken: continue
+            case .over: return false
+            case .timedOut:
+                let isDismissed = state.withLock { state in
+                    guard let place = state.idle.firstIndex(where: { $0 === worker }) else { return false }
+                    state.idle.remove(at: place)
+                    state.workers[worker.number] = nil
+                    return true
+                }
+                if isDismissed { return false }
+            }
+        } while worker.point.word.load(ordering: .acquiring) == 0
+        return true
+    }
+
+    /// A worker's item blocks, or is one that others should run beside.
+    func stopsRunning() {
+        let call: Call? = state.withLock { state in
+            state.running -= 1
+            return wakeOne(&state)
+        }
+        make(call)
+    }
+
+    func runsAgain() { state.withLock { $0.running += 1 } }
+
+    /// How many threads there are, and how many of them have nothing to do.
+    var census: (workers: Int, idle: Int) {
+        state.withLock { state in (state.workers.count { $0 != nil }, state.idle.count) }
+    }
+
+    // MARK: Forking
+
+    // Whoever uses it finds that its generation is over.
+    func abandon() {}
+}
+
+/// Queues that wait for a server, linked through themselves. The pool's lock protects it.
+@safe
+private struct QueueLine {
+    private var first: WorkQueue?
+    unowned(unsafe) private var last: WorkQueue?
+
+    var isEmpty: Bool { first == nil }
+
+    mutating func append(_ queue: WorkQueue) {
+        if let last = unsafe last { last.nextListed.store(queue) } else { first = queue }
+        unsafe last = queue
+    }
+
+    mutating func popFirst() -> WorkQueue? {
+        guard let queue = first else { return nil }
+        first = queue.nextListed.load()
+        queue.nextListed.store(nil)
+        if first == nil { unsafe last = nil }
+        return queue
+    }
+}

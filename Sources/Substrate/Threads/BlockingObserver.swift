@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CSubstrate
+
+/// Who is told when a thread blocks, and when it goes on: a pool of threads derives from this class, and has another of its threads
+/// run meanwhile.
+///
+/// Told of are the waits of `WaitPoint`, `Condition`, `Clock` and `Thread`, and so those of everything above. A lock that is held for a moment
+/// is no such wait. Kernel counterparts: `wq_worker_sleeping`, `wq_worker_running`.
+open class BlockingObserver: @unchecked Sendable {
+    // Unchecked: what a derived class holds is its own matter.
+    public init() {}
+
+    /// The running thread is about to block.
+    open func blocks() {}
+    /// The wait is over.
+    open func goesOn() {}
+
+    /// Runs `body`, of whose waits this is told.
+    public final func observe(_ body: () -> Void) {
+        let outer = unsafe quiesce_current_block().pointee.blocking
+        unsafe quiesce_current_block().pointee.blocking = Unmanaged.passUnretained(self).toOpaque()
+        body()
+        unsafe quiesce_current_block().pointee.blocking = outer
+    }
+
+    /// Who is told of the running thread's waits.
+    public static var current: BlockingObserver? {
+        guard let pointer = unsafe quiesce_current_block().pointee.blocking else { return nil }
+        return unsafe Unmanaged<BlockingObserver>.fromOpaque(pointer).takeUnretainedValue()
+    }
+
+    /// Runs `wait`, which may block, and tells of it whoever is to be told.
+    static func told<Result>(_ wait: () -> Result) -> Result {
+        guard let observer = current else { return wait() }
+        observer.blocks()
+        defer { observer.goesOn() }
+        return wait()
+    }
+}

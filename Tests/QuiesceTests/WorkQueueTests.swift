@@ -1,0 +1,316 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Explorer
+import Substrate
+import Testing
+
+@testable import Quiesce
+
+/// Counts what an item does, and whether it ran beside itself.
+final class Runs: Sendable {
+    private struct State {
+        var total = 0
+        var current = 0
+        var most = 0
+    }
+
+    private let state = Mutex(State())
+
+    init(_ name: String = "runs") { state.label(name) }
+
+    func run(_ body: () -> Void = {}) {
+        state.withLock {
+            $0.total += 1
+            $0.current += 1
+            $0.most = max($0.most, $0.current)
+        }
+        body()
+        state.withLock { $0.current -= 1 }
+    }
+
+    /// As `run`, in one step.
+    func count() { state.withLock { $0.total += 1 } }
+
+    var total: Int { state.withLock { $0.total } }
+    var current: Int { state.withLock { $0.current } }
+    var most: Int { state.withLock { $0.most } }
+}
+
+/// Something that is set once, by one thread before others look.
+final class Later<Value: Sendable>: Sendable {
+    private let held = Mutex<Value?>(nil)
+
+    init() { held.label("later") }
+
+    func set(_ value: Value) { held.withLock { $0 = value } }
+    var value: Value { held.withLock { $0! } }
+}
+
+/// Calls `body`, of which nothing may be thrown.
+@discardableResult
+func sure<Result>(_ body: () throws -> Result) -> Result? {
+    do { return try body() } catch {
+        expect(false, "\(error)")
+        return nil
+    }
+}
+
+/// The queue explored at fine granularity, to the end.
+@Suite struct WorkQueueTests {
+    static let enqueueTwice: Program = { world in
+        let queue = WorkQueue(name: "queue")
+        let runs = Runs()
+        let item = Work(name: "item") { runs.run() }
+        let queued = Runs("queued")
+        for name in ["one", "other"] {
+            world.thread(name) { if queue.enqueue(item) == .queued { queued.count() } }
+        }
+        world.afterwards {
+            expect(runs.total == queued.total && runs.current == 0, "an item ran too often or not")
+            expect(runs.most == 1, "an item ran beside itself")
+        }
+    }
+
+    static let twoItems: Program = { world in
+        let queue = WorkQueue(name: "queue")
+        let runs = Runs()
+        for name in ["one", "two"] { queue.enqueue(Work(name: name) { runs.count() }) }
+        sure { try queue.flush() }
+        expect(runs.total == 2, "a flush missed an item")
+    }
+
+    static let requeue: Program = { world in
+        let queue = WorkQueue(name: "queue")
+        let runs = Runs()
+        let item = Later<Work>()
+        item.set(
+            Work(name: "item") {
+                runs.run { if runs.total == 1 { expect(queue.enqueue(item.value) == .queued) } }
+            })
+        queue.enqueue(item.value)
+        world.afterwards {
+            expect(runs.total == 2 && runs.most == 1)
+            expect(item.value.activity == [])
+        }
+    }
+
+    static let requeueByAnother: Program = { world in
+        let queue = WorkQueue(name: "queue")
+        let runs = Runs()
+        let hasStarted = WaitPoint()
+        let item = Work(name: "item") {
+            runs.run {
+                hasStarted.word.store(1, ordering: .sequentiallyConsistent)
+                hasStarted.wake()
+            }
+        }
+        queue.enqueue(item)
+        hasStarted.wait(while: 0)
+        expect(queue.enqueue(item) == .queued)
+        sure { try item.flush() }
+        expect(runs.total == 2 && runs.most == 1, "an item ran beside itself")
+    }
+
+    static let cancel: Program = { world in
+        let queue = WorkQueue(name: "queue", .ordered)
+        let runs = Runs()
+        let first = Work(name: "first") { runs.run() }
+        let second = Work(name: "second") { runs.run() }
+        queue.enqueue(first)
+        queue.enqueue(second)
+        let cancelled = Runs("cancelled")
+        world.thread("canceller") { if second.cancel() { cancelled.count() } }
+        world.afterwards { expect(runs.total + cancelled.total == 2, "an item was lost, or ran although it was cancelled") }
+    }
+
+    static let disable: Program = { world in
+        let queue = WorkQueue(name: "queue")
+        let isGone = Unsynchronized(false)
+        let item = Work(name: "item") { expect(!isGone.load(), "an item ran after it was disabled") }
+        world.thread("another path") { queue.enqueue(item) }
+        queue.enqueue(item)
+        sure { try item.disableAndWait() }
+        isGone.store(true)
+        expect(queue.enqueue(item) == .disabled)
+    }
+
+    static let cancelAndWait: Program = { world in
+        let queue = WorkQueue(name: "queue")
+        let runs = Runs()
+        let item = Later<Work>()
+        item.set(Work(name: "item") { runs.run { if runs.total < 2 { queue.enqueue(item.value) } } })
+        queue.enqueue(item.value)
+        sure { try item.value.cancelAndWait() }
+        expect(runs.current == 0 && item.value.activity == [], "an item went on after it was cancelled")
+    }
+
+    static let flushItem: Program = { world in
+        let queue = WorkQueue(name: "queue")
+        let value = Unsynchronized(0)
+        let item = Work(name: "item") { value.store(1) }
+        queue.enqueue(item)
+        sure { try item.flush() }
+        expect(value.load() == 1)
+        expect(try! !item.flush())
+    }
+
+    static let flushAmongArrivals: Program = { world in
+        let queue = WorkQueue(name: "queue", .ordered)
+        let value = Unsynchronized(0)
+        queue.enqueue(Work(name: "early") { value.store(1) })
+        world.thread("arrival") { queue.enqueue(name: "late") {} }
+        sure { try queue.flush() }
+        expect(value.load() == 1)
+    }
+
+    static let destroy: Program = { world in
+        let queue = WorkQueue(name: "queue")
+        let isGone = Unsynchronized(false)
+        let (runs, queued) = (Runs(), Runs("queued"))
+        world.thread("another path") {
+            let answer = queue.enqueue(name: "item") {
+                expect(!isGone.load())
+                runs.count()
+            }
+            if answer == .queued { queued.count() } else { expect(answer == .draining) }
+        }
+        queue.enqueue(name: "first") {
+            expect(!isGone.load())
+            runs.count()
+        }
+        sure { try queue.destroy() }
+        isGone.store(true)
+        world.afterwards { expect(runs.total == queued.total + 1, "an item was lost") }
+    }
+
+    static let drain: Program = { world in
+        let queue = WorkQueue(name: "queue", .ordered)
+        let runs = Runs()
+        queue.enqueue(name: "first") {
+            expect(queue.enqueue(name: "second") { runs.count() } == .queued, "a chained item was refused")
+            runs.count()
+        }
+        sure { try queue.drain() }
+        expect(runs.total == 2, "a drain ended early")
+        expect(queue.enqueue(name: "third") { runs.count() } == .queued)
+    }
+
+    static let selfFree: Program = { world in
+        let queue = WorkQueue(name: "queue")
+        let log = Freed()
+        let owner = Reference(Owner(log))
+        let item = owner.withObject { $0.work }
+        let answer = queue.enqueue(item, owner).answer
+        expect(answer == .queued)
+        world.afterwards { expect(log.isFreedInside, "the queue kept the reference after its function had started") }
+    }
+
+    /// Notes whether an object was released while its item's function ran.
+    final class Freed: Sendable {
+        private let state = Mutex((isInside: false, isFreed: false))
+
+        init() { state.label("freed") }
+
+        var isFreedInside: Bool { state.withLock { $0.isFreed } }
+        func enter() { state.withLock { $0.isInside = true } }
+        func leave() { state.withLock { $0.isInside = false } }
+        func free() { state.withLock { if $0.isInside { $0.isFreed = true } } }
+    }
+
+    final class Owner: ReferenceCounted {
+        let referenceCount = ReferenceCount()
+        let work: ObjectWork<Owner>
+        let log: Freed
+
+        init(_ log: Freed) {
+            self.log = log
+            work = ObjectWork(name: "work") { owner in
+                log.enter()
+                owner.drop()
+                log.leave()
+            }
+        }
+
+        func release() { log.free() }
+    }
+
+    static let letGo: Program = { world in
+        let queue = WorkQueue(name: "queue")
+        let item = Watched()
+        let isLetGo = WaitPoint()
+        let isGone = Atomic(false)
+        item.enqueue(on: queue) {
+            isLetGo.wait(while: 0)
+            isGone.store(item.isGone, ordering: .relaxed)
+        }
+        isLetGo.word.store(1, ordering: .sequentiallyConsistent)
+        isLetGo.wake()
+        world.afterwards { expect(isGone.load(ordering: .relaxed), "the queue kept an item whose function had started") }
+    }
+
+    /// An item that somebody looks after without keeping it.
+    final class Watched: Sendable {
+        private let held = Mutex(Weak())
+
+        private struct Weak {
+            weak var item: Work?
+        }
+
+        func enqueue(on queue: WorkQueue, _ body: @escaping @Sendable () -> Void) {
+            let item = Work(name: "item", body)
+            held.withLock { $0.item = item }
+            queue.enqueue(item)
+        }
+
+        var isGone: Bool { held.withLock { $0.item == nil } }
+    }
+
+    static let twoQueues: Program = { world in
+        let queues = [WorkQueue(name: "q1"), WorkQueue(name: "q2")]
+        let runs = Runs()
+        let item = Later<Work>()
+        item.set(
+            Work(name: "item") { runs.run { if runs.total == 1 { queues[1].enqueue(item.value) } } })
+        queues[0].enqueue(item.value)
+        world.thread("teardown") {
+            sure { try item.value.disableAndWait() }
+            expect(runs.current == 0, "an item was running on a queue that it had left")
+        }
+    }
+
+    static let limit: Program = { world in
+        let queue = WorkQueue(name: "queue", .ordered)
+        let runs = Runs()
+        for name in ["one", "two"] { queue.enqueue(name: name) { runs.run() } }
+        world.afterwards { expect(runs.total == 2 && runs.most == 1, "an ordered queue ran two at a time") }
+    }
+
+    struct Case: Sendable, CustomTestStringConvertible {
+        let testDescription: String
+        let program: Program
+    }
+
+    static let cases = [
+        Case(testDescription: "two enqueue one item", program: enqueueTwice),
+        Case(testDescription: "two items beside each other", program: twoItems),
+        Case(testDescription: "an item enqueues itself", program: requeue),
+        Case(testDescription: "an item is enqueued while it runs", program: requeueByAnother),
+        Case(testDescription: "an item is cancelled", program: cancel),
+        Case(testDescription: "an item is disabled against another path", program: disable),
+        Case(testDescription: "an item that enqueues itself is cancelled", program: cancelAndWait),
+        Case(testDescription: "an item is flushed", program: flushItem),
+        Case(testDescription: "a queue is flushed while others arrive", program: flushAmongArrivals),
+        Case(testDescription: "a queue is destroyed against another path", program: destroy),
+        Case(testDescription: "a queue is drained of a chain", program: drain),
+        Case(testDescription: "an item ends its object's life", program: selfFree),
+        Case(testDescription: "an item ends its own life", program: letGo),
+        Case(testDescription: "an item moves to another queue", program: twoQueues),
+        Case(testDescription: "an ordered queue", program: limit),
+    ]
+
+    @Test(arguments: cases) func `every interleaving ends well`(_ each: Case) throws {
+        let start = Clock.now()
+        let report = try verify(each.testDescription) { each.program($0) }
+        print("COUNT", each.testDescription, report.executions, Clock.now() - start)
+    }
+}
