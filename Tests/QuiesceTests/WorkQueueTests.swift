@@ -120,7 +120,9 @@ func sure<Result>(_ body: () throws -> Result) -> Result? {
         queue.enqueue(second)
         let cancelled = Runs("cancelled")
         world.thread("canceller") { if second.cancel() { cancelled.count() } }
-        world.afterwards { expect(runs.total + cancelled.total == 2, "an item was lost, or ran although it was cancelled") }
+        world.afterwards {
+            expect(runs.total + cancelled.total == 2, "an item was lost, or ran although it was cancelled")
+        }
     }
 
     static let disable: Program = { world in
@@ -245,7 +247,9 @@ func sure<Result>(_ body: () throws -> Result) -> Result? {
         }
         isLetGo.word.store(1, ordering: .sequentiallyConsistent)
         isLetGo.wake()
-        world.afterwards { expect(isGone.load(ordering: .relaxed), "the queue kept an item whose function had started") }
+        world.afterwards {
+            expect(isGone.load(ordering: .relaxed), "the queue kept an item whose function had started")
+        }
     }
 
     /// An item that somebody looks after without keeping it.
@@ -266,7 +270,7 @@ func sure<Result>(_ body: () throws -> Result) -> Result? {
     }
 
     static let twoQueues: Program = { world in
-        let queues = [WorkQueue(name: "q1"), WorkQueue(name: "q2")]
+        let queues = [WorkQueue(name: "q1", .ordered), WorkQueue(name: "q2", .ordered)]
         let runs = Runs()
         let item = Later<Work>()
         item.set(
@@ -309,8 +313,6 @@ func sure<Result>(_ body: () throws -> Result) -> Result? {
     ]
 
     @Test(arguments: cases) func `every interleaving ends well`(_ each: Case) throws {
-        let start = Clock.now()
-        let report = try verify(each.testDescription) { each.program($0) }
-        print("COUNT", each.testDescription, report.executions, Clock.now() - start)
+        try verify(each.testDescription) { each.program($0) }
     }
 }

@@ -50,6 +50,8 @@ public struct ExplorationOptions: Sendable {
     public var reusesAddresses = false
     /// Seconds without an operation after which a thread counts as blocked outside Substrate; 0 for never.
     public var watchdogSeconds = 10.0
+    /// How many processors the explored world has: as many items of work queues run at a time. Threads interleave all the same.
+    public var processorCount = 2
     /// Threads that a program may have, store buffers included.
     public var threadLimit = 256
     /// Operations that a thread may take while a finished execution is wound up.

@@ -155,7 +155,9 @@ final class Scheduler: Observer, @unchecked Sendable {
     func runExecution(_ beginning: Beginning) -> Outcome {
         reset()
         // Fresh, unless nothing was put into the last one.
-        if world?.isPristine != true || !isKnownUniquelyReferenced(&world) { world = World(processorCount: 2) }
+        if world?.isPristine != true || !isKnownUniquelyReferenced(&world) {
+            world = World(processorCount: options.processorCount)
+        }
         strategy.with { $0.beginExecution() }
         mode = .exploring
         outcome = .complete

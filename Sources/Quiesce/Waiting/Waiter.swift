@@ -77,7 +77,10 @@ final class Waiter: Sendable {
     // MARK: Two spellings
 
     /// Parks the thread until the wait ends, at the latest at `deadline`.
-    func park(until deadline: Clock.Instant?) -> Ending {
+    ///
+    /// - Parameter lingering: how often to look before the system is asked to put the thread to sleep.
+    func park(until deadline: Clock.Instant?, lingering rounds: Int = 0) -> Ending {
+        if rounds > 0 { _ = point.linger(while: Self.waiting, rounds: rounds) }
         while true {
             if let ending { return ending }
             if !point.wait(while: Self.waiting, until: deadline) { _ = decide(.timedOut) }

@@ -19,28 +19,19 @@ public class WorkItem: @unchecked Sendable {
     let body: Body
     /// Whether it is pending and where, where it was last, and how often it is disabled. See `ItemState`.
     let state: Atomic<UInt64>
-    /// What its queue knows of it, under the queue's locks.
-    let record = Unsynchronized(Record())
+    /// The number that its queue gave to its last enqueueing, under the queue's locks.
+    let ticket = Unsynchronized<UInt64>(0)
     /// What its function is given: a reference's bits, 0 for none. Whoever made it pending writes it, whoever ends that takes it.
     let payload = Unsynchronized<UInt>(0)
     /// Who it is, from when it is first enqueued; 0 before. Written under the locks of its homes and of a queue's intake.
     let id = Unsynchronized<UInt64>(0)
     private let homes: Mutex<Homes>
+    /// Where it is among the armed timers, under their lock.
+    let timer = Unsynchronized(-1)
 
     enum Body {
         case plain(@Sendable () -> Void)
         case withPayload(@Sendable (UInt) -> Void)
-    }
-
-    @safe
-    struct Record {
-        // A pending item is kept by its queue, by one reference that belongs to its being pending.
-        unowned(unsafe) var next: WorkItem?
-        unowned(unsafe) var previous: WorkItem?
-        /// The number that its queue gave to this enqueueing, in order.
-        var ticket: UInt64 = 0
-        /// Where it is among the armed timers.
-        var timer = -1
     }
 
     /// The queues that it may be running on.
@@ -64,7 +55,7 @@ public class WorkItem: @unchecked Sendable {
         state = Atomic(queue.map { ItemState.home(of: $0.number) } ?? 0)
         homes = Mutex(Homes(current: queue))
         state.label(name)
-        record.label(name + ".record")
+        ticket.label(name + ".ticket")
         payload.label(name + ".payload")
         id.label(name + ".id")
         homes.label(name + ".homes")
@@ -309,7 +300,7 @@ public class WorkItem: @unchecked Sendable {
     func hasten() {}
 
     private func checkNotInside() throws(WorkError) {
-        guard let run = Worker.running?.run, run.address == ObjectIdentifier(self), run.id == knownID else { return }
-        throw .inside(item: name, queue: run.queue.name)
+        guard let worker = Worker.running, worker.isRunning(self), let queue = worker.queue else { return }
+        throw .inside(item: name, queue: queue.name)
     }
 }

@@ -4,132 +4,115 @@ import Substrate
 
 // How items are run.
 extension WorkQueue {
-    /// What a server needs to run an item, without the item.
-    @safe
-    private struct Start {
-        let body: WorkItem.Body
-        let payload: UInt
-        let run: Worker.Run
-        /// The reference by which the queue kept the item.
-        let item: Unmanaged<WorkItem>
-        /// Whether another server has to be called.
-        var calls = false
+    /// What a server does next.
+    private enum Step {
+        /// Leaves the queue.
+        case leave
+        case run
+        /// Runs, and another server has to be called.
+        case runAndCall
     }
 
     /// Runs items as one of the queue's servers, until there are none or others wait for the worker.
     func serve(_ worker: Worker) {
         if isCPUIntensive { worker.blocks() }
-        defer { if isCPUIntensive { worker.goesOn() } }
-        var next = arrive(worker)
+        var step = arrive(worker)
         var count = 0
-        while let start = next {
-            if start.calls { pool.list(self) }
-            run(start, worker)
+        while step != .leave {
+            if step == .runAndCall { pool.list(self) }
+            if isTraced { tracer?.started(event(worker.id, worker.name, worker.ticket)) }
+            waitClass.section { worker.run(of: self) }
+            if isTraced { tracer?.ended(event(worker.id, worker.name, worker.ticket)) }
             count += 1
-            next = proceed(worker, goesOn: count % Self.turn != 0 || !pool.isAnyListed)
+            step = proceed(worker, goesOn: count % Self.turn != 0 || !pool.isAnyListed)
         }
+        if isCPUIntensive { worker.goesOn() }
     }
 
     /// How many items a server runs before it looks whether another queue waits.
     private static let turn = 64
 
-    private func run(_ start: Start, _ worker: Worker) {
-        // From here on the item belongs to those who use it, and may be gone.
-        unsafe start.item.release()
-        let event = event(start.run.id, start.run.name, start.run.ticket)
-        if let event { tracer?.started(event) }
-        worker.run(start.run) {
-            waitClass.section {
-                switch start.body {
-                case .plain(let function): function()
-                case .withPayload(let function): function(start.payload)
-                }
-            }
-        }
-        if let event { tracer?.ended(event) }
-    }
-
     /// Becomes a server, and takes the first item.
-    private func arrive(_ worker: Worker) -> Start? {
+    private func arrive(_ worker: Worker) -> Step {
         serving.withLock { serving in
-            intake.withLock { intake -> Start? in
+            intake.withLock { intake in
                 intake.attendance = .present
                 // If the limit was lowered meanwhile, those who are there look.
-                guard serving.runs.count < serving.limit else { return nil }
-                serving.runs.append(Run(worker: worker.number))
-                return take(&serving, serving.runs.count - 1, &intake)
+                guard serving.servers.count < serving.limit else { return .leave }
+                serving.servers.append(worker)
+                return take(&serving, worker, &intake)
             }
         }
     }
 
     /// The server's item has ended: takes the next, unless there is none or the server is to go.
-    private func proceed(_ worker: Worker, goesOn: Bool) -> Start? {
+    private func proceed(_ worker: Worker, goesOn: Bool) -> Step {
         var roused: [Waiter.Roused] = []
         var calls = false
-        let start: Start? = serving.withLock { serving -> Start? in
-            guard let slot = serving.runs.firstIndex(where: { $0.worker == worker.number }) else { return nil }
-            serving.runs[slot].id = 0
-            roused = serving.end(serving.runs[slot].ticket)
-            if unsafe serving.runs[slot].following == nil, !goesOn || serving.runs.count > serving.limit {
-                serving.runs.remove(at: slot)
+        let step: Step = serving.withLock { serving in
+            worker.id = 0
+            if !serving.awaited.isEmpty { roused = serving.end(worker.ticket) }
+            if unsafe worker.following == nil, !goesOn || serving.servers.count > serving.limit {
+                serving.leave(worker)
                 calls = intake.withLock { attend(&serving, &$0) }
-                return nil
+                return .leave
             }
             // An only server goes on being the one who looks.
-            if serving.limit == 1, serving.runs.count == 1, let item = pick(&serving, slot) {
-                return self.start(item, &serving, slot)
-            }
-            return intake.withLock { intake -> Start? in take(&serving, slot, &intake) }
+            if serving.limit == 1, serving.servers.count == 1, pick(&serving, worker) { return .run }
+            return intake.withLock { take(&serving, worker, &$0) }
         }
-        roused.forEach { $0.rouse() }
+        for each in roused { each.rouse() }
         if calls { pool.list(self) }
-        return start
+        return step
     }
 
-    /// Takes the next item for the server in `slot`. Where there is none, the server goes.
-    private func take(_ serving: inout Serving, _ slot: Int, _ intake: inout Intake) -> Start? {
+    /// Takes the next item for a server. Where there is none, the server goes.
+    private func take(_ serving: inout Serving, _ worker: Worker, _ intake: inout Intake) -> Step {
         serving.list.take(&intake.list)
-        var start = pick(&serving, slot).map { self.start($0, &serving, slot) }
-        if start == nil { serving.runs.remove(at: slot) }
+        let isFound = pick(&serving, worker)
+        if !isFound { serving.leave(worker) }
         let calls = attend(&serving, &intake)
-        start?.calls = calls
-        return start
+        return isFound ? calls ? .runAndCall : .run : .leave
     }
 
-    /// The next item that can run.
-    private func pick(_ serving: inout Serving, _ slot: Int) -> WorkItem? {
-        if let following = unsafe serving.runs[slot].following {
-            unsafe serving.runs[slot].following = nil
-            return following
+    /// Has the worker start the next that can run. False when there is none.
+    private func pick(_ serving: inout Serving, _ worker: Worker) -> Bool {
+        if let following = unsafe worker.following {
+            unsafe worker.following = nil
+            unsafe start(following, worker)
+            return true
         }
-        while let item = serving.list.popFirst() {
-            guard serving.runs.count > 1 else { return item }
-            let id = item.id.load()
-            guard let other = serving.runs.firstIndex(where: { $0.id == id }) else { return item }
-            // It runs, and does not run beside itself.
-            unsafe serving.runs[other].following = item
+        while true {
+            switch serving.list.popFirst() {
+            case .gap: return false
+            case .function(let function):
+                worker.prepare(function, ticket: serving.list.lastTaken)
+                return true
+            case .item(let item):
+                let id = unsafe item._withUnsafeGuaranteedRef { $0.id.load() }
+                if serving.servers.count > 1, let other = serving.servers.first(where: { $0.id == id }) {
+                    // It runs, and does not run beside itself.
+                    unsafe other.following = item
+                    continue
+                }
+                unsafe start(item, worker)
+                return true
+            }
         }
-        return nil
     }
 
-    private func start(_ item: WorkItem, _ serving: inout Serving, _ slot: Int) -> Start {
-        let (id, ticket) = (item.id.load(), item.record.load().ticket)
-        serving.runs[slot].id = id
-        serving.runs[slot].ticket = ticket
-        serving.runs[slot].name = item.name
-        let start = unsafe Start(
-            body: item.body, payload: item.payload.load(),
-            run: Worker.Run(queue: self, id: id, ticket: ticket, name: item.name, address: ObjectIdentifier(item)),
-            item: .passUnretained(item))
-        // The last access: from here on it may be enqueued again.
-        item.state.bitwiseAnd(ItemState.idleMask, ordering: .acquiringAndReleasing)
-        return start
+    private func start(_ item: Unmanaged<WorkItem>, _ worker: Worker) {
+        unsafe worker.prepare(item)
+        // The last access under the locks: from here on it may be enqueued again.
+        _ = unsafe item._withUnsafeGuaranteedRef {
+            $0.state.bitwiseAnd(ItemState.idleMask, ordering: .acquiringAndReleasing)
+        }
     }
 
     /// Sees to it that somebody looks at what is enqueued, now or later. Says whether a server has to be called for that.
     func attend(_ serving: inout Serving, _ intake: inout Intake) -> Bool {
         guard intake.attendance != .called else { return false }
-        if serving.runs.count >= serving.limit {
+        if serving.servers.count >= serving.limit {
             intake.attendance = .present
             return false
         }
@@ -146,18 +129,18 @@ extension WorkQueue {
         var roused: [Waiter.Roused] = []
         let payload: UInt? = serving.withLock { serving in
             guard isPendingHere(item, &serving) else { return nil }
-            if let slot = serving.runs.firstIndex(where: { unsafe $0.following === item }) {
-                unsafe serving.runs[slot].following = nil
+            let ticket = item.ticket.load()
+            if let server = serving.server(thatIsFollowedBy: item) {
+                unsafe server.following = nil
             } else {
-                serving.list.remove(item)
+                serving.list.remove(ticket)
             }
             let payload = item.payload.load()
-            let ticket = item.record.load().ticket
             item.state.bitwiseAnd(ItemState.idleMask, ordering: .acquiringAndReleasing)
             roused = serving.end(ticket)
             return payload
         }
-        roused.forEach { $0.rouse() }
+        for each in roused { each.rouse() }
         guard let payload else { return false }
         item.letGo(payload)
         return true
@@ -175,7 +158,18 @@ extension WorkQueue {
     /// Whether the item's function is running here.
     func isRunning(_ item: WorkItem) -> Bool {
         let id = item.knownID
-        return id != 0 && serving.withLock { serving in serving.runs.contains { $0.id == id } }
+        return id != 0 && serving.withLock { serving in serving.servers.contains { $0.id == id } }
+    }
+}
+
+extension WorkQueue.Serving {
+    mutating func leave(_ worker: Worker) {
+        servers.removeAll { $0 === worker }
+    }
+
+    /// The server that runs the item, which has been enqueued anew.
+    func server(thatIsFollowedBy item: WorkItem) -> Worker? {
+        servers.first { server in unsafe server.following?._withUnsafeGuaranteedRef { $0 === item } ?? false }
     }
 }
 

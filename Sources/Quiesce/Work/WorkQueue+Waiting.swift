@@ -114,8 +114,8 @@ extension WorkQueue {
     }
 
     private func checkNotInside() throws(WorkError) {
-        guard let run = Worker.running?.run, run.queue === self else { return }
-        throw .inside(item: run.name, queue: name)
+        guard let worker = Worker.running, worker.queue === self else { return }
+        throw .inside(item: worker.name, queue: name)
     }
 
     // MARK: Waiting
@@ -143,30 +143,33 @@ extension WorkQueue {
     private func awaitRun(of id: UInt64) -> Waiter? {
         guard id != 0 else { return nil }
         return serving.withLock { serving in
-            guard let run = serving.runs.first(where: { $0.id == id }) else { return nil }
-            return serving.join(.of(ticket: run.ticket))
+            guard let server = serving.servers.first(where: { $0.id == id }) else { return nil }
+            return serving.join(.of(ticket: server.ticket))
         }
     }
 
     private func awaitItem(_ item: WorkItem) throws(WorkError) -> Waiter? {
         let id = item.knownID
-        let inside = Worker.running?.run.flatMap { $0.queue === self ? $0.name : nil }
+        let inside = Worker.running.flatMap { $0.queue === self ? $0.name : nil }
         var waitsForItself = false
         let waiter: Waiter? = serving.withLock { serving in
             if isPendingHere(item, &serving) {
                 waitsForItself = inside != nil && serving.limit == 1
-                return waitsForItself ? nil : serving.join(.of(ticket: item.record.load().ticket))
+                return waitsForItself ? nil : serving.join(.of(ticket: item.ticket.load()))
             }
-            guard let run = serving.runs.first(where: { $0.id == id && id != 0 }) else { return nil }
-            return serving.join(.of(ticket: run.ticket))
+            guard let server = serving.servers.first(where: { $0.id == id && id != 0 }) else { return nil }
+            return serving.join(.of(ticket: server.ticket))
         }
         if waitsForItself, let inside { throw .inside(item: inside, queue: name) }
         return waiter
     }
 
+    /// Most items are over sooner than a thread is put to sleep and woken.
+    private static let lingering = 1000
+
     private func wait(_ waiter: Waiter?, until deadline: Clock.Instant?) throws(WorkError) {
         guard let waiter else { return }
-        let ending = waitClass.waiting { waiter.park(until: deadline) }
+        let ending = waitClass.waiting { waiter.park(until: deadline, lingering: Self.lingering) }
         if ending != .woken { throw giveUp(waiter, ending) }
     }
 
@@ -183,7 +186,7 @@ extension WorkQueue {
             if ending == .cancelled { return .cancelled(queue: name) }
             let pending = serving.list.count + intake.withLock { $0.list.count }
             return .timedOut(
-                queue: name, running: serving.runs.filter { $0.id != 0 }.map(\.name), pending: pending)
+                queue: name, running: serving.servers.filter { $0.id != 0 }.map(\.name), pending: pending)
         }
     }
 }
@@ -193,9 +196,11 @@ extension WorkQueue.Serving {
     var oldest: UInt64? {
         var result = list.firstTicket
         func note(_ ticket: UInt64) { result = min(result ?? ticket, ticket) }
-        for run in runs {
-            if run.id != 0 { note(run.ticket) }
-            if let following = unsafe run.following { note(following.record.load().ticket) }
+        for server in servers {
+            if server.id != 0 { note(server.ticket) }
+            if let following = unsafe server.following {
+                unsafe following._withUnsafeGuaranteedRef { note($0.ticket.load()) }
+            }
         }
         return result
     }

@@ -20,6 +20,7 @@ public final class WorkQueue: Sendable {
     let priority: Priority
     let isCPUIntensive: Bool
     let tracer: (any WorkTracer)?
+    let isTraced: Bool
     let pool: WorkerPool
     let timers: WorkTimers
     /// Tells it from every other queue of its world, in the words of items.
@@ -29,8 +30,17 @@ public final class WorkQueue: Sendable {
     let nextListed = Unsynchronized<WorkQueue?>(nil)
 
     // Both locks are taken in this order. An item's homes and the pool come after them, the timers before.
+    // Each is on cache lines of its own: those who enqueue and those who run should not wait for each other's.
+    private let gapBeforeServing = Gap()
     let serving: Mutex<Serving>
+    private let gapBeforeIntake = Gap()
     let intake = Mutex(Intake())
+    private let gapAfterIntake = Gap()
+
+    /// Two cache lines, since processors fetch them in pairs.
+    private struct Gap: Sendable {
+        private let words = InlineArray<16, UInt64>(repeating: 0)
+    }
 
     /// How many items run at a time.
     public enum Kind: Sendable, Equatable {
@@ -54,7 +64,7 @@ public final class WorkQueue: Sendable {
     /// What those who enqueue change.
     struct Intake {
         var list = WorkList()
-        /// The last ticket that was given out.
+        /// The last ticket that was given out. They are given out in order.
         var ticket: UInt64 = 0
         var numbers = WorkNumbers()
         var attendance = Attendance.none
@@ -65,11 +75,13 @@ public final class WorkQueue: Sendable {
 
         var isOpen: Bool { drains == 0 && !isEnding }
 
-        mutating func append(_ item: WorkItem) {
-            ticket += 1
-            let ticket = ticket
-            item.record.withValue { $0.ticket = ticket }
-            list.append(item)
+        /// Puts something at the end, and says whether a server has to be called.
+        @inline(__always)
+        mutating func append(_ slot: consuming WorkList.Slot) -> Bool {
+            ticket = list.append(slot)
+            guard attendance == .none else { return false }
+            attendance = .called
+            return true
         }
     }
 
@@ -88,22 +100,9 @@ public final class WorkQueue: Sendable {
         var limit: Int
         /// What is to be run, in order.
         var list = WorkList()
-        /// The servers, at most `limit` of them.
-        var runs: [Run] = []
+        /// The workers that serve the queue, at most `limit` of them.
+        var servers: [Worker] = []
         var awaited: [Awaited] = []
-    }
-
-    /// A server of the queue, and what it runs.
-    @safe
-    struct Run {
-        /// Which worker it is.
-        let worker: Int
-        /// The item that runs, 0 while it looks for one.
-        var id: UInt64 = 0
-        var ticket: UInt64 = 0
-        var name = ""
-        // The same item, enqueued anew. It follows.
-        unowned(unsafe) var following: WorkItem?
     }
 
     /// Makes a queue on its world's pool.
@@ -127,6 +126,7 @@ public final class WorkQueue: Sendable {
         self.priority = priority
         self.isCPUIntensive = isCPUIntensive
         self.tracer = tracer
+        isTraced = tracer != nil
         pool = WorkerPool.current
         timers = WorkTimers.current
         number = pool.takeQueueNumber()
@@ -146,13 +146,27 @@ public final class WorkQueue: Sendable {
     @discardableResult
     public func enqueue(_ item: Work) -> Enqueued { admit(item) }
 
-    /// Has `function` be called, after those enqueued before it have been started.
+    /// Has `function` be called, after what was enqueued before it has been started.
     ///
+    /// For what is never cancelled or waited for by itself; it costs no item.
+    ///
+    /// - Parameter name: what messages and traces call it.
     /// - Returns: `.queued` or `.draining`.
     @discardableResult
-    public func enqueue(name: String = "closure", _ function: @escaping @Sendable () -> Void) -> Enqueued {
-        admit(Work(name: name, on: self, function))
+    public func enqueue(name: String? = nil, _ function: @escaping @Sendable () -> Void) -> Enqueued {
+        if isTraced || name != nil { return admit(Work(name: name ?? Self.unnamed, on: self, function)) }
+        var calls = false
+        let answer: Enqueued = intake.withLock { intake in
+            guard intake.isOpen || isChained else { return .draining }
+            calls = intake.append(.function(function))
+            return .queued
+        }
+        if calls { pool.list(self) }
+        return answer
     }
+
+    /// What a function of no item is called.
+    static let unnamed = "a function"
 
     /// Has the item's function be called with `reference`, which is given back in the answer unless it was queued.
     @discardableResult
@@ -204,7 +218,7 @@ public final class WorkQueue: Sendable {
             let answer = claim(item, payload, &intake, isArmed: false, &hasMoved)
             guard answer == .queued else { return answer }
             calls = accept(item, &intake)
-            event = self.event(item.id.load(), item.name, intake.ticket)
+            if isTraced { event = self.event(item.id.load(), item.name, intake.ticket) }
             return .queued
         }
         if calls { pool.list(self) }
@@ -227,22 +241,20 @@ public final class WorkQueue: Sendable {
         return .queued
     }
 
-    /// What the tracer is told; nil when there is none.
-    func event(_ id: UInt64, _ name: String, _ ticket: UInt64) -> WorkEvent? {
-        guard tracer != nil else { return nil }
-        return WorkEvent(item: WorkID(number: id), name: name, queue: self.name, ticket: ticket)
+    /// What the tracer is told.
+    func event(_ id: UInt64, _ name: String, _ ticket: UInt64) -> WorkEvent {
+        WorkEvent(item: WorkID(number: id), name: name, queue: self.name, ticket: ticket)
     }
 
     /// Puts a pending item at the end, and says whether a server has to be called.
     func accept(_ item: WorkItem, _ intake: inout Intake) -> Bool {
-        intake.append(item)
-        guard intake.attendance == .none else { return false }
-        intake.attendance = .called
-        return true
+        let calls = unsafe intake.append(.item(Unmanaged.passUnretained(item)))
+        item.ticket.store(intake.ticket)
+        return calls
     }
 
     /// Whether the caller is an item of this queue.
-    private var isChained: Bool { Worker.running?.run?.queue === self }
+    private var isChained: Bool { Worker.running?.queue === self }
 
     // MARK: Changing
 

@@ -54,7 +54,7 @@ final class WorkTimers: Sendable, LeftBehindByFork {
             state.armings += 1
             insert(
                 Timer(deadline: deadline, arming: state.armings, queue: queue, item: item), &state.heap)
-            isFirst = item.record.load().timer == 0
+            isFirst = item.timer.load() == 0
             starts = !state.isStarted
             state.isStarted = true
             return answer
@@ -81,7 +81,7 @@ final class WorkTimers: Sendable, LeftBehindByFork {
     func withdraw(_ item: WorkItem) -> Bool {
         let payload: UInt? = state.withLock { state in
             guard ItemState.isArmed(item.state.load(ordering: .relaxed)) else { return nil }
-            _ = remove(item.record.load().timer, &state.heap)
+            _ = remove(item.timer.load(), &state.heap)
             let payload = item.payload.load()
             item.state.bitwiseAnd(ItemState.idleMask, ordering: .acquiringAndReleasing)
             return payload
@@ -95,7 +95,7 @@ final class WorkTimers: Sendable, LeftBehindByFork {
     func expire(_ item: WorkItem) {
         let queue: WorkQueue? = state.withLock { state in
             guard ItemState.isArmed(item.state.load(ordering: .relaxed)) else { return nil }
-            return fire(remove(item.record.load().timer, &state.heap))
+            return fire(remove(item.timer.load(), &state.heap))
         }
         if let queue { queue.pool.list(queue) }
     }
@@ -127,6 +127,8 @@ final class WorkTimers: Sendable, LeftBehindByFork {
     // MARK: The thread
 
     private func serve() {
+        // Timers seldom follow one another closely enough to look out for them.
+        var patience = WaitPoint.Patience.none
         while true {
             let seen = point.word.load(ordering: .acquiring)
             let now = Clock.now().nanoseconds
@@ -139,7 +141,7 @@ final class WorkTimers: Sendable, LeftBehindByFork {
             }
             for queue in calls { queue.pool.list(queue) }
             let deadline = next.map { Clock.Instant(nanoseconds: $0) }
-            if case .over = point.idle(while: seen, until: deadline) { return }
+            if case .over = point.idle(while: seen, until: deadline, patience: &patience) { return }
         }
     }
 
@@ -186,7 +188,7 @@ final class WorkTimers: Sendable, LeftBehindByFork {
 
     /// Tells an item where its timer is.
     private func note(_ index: Int, _ heap: [Timer]) {
-        unsafe heap[index].item.record.withValue { $0.timer = index }
+        unsafe heap[index].item.timer.store(index)
     }
 
     // MARK: Forking

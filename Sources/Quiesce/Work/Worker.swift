@@ -3,28 +3,53 @@
 import Substrate
 
 /// A thread of a pool.
+@safe
 final class Worker: BlockingObserver, @unchecked Sendable {
-    // Unchecked: what changes belongs to its own thread, or is protected by the pool's lock.
+    // Unchecked: what changes belongs to its own thread, or is protected by the lock of its pool or queue.
     let number: Int
     /// Raised by whoever calls the worker, cleared under the pool's lock by the worker.
     let point = WaitPoint()
     private unowned let pool: WorkerPool
-    /// What it runs.
-    private(set) var run: Run?
-    /// How many looks it takes at its word before it sleeps: more, where that has paid.
-    private var patience = Worker.leastPatience
+    private var patience = WaitPoint.Patience()
 
-    /// An item's function that runs. The item itself may be gone.
-    struct Run {
-        let queue: WorkQueue
-        let id: UInt64
-        let ticket: UInt64
-        let name: String
-        let address: ObjectIdentifier
+    /// The queue whose item it runs. Its own thread's.
+    var queue: WorkQueue? { unsafe served }
+    // Kept by who serves it.
+    private unowned(unsafe) var served: WorkQueue?
+    // Under the lock of the queue that it serves; its own thread may read them without.
+    /// The item that it runs, 0 while it looks for one, `anonymous` for a function of none. The item itself may be gone.
+    var id: UInt64 = 0
+    private(set) var ticket: UInt64 = 0
+    private var itemName = ""
+    /// What it runs, for messages.
+    var name: String { id == Self.anonymous ? WorkQueue.unnamed : itemName }
+    /// The same item, enqueued anew. It follows.
+    var following: Unmanaged<WorkItem>?
+    // What it is to run next: an item with what its function is given, or a function.
+    private var item: Unmanaged<WorkItem>?
+    private var payload: UInt = 0
+    private var function: (@Sendable () -> Void)?
+    /// Where the item that it runs was.
+    private var address: ObjectIdentifier?
+
+    static let anonymous = UInt64.max
+
+    /// Says what runs next, under the lock of the queue.
+    func prepare(_ item: Unmanaged<WorkItem>) {
+        unsafe self.item = item
+        unsafe item._withUnsafeGuaranteedRef { item in
+            id = item.id.load()
+            ticket = item.ticket.load()
+            itemName = item.name
+            payload = item.payload.load()
+        }
     }
 
-    private static let leastPatience = 64
-    private static let mostPatience = 1024
+    func prepare(_ function: @escaping @Sendable () -> Void, ticket: UInt64) {
+        id = Self.anonymous
+        self.ticket = ticket
+        self.function = function
+    }
 
     init(_ number: Int, _ pool: WorkerPool) {
         self.number = number
@@ -36,13 +61,31 @@ final class Worker: BlockingObserver, @unchecked Sendable {
     /// The worker that the caller is an item of.
     static var running: Worker? { BlockingObserver.current as? Worker }
 
-    /// Runs `function`, which is what `run` tells of.
-    func run(_ run: Run, _ function: () -> Void) {
-        self.run = run
-        observe(function)
-        self.run = nil
+    /// Runs what the queue has let start, and lets go of it before.
+    func run(of queue: WorkQueue) {
+        unsafe served = queue
+        if let function {
+            self.function = nil
+            observe(function)
+        } else if let item = unsafe item {
+            let body = unsafe item._withUnsafeGuaranteedRef { $0.body }
+            unsafe address = item._withUnsafeGuaranteedRef { ObjectIdentifier($0) }
+            // From here on the item belongs to those who use it, and may be gone.
+            unsafe item.release()
+            switch body {
+            case .plain(let function): observe(function)
+            case .withPayload(let function):
+                let payload = payload
+                observe { function(payload) }
+            }
+            address = nil
+        }
+        unsafe served = nil
         if Presence.isInsideAnything { Misuse.report(.returnedInside, #filePath, #line) }
     }
+
+    /// Whether what it runs is this item, and not one that was at its address before. Called by its own thread.
+    func isRunning(_ item: WorkItem) -> Bool { address == ObjectIdentifier(item) && id == item.knownID }
 
     override func blocks() { pool.stopsRunning() }
     override func goesOn() { pool.runsAgain() }
@@ -54,12 +97,7 @@ final class Worker: BlockingObserver, @unchecked Sendable {
 
     /// Waits until somebody calls.
     func idle(until deadline: Clock.Instant?) -> WaitPoint.Call {
-        if point.linger(while: 0, rounds: patience) {
-            patience = min(patience * 2, Self.mostPatience)
-            return .woken
-        }
-        patience = max(patience / 2, Self.leastPatience)
-        return point.idle(while: 0, until: deadline)
+        point.idle(while: 0, until: deadline, patience: &patience)
     }
 
     func call() {

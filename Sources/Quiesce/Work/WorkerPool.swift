@@ -93,7 +93,9 @@ final class WorkerPool: Sendable, LeftBehindByFork {
         case .wake(let worker): worker.call()
         case .start(let worker):
             do {
-                _ = try Thread.spawn(name: "worker \(worker.number)") { [self] in withExtendedLifetime(self) { worker.work() } }
+                _ = try Thread.spawn(name: "worker \(worker.number)") { [self] in
+                    withExtendedLifetime(self) { worker.work() }
+                }
             } catch { isRefused(worker, error) }
         }
     }

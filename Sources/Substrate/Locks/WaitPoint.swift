@@ -63,26 +63,57 @@ public struct WaitPoint: ~Copyable, Sendable {
     }
 
     /// Sleeps while the word is `value`, as a thread that has nobody to serve: that this lasts for ever is neither a deadlock nor a leak.
+    ///
+    /// - Parameter patience: how long to look at the word before sleeping, which learns from how long it took.
     @available(*, noasync, message: "it would block a thread of the cooperative pool")
     public func idle(
-        while value: UInt32, until deadline: Clock.Instant? = nil, file: StaticString = #filePath, line: UInt = #line
+        while value: UInt32, until deadline: Clock.Instant? = nil, patience: inout Patience,
+        file: StaticString = #filePath, line: UInt = #line
     ) -> Call {
-        let isInTime = sleep(while: value, until: deadline, isIdle: true, Site(file, line))
-        if let observer = Watch.observer, observer.with({ $0.isOver }) { return .over }
-        return isInTime ? .woken : .timedOut
+        if let observer = Watch.observer {
+            let isInTime = sleep(while: value, until: deadline, isIdle: true, Site(file, line))
+            return observer.with({ $0.isOver }) ? .over : isInTime ? .woken : .timedOut
+        }
+        let start = quiesce_monotonic_nanoseconds()
+        defer { patience.learn(quiesce_monotonic_nanoseconds() - start) }
+        if linger(while: value, rounds: patience.rounds) { return .woken }
+        return sleep(while: value, until: deadline, isIdle: true, Site(file, line)) ? .woken : .timedOut
     }
 
     /// Looks at the word up to `rounds` times, and says whether it came to differ from `value`. Acquires.
     ///
-    /// For a moment before a `wait`, where what ends it is likely to come sooner than the system puts a thread to sleep. It is
-    /// advice: while explored, no look is made.
+    /// For a moment before a `wait`, where what ends it is likely to come sooner than the system puts a thread to sleep and wakes it. It is
+    /// advice: while explored, and where one thread runs at a time, no look is made.
     public func linger(while value: UInt32, rounds: Int) -> Bool {
-        guard Watch.observer == nil else { return false }
+        guard Watch.observer == nil, World.process.processorCount > 1 else { return false }
         for _ in 0..<rounds {
             if word.raw.load(ordering: .acquiring) != value { return true }
             quiesce_pause()
         }
         return false
+    }
+
+    /// How long it pays to look before one sleeps: as long as sleeping and being woken takes, if waits turn out to be that short.
+    public struct Patience: Sendable {
+        var rounds = Patience.most
+
+        private static let most = 2000
+        /// Nanoseconds in which a wait should have ended to have been worth looking. About what a wake-up of another processor takes.
+        private static let worthwhile: UInt64 = 100_000
+
+        public init() {}
+
+        /// Not to look at all.
+        public static let none: Patience = {
+            var none = Patience()
+            none.rounds = 0
+            return none
+        }()
+
+        mutating func learn(_ nanoseconds: UInt64) {
+            guard rounds > 0 else { return }
+            rounds = nanoseconds < Self.worthwhile ? min(rounds * 4, Self.most) : max(rounds / 2, 16)
+        }
     }
 
     /// Wakes at most `count` sleepers.

@@ -61,6 +61,7 @@ extension Unsynchronized: @unchecked Sendable where Value: ~Copyable {}
 extension Unsynchronized {
     /// The value now.
     @inlinable
+    @inline(__always)
     public borrowing func load(file: StaticString = #filePath, line: UInt = #line) -> Value {
         guard let observer = Watch.observer else { return unsafe cell.address.pointee }
         _ = observer.perform(Operation(.plainRead, address, .relaxed, site: Site(file, line)))
@@ -71,6 +72,7 @@ extension Unsynchronized {
 
     /// Replaces the value.
     @inlinable
+    @inline(__always)
     public borrowing func store(_ newValue: consuming Value, file: StaticString = #filePath, line: UInt = #line) {
         if let observer = Watch.observer {
             _ = observer.perform(Operation(.plainWrite, address, .relaxed, site: Site(file, line)))

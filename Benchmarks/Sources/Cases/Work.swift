@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Dispatch
+import Foundation
+import Quiesce
+import Substrate
+import Synchronization
+
+/// Handing work to another thread and having it run: our queue, and what else would do.
+public enum WorkQueues {
+    public static let all = [
+        submit, submitFunction, submitConcurrent, roundTrip, dispatchSerial, dispatchGlobal, dispatchRoundTrip,
+        operations, tasks,
+    ]
+
+    /// Counts to a number that a thread waits for.
+    private final class Countdown: Sendable {
+        private let rest = Synchronization.Atomic<Int>(0)
+        private let point = WaitPoint()
+
+        func begin(_ count: Int) {
+            point.word.store(0, ordering: .relaxed)
+            rest.store(count, ordering: .releasing)
+        }
+
+        @inline(__always)
+        func count() {
+            if rest.subtract(1, ordering: .acquiringAndReleasing).newValue == 0 {
+                point.word.store(1, ordering: .releasing)
+                point.wake(1)
+            }
+        }
+
+        func wait() {
+            while point.word.load(ordering: .acquiring) == 0 { point.wait(while: 0) }
+        }
+    }
+
+    // One for all cases, which run one after the other: were it captured, the threads would share its count of references.
+    private static let countdown = Countdown()
+
+    private static func submitting(
+        _ name: String, count: Int = 20_000,
+        _ make: @escaping @Sendable () -> @Sendable (@escaping @Sendable () -> Void) -> Void
+    ) -> Case {
+        Case(
+            name, count: count,
+            .blocking { _ in
+                let submit = make()
+                return { count in
+                    countdown.begin(count)
+                    for _ in 0..<count { submit { countdown.count() } }
+                    countdown.wait()
+                }
+            })
+    }
+
+    // MARK: Ours
+
+    /// Items that are enqueued again and again, as long-lived ones are.
+    public static let submit = Case(
+        "WorkQueue enqueue + run, ordered", count: 20_000,
+        .blocking { _ in
+            let queue = WorkQueue(name: "bench", .ordered)
+            let items = (0..<5000).map { _ in Work { countdown.count() } }
+            return { count in
+                for _ in 0..<count / 5000 {
+                    countdown.begin(5000)
+                    for item in items { queue.enqueue(item) }
+                    countdown.wait()
+                }
+            }
+        })
+
+    static let submitFunction = submitting("WorkQueue enqueue function + run, ordered") {
+        let queue = WorkQueue(name: "bench", .ordered)
+        return { queue.enqueue($0) }
+    }
+
+    static let submitConcurrent = submitting("WorkQueue enqueue function + run, concurrent") {
+        let queue = WorkQueue(name: "bench")
+        return { queue.enqueue($0) }
+    }
+
+    public static let roundTrip = Case(
+        "WorkQueue enqueue + flush", count: 400,
+        .blocking { _ in
+            let queue = WorkQueue(name: "bench", .ordered)
+            let item = Work {}
+            return { count in
+                for _ in 0..<count {
+                    queue.enqueue(item)
+                    try! item.flush()
+                }
+            }
+        })
+
+    // MARK: Peers
+
+    public static let dispatchSerial = submitting("DispatchQueue.async, serial") {
+        let queue = DispatchQueue(label: "bench")
+        return { queue.async(execute: $0) }
+    }
+
+    static let dispatchGlobal = submitting("DispatchQueue.async, global") {
+        let queue = DispatchQueue.global()
+        return { queue.async(execute: $0) }
+    }
+
+    public static let dispatchRoundTrip = Case(
+        "DispatchQueue.async + semaphore", count: 400,
+        .blocking { _ in
+            let queue = DispatchQueue(label: "bench")
+            let semaphore = DispatchSemaphore(value: 0)
+            return { count in
+                for _ in 0..<count {
+                    queue.async { semaphore.signal() }
+                    semaphore.wait()
+                }
+            }
+        })
+
+    static let operations = submitting("OperationQueue.addOperation", count: 400) {
+        let queue = OperationQueue()
+        queue.maxConcurrentOperationCount = 1
+        return { queue.addOperation($0) }
+    }
+
+    static let tasks = submitting("Task { }", count: 4000) { { function in Task { function() } } }
+}
