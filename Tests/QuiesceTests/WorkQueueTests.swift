@@ -315,4 +315,8 @@ func sure<Result>(_ body: () throws -> Result) -> Result? {
     @Test(arguments: cases) func `every interleaving ends well`(_ each: Case) throws {
         try verify(each.testDescription) { each.program($0) }
     }
+
+    @Test(arguments: cases) func `as steps, its operations lead to the same`(_ each: Case) throws {
+        try verify(each.testDescription, granularity: .coarse) { each.program($0) }
+    }
 }

@@ -375,12 +375,14 @@ private final class DefaultPolicy: Strategy {
     override func choose() -> Decision { defaultDecision() }
 }
 
-/// Which starts are steps. Only where somebody can tell the difference.
+/// What is a step, besides. Only where somebody can tell the difference.
 struct StepDetail: Equatable {
     /// The start of a thread: where the program asks which threads there are.
     var threads = false
     /// The start or resumption of a task, of whoever does it: where that and what follows may be told apart.
     var creations = false
+    /// Whatever Substrate does is a step: an operation of a primitive touches more than one step can tell.
+    var isFine = false
     /// That is ruled out: somebody holds a lock over it that is not Substrate's, which keeps out other fibers for good.
     var forbidsCreations = false
 }

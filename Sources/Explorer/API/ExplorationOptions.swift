@@ -31,7 +31,16 @@ public struct ExplorationOptions: Sendable {
         case declared
     }
 
+    /// What is a step.
+    public enum Granularity: Sendable, Equatable {
+        /// Every operation of Substrate: for those who prove a primitive.
+        case fine
+        /// An operation of one of Quiesce's primitives is one step, as proven by their own tests; what is Substrate's is as above.
+        case coarse
+    }
+
     public var strategy: Strategy = .optimal
+    public var granularity: Granularity = .coarse
     public var reduction: Reduction = .sound
     public var time: Time = .any
     /// An execution with more steps is cut, which is a finding.

@@ -19,6 +19,8 @@ enum StepKind: UInt8 {
     case resume
     /// A thread starts another; a thread asks which there are. Steps only where somebody asks.
     case spawn, census
+    /// An operation of a primitive, as a whole, or what of it lies between two waits.
+    case operation
     /// A thread waits to do something to a task whose cancellation handlers run.
     case records
     /// A task goes to the queue of an actor.

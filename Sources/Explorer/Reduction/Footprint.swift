@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// What a step touches: up to six objects, each read or written.
+/// What a step touches: up to eight objects, each read or written.
 ///
 /// Two steps of different threads conflict when they touch one object and one of them writes it. The object that barriers order is
 /// written by them and read by what they order: there a step conflicts with those of the other sort alone.
 struct Footprint: BitwiseCopyable {
-    static let capacity = 6
+    static let capacity = 8
 
     private(set) var count: UInt8 = 0
     /// One bit for each object, to tell most independent pairs apart at once.
     private(set) var filter: UInt64 = 0
-    private var slots = InlineArray<6, UInt32>(repeating: 0)
+    private var slots = InlineArray<8, UInt32>(repeating: 0)
 
     @inline(__always)
     mutating func add(_ object: Int32, writes: Bool) {
@@ -26,12 +26,12 @@ struct Footprint: BitwiseCopyable {
         filter |= 1 << (UInt64(number) & 63)
     }
 
-    /// Adds the access if there is room for it. False when there is none.
-    mutating func addIfRoom(_ object: Int32, writes: Bool) -> Bool {
-        guard count < UInt8(Footprint.capacity) || (0..<Int(count)).contains(where: { self.object($0) == object })
-        else {
-            return false
-        }
+    /// Whether an access of `object` is in it.
+    func contains(_ object: Int32) -> Bool { (0..<Int(count)).contains { self.object($0) == object } }
+
+    /// Adds the access if there is room for it, and for so many more. False when there is none.
+    mutating func addIfRoom(_ object: Int32, writes: Bool, leaving spare: Int = 0) -> Bool {
+        guard Int(count) + spare < Footprint.capacity || contains(object) else { return false }
         add(object, writes: writes)
         return true
     }

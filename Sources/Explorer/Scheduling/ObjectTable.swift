@@ -15,6 +15,8 @@ final class ObjectTable {
         var order: Int32 = 0
         /// The storage that holds the object, or -1.
         var storage: Int32 = -1
+        /// The subject that the object is a part of, or -1.
+        var subject: Int32 = -1
         /// A lock's holder, and where it acquired; -1 when free.
         var owner: Int32 = -1
         var acquired: Int32 = -1
@@ -119,6 +121,7 @@ final class ObjectTable {
         }
         if self[companion].execution != execution { begin(companion, self[object].address + offset) }
         self[companion].storage = self[object].storage
+        self[companion].subject = self[object].subject
         return companion
     }
 

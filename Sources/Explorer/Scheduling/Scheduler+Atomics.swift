@@ -52,6 +52,8 @@ extension Scheduler {
     }
 
     private func beginStep(_ thread: Int32, _ operation: Operation) -> Directive {
+        if joinOperation() { return beginWithin(operation) }
+        if mode == .draining { return .perform }
         let index = Int(thread)
         let object = object(at: operation.object)
         let kind: StepKind
@@ -79,6 +81,7 @@ extension Scheduler {
     func endAtomic(old: Bits, new: Bits, wrote: Bool) {
         guard mode == .exploring || mode == .finishing else { return }
         let thread = current
+        if threads[Int(thread)].isInOperation { return endWithin(wrote: wrote) }
         let object = threads[Int(thread)].object
         let kind = threads[Int(thread)].kind
         if !repeats(thread, kind, object) {
@@ -96,14 +99,17 @@ extension Scheduler {
             }
             commit(event, site: pendingSite)
         }
-        if tracksRaces {
-            let order = threads[Int(thread)].order
-            switch kind {
-            case .load: sync.load(thread, object, order)
-            case .store: sync.store(thread, object, order)
-            case .compareExchange where !wrote: sync.load(thread, object, threads[Int(thread)].failureOrder)
-            default: sync.update(thread, object, order)
-            }
+        if tracksRaces { trackAtomic(thread, object, kind, wrote: wrote) }
+    }
+
+    /// What the thread's atomic operation acquires and publishes.
+    func trackAtomic(_ thread: Int32, _ object: Int32, _ kind: StepKind, wrote: Bool) {
+        let order = threads[Int(thread)].order
+        switch kind {
+        case .load: sync.load(thread, object, order)
+        case .store: sync.store(thread, object, order)
+        case .compareExchange where !wrote: sync.load(thread, object, threads[Int(thread)].failureOrder)
+        default: sync.update(thread, object, order)
         }
     }
 

@@ -22,6 +22,14 @@ extension Scheduler {
         default: break
         }
         let index = Int(thread)
+        if threads[index].operations > 0 {
+            if !Self.canBePart(operation.kind) {
+                suspendOperation(of: thread)
+            } else if joinOperation(), let result = performWithin(operation) {
+                return result
+            }
+            if mode == .draining { return true }
+        }
         threads[index].order = operation.order
         threads[index].prefersReaders = operation.prefersReaders
         threads[index].other = -1
@@ -444,6 +452,11 @@ extension Scheduler {
     func readClock(_ site: Site) -> UInt64 {
         guard mode == .exploring || mode == .finishing else { return time }
         let thread = current
+        if joinOperation() {
+            touch(ObjectTable.clock, writes: false)
+            return time
+        }
+        if mode == .draining { return time }
         threads[Int(thread)].object = ObjectTable.clock
         threads[Int(thread)].kind = .readClock
         park(thread)

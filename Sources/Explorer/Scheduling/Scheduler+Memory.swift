@@ -145,6 +145,19 @@ extension Scheduler {
                 recorder.note(thread: thread, writes ? .plainWrite(object) : .plainRead(object), site: operation.site)
             }
         }
+        checkRace(thread, object, operation, writes: writes)
+    }
+
+    /// An access within the step of an operation.
+    func accessWithin(_ operation: Operation, writes: Bool) {
+        trackRaces()
+        let object = object(at: operation.object)
+        // The accesses among themselves are raced for; that memory may be freed is what the step must tell.
+        if objects[object].storage >= 0 { touch(storages[Int(objects[object].storage)].lifetime, writes: false) }
+        checkRace(current, object, operation, writes: writes)
+    }
+
+    private func checkRace(_ thread: Int32, _ object: Int32, _ operation: Operation, writes: Bool) {
         guard tracksRaces else { return }
         let entry = Int32(recorder.map { $0.count - 1 } ?? -1)
         guard let conflict = sync.access(thread, object, writes: writes, entry: entry) else { return }
@@ -207,7 +220,8 @@ extension Scheduler {
         guard mode == .exploring || mode == .finishing else { return }
         // An allocator gives addresses out again: what died there is not this object.
         objects.forget(address)
-        _ = object(at: address, isMade: true)
+        let object = object(at: address, isMade: true)
+        if labelledSubject >= 0 { objects[object].subject = labelledSubject }
     }
 
     func setLabel(_ address: UInt, _ name: String) {

@@ -139,9 +139,12 @@ extension Scheduler {
     func footprint(_ object: Int32, writes: Bool) -> Footprint {
         var footprint = Footprint()
         footprint.add(object, writes: writes)
-        if object >= 0, objects[object].storage >= 0 {
+        guard object >= 0 else { return footprint }
+        if objects[object].storage >= 0 {
             footprint.add(storages[Int(objects[object].storage)].lifetime, writes: false)
         }
+        // Those who operate on the whole touch the part.
+        if objects[object].subject >= 0 { footprint.add(objects[object].subject, writes: writes) }
         return footprint
     }
 
@@ -188,7 +191,9 @@ extension Scheduler {
     /// The numbers of the threads that have started: a step, since others may be starting.
     func startedThreads(_ site: Site) -> [UInt32] {
         wantedDetail.threads = true
-        if mode == .exploring || mode == .finishing {
+        if joinOperation() {
+            touch(ObjectTable.threads, writes: false)
+        } else if mode == .exploring || mode == .finishing {
             let thread = current
             threads[Int(thread)].kind = .census
             threads[Int(thread)].object = ObjectTable.threads
@@ -207,6 +212,7 @@ extension Scheduler {
     func beginSpin() {
         guard mode == .exploring || mode == .finishing else { return }
         let thread = Int(current)
+        suspendOperation(of: current)
         if !threads[thread].isSpinning { spinnerCount += 1 }
         threads[thread].isSpinning = true
         threads[thread].isWoken = false

@@ -56,6 +56,10 @@ final class Scheduler: Observer, @unchecked Sendable {
     var spinnerCount = 0
     /// At the end: the steps that blocked threads would have taken.
     let blockedSteps = Stack<Event>(capacity: 16)
+    /// By thread: the operation that it is inside of.
+    let openOperations = Stack<OpenOperation>(capacity: 32)
+    /// The subject whose parts are being labelled, -1 for none.
+    var labelledSubject: Int32 = -1
     var readSections: [ReadSection] = []
     /// Where the running thread's atomic operation is.
     var pendingSite = Site("", 0)
@@ -189,6 +193,7 @@ final class Scheduler: Observer, @unchecked Sendable {
             namesFromNext = false
         }
         detail = wantedDetail
+        labelledSubject = -1
         if jobsFromNext {
             tracksJobs = true
             jobsFromNext = false
@@ -201,6 +206,8 @@ final class Scheduler: Observer, @unchecked Sendable {
             threads[thread].buffered = 0
             threads[thread].last = -1
             threads[thread].lastFlush = -1
+            threads[thread].operations = 0
+            threads[thread].isInOperation = false
             if threads[thread].isAsymmetric {
                 threads[thread].isAsymmetric = false
                 bufferedAddresses[thread].removeAll(keepingCapacity: true)
@@ -404,14 +411,17 @@ final class Scheduler: Observer, @unchecked Sendable {
             return -1
         }
         let parent = current
-        if threads[Int(parent)].isAsymmetric {
+        let isWithin = joinOperation()
+        guard mode != .draining else { return -1 }
+        if isWithin, detail.threads { touch(ObjectTable.threads, writes: true) }
+        if threads[Int(parent)].isAsymmetric, !isWithin {
             // Starting a thread is a full barrier.
             threads[Int(parent)].kind = .fence
             park(parent)
             guard mode != .draining else { return -1 }
             commit(Event(thread: parent, kind: .fence), site: Site("", 0))
         }
-        if detail.threads {
+        if detail.threads, !isWithin {
             threads[Int(parent)].kind = .spawn
             threads[Int(parent)].object = ObjectTable.threads
             park(parent)
@@ -441,8 +451,10 @@ final class Scheduler: Observer, @unchecked Sendable {
         threads[Int(thread)].isCancelling = false
         threads[Int(thread)].armed = -1
         threads[Int(thread)].last = -1
-        threads[Int(thread)].enabler = parent >= 0 ? threads[Int(parent)].last : -1
+        threads[Int(thread)].enabler = parent >= 0 ? lastPosition(of: parent) : -1
         threads[Int(thread)].isSpinning = false
+        threads[Int(thread)].operations = 0
+        threads[Int(thread)].isInOperation = false
         if threads[Int(thread)].isTask {
             threads[Int(thread)].isTask = false
             fibers[Int(thread)] = nil
@@ -484,6 +496,7 @@ final class Scheduler: Observer, @unchecked Sendable {
         fibers.append(nil)
         bodies.append(nil)
         threadNames.append("")
+        openOperations.append(OpenOperation())
         storeBuffers.append([])
         bufferedAddresses.append([])
         spinReads.append([])
@@ -546,6 +559,7 @@ final class Scheduler: Observer, @unchecked Sendable {
     // MARK: The end of an execution
 
     private func noteTrap(_ thread: Int32, _ trap: quiesce_trap) {
+        suspendOperation(of: thread)
         threads[Int(thread)].state = .dead
         let report = TrapReport(trap, fiber: fibers[Int(thread)]!)
         if detail.creations, mode == .exploring, report.isStuck || report.isSecondLock {
@@ -626,9 +640,14 @@ final class Scheduler: Observer, @unchecked Sendable {
     // MARK: What Substrate asks (each in its own file)
 
     override func begin(_ operation: Operation) -> Directive { beginAtomic(operation) }
+    override func subject(_ address: UInt, begins: Bool) { labelParts(of: address, begins: begins) }
+    override func operationBegins(_ name: StaticString, on address: UInt, writes: Bool, at site: Site) {
+        beginOperation(name, address, writes: writes, site)
+    }
+    override func operationEnds() { endOperation() }
     override func end(old: Bits, new: Bits, wrote: Bool) { endAtomic(old: old, new: new, wrote: wrote) }
     override func describe(old: String, new: String) {
-        if mode == .exploring { recorder?.describe(old: old, new: new) }
+        if mode == .exploring, !isInOperation { recorder?.describe(old: old, new: new) }
     }
     override func perform(_ operation: Operation) -> Bool { performOperation(operation) }
     override func spinBegins() { beginSpin() }

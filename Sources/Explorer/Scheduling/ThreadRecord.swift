@@ -104,6 +104,10 @@ struct ThreadRecord: BitwiseCopyable {
     /// The last flush of its stores.
     var lastFlush: Int32 = -1
     var isSpinning = false
+    /// How many operations it is inside of, where each is a step.
+    var operations: Int32 = 0
+    /// Whether the step that they are has begun.
+    var isInOperation = false
 
     /// Says which atomic operation comes next.
     @inline(__always)

@@ -229,6 +229,7 @@ extension Scheduler {
 
     /// The running thread takes a step that no operation of Substrate is. False when there are no steps now, or it has left its job.
     func takeStep(_ kind: StepKind, other: Int32 = -1) -> Bool {
+        suspendOperation(of: current)
         let thread = current
         guard mode == .exploring || mode == .finishing,
             threads[Int(thread)].standing == .running || !threads[Int(thread)].isTask
@@ -334,6 +335,8 @@ extension Scheduler {
     /// Adds to the last step what was found out about it since.
     func amend(_ change: (inout Event) -> Void) {
         guard mode == .exploring, steps > 0 else { return }
+        // It belongs to the step that has not ended.
+        if isInOperation { return change(&openOperations[Int(current)].event) }
         change(&lastEvent)
         lastEvent.isAmended = true
         strategy.with { $0.amended(lastEvent) }

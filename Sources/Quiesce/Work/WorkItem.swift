@@ -26,6 +26,8 @@ public class WorkItem: @unchecked Sendable {
     /// Who it is, from when it is first enqueued; 0 before. Written under the locks of its homes and of a queue's intake.
     let id = Unsynchronized<UInt64>(0)
     private let homes: Mutex<Homes>
+    /// Its homes; the state is a word that stands for itself.
+    let whole = Subject()
     /// Where it is among the armed timers, under their lock.
     let timer = Unsynchronized(-1)
 
@@ -54,11 +56,11 @@ public class WorkItem: @unchecked Sendable {
         self.body = body
         state = Atomic(queue.map { ItemState.home(of: $0.number) } ?? 0)
         homes = Mutex(Homes(current: queue))
-        state.label(name)
+        state.label(name + ".state")
         ticket.label(name + ".ticket")
         payload.label(name + ".payload")
         id.label(name + ".id")
-        homes.label(name + ".homes")
+        whole.label(name) { homes.label(name + ".homes") }
     }
 
     /// Lets go of what the function would have been given.
@@ -79,8 +81,8 @@ public class WorkItem: @unchecked Sendable {
 
     /// What the item is doing, at this moment. Kernel: `work_busy`.
     public var activity: Activity {
-        var result: Activity = ItemState.isPending(state.load(ordering: .acquiring)) ? .pending : []
-        if let home = home, home.isRunning(self) { result.insert(.running) }
+        var result: Activity = isPending ? .pending : []
+        if let home, home.isRunning(self) { result.insert(.running) }
         return result
     }
 
@@ -91,7 +93,7 @@ public class WorkItem: @unchecked Sendable {
     public var isDisabled: Bool { ItemState.depth(state.load(ordering: .acquiring)) > 0 }
 
     /// Where it is pending, or was last.
-    var home: WorkQueue? { homes.withLock { $0.current } }
+    var home: WorkQueue? { whole.read("look at") { homes.withLock { $0.current } } }
 
     // MARK: Becoming pending
 
@@ -117,43 +119,45 @@ public class WorkItem: @unchecked Sendable {
     private func move(
         to queue: WorkQueue, _ numbers: inout WorkNumbers, _ isArmed: Bool, _ hasMoved: inout Bool
     ) -> Enqueued {
-        homes.withLock { homes in
-            var found = state.load(ordering: .relaxed)
-            while true {
-                if ItemState.depth(found) > 0 { return .disabled }
-                if ItemState.isPending(found) { return .alreadyPending }
-                let (isMine, now) = state.compareExchange(
-                    expected: found, desired: ItemState.pending(queue.number, isArmed),
-                    ordering: .acquiringAndReleasing)
-                if isMine { break }
-                found = now
+        whole.write("move") {
+            homes.withLock { homes in
+                var found = state.load(ordering: .relaxed)
+                while true {
+                    if ItemState.depth(found) > 0 { return .disabled }
+                    if ItemState.isPending(found) { return .alreadyPending }
+                    let (isMine, now) = state.compareExchange(
+                        expected: found, desired: ItemState.pending(queue.number, isArmed),
+                        ordering: .acquiringAndReleasing)
+                    if isMine { break }
+                    found = now
+                }
+                if id.load() == 0 { id.store(numbers.next(from: queue.pool)) }
+                if let current = homes.current, current !== queue {
+                    homes.moves += 1
+                    homes.earlier.append(Earlier(queue: current, move: homes.moves))
+                    hasMoved = true
+                }
+                homes.current = queue
+                return .queued
             }
-            if id.load() == 0 { id.store(numbers.next(from: queue.pool)) }
-            if let current = homes.current, current !== queue {
-                homes.moves += 1
-                homes.earlier.append(Earlier(queue: current, move: homes.moves))
-                hasMoved = true
-            }
-            homes.current = queue
-            return .queued
         }
     }
 
     /// Forgets the queues where it was before and is not running any more. The caller holds no lock.
     func forgetEarlierHomes() {
-        let earlier = homes.withLock { $0.earlier }
+        let earlier = whole.read("look at") { homes.withLock { $0.earlier } }
         for home in earlier where !home.queue.isRunning(self) {
-            homes.withLock { $0.earlier.removeAll { $0.move == home.move } }
+            whole.write("forget a queue of") { homes.withLock { $0.earlier.removeAll { $0.move == home.move } } }
         }
     }
 
     /// The queues that it may be running on.
     private var everyHome: [WorkQueue] {
-        homes.withLock { $0.earlier.map(\.queue) + ($0.current.map { [$0] } ?? []) }
+        whole.read("look at") { homes.withLock { $0.earlier.map(\.queue) + ($0.current.map { [$0] } ?? []) } }
     }
 
     /// Who it is, for those who do not hold the locks of its queue.
-    var knownID: UInt64 { homes.withLock { _ in id.load() } }
+    var knownID: UInt64 { whole.read("look at") { homes.withLock { _ in id.load() } } }
 
     // MARK: Cancelling
 
@@ -165,13 +169,26 @@ public class WorkItem: @unchecked Sendable {
     /// - Returns: whether it was pending.
     @discardableResult
     public func cancel() -> Bool {
+        guard let payload = whole.read("cancel", { withdraw() }) else { return false }
+        letGo(payload)
+        return true
+    }
+
+    /// Makes the item not pending, and returns what its function would have been given; nil when it was not.
+    private func withdraw() -> UInt? {
         while true {
             let found = state.load(ordering: .acquiring)
-            guard ItemState.isPending(found) else { return false }
+            guard ItemState.isPending(found) else { return nil }
             // Else it has moved on between the two looks.
             guard let home, home.number == ItemState.queue(found) else { continue }
-            if home.withdraw(self) { return true }
+            if let payload = home.withdraw(self) { return payload }
         }
+    }
+
+    /// Gives back what the queue kept of an item that is not pending any more.
+    private func letGo(_ payload: UInt) {
+        if payload != 0 { discard(payload) }
+        unsafe Unmanaged.passUnretained(self).release()
     }
 
     /// Has every enqueueing be refused from here on, and cancels the item. Does not wait for a function that is running. Kernel:
@@ -182,18 +199,26 @@ public class WorkItem: @unchecked Sendable {
     /// - Returns: whether it was pending.
     @discardableResult
     public func disable(file: StaticString = #filePath, line: UInt = #line) -> Bool {
+        let payload = whole.read("disable") {
+            if !changeDepth(by: 1) { Misuse.report(.disabledTooOften, file, line) }
+            return withdraw()
+        }
+        guard let payload else { return false }
+        letGo(payload)
+        return true
+    }
+
+    /// Changes how often the item is disabled. False when it cannot be.
+    private func changeDepth(by change: Int) -> Bool {
         var found = state.load(ordering: .relaxed)
         while true {
-            guard ItemState.depth(found) < ItemState.depthLimit else {
-                Misuse.report(.disabledTooOften, file, line)
-                break
-            }
+            guard ItemState.depth(found) != (change > 0 ? ItemState.depthLimit : 0) else { return false }
+            let desired = change > 0 ? found + ItemState.oneDisable : found - ItemState.oneDisable
             let (isMine, now) = state.compareExchange(
-                expected: found, desired: found + ItemState.oneDisable, ordering: .acquiringAndReleasing)
-            if isMine { break }
+                expected: found, desired: desired, ordering: .acquiringAndReleasing)
+            if isMine { return true }
             found = now
         }
-        return cancel()
     }
 
     /// Undoes one `disable`. What was cancelled stays so. Kernel: `enable_work`.
@@ -201,16 +226,9 @@ public class WorkItem: @unchecked Sendable {
     /// - Returns: whether the item can be enqueued now.
     @discardableResult
     public func enable(file: StaticString = #filePath, line: UInt = #line) -> Bool {
-        var found = state.load(ordering: .relaxed)
-        while true {
-            guard ItemState.depth(found) > 0 else {
-                Misuse.report(.enabledTooOften, file, line)
-                return true
-            }
-            let (isMine, now) = state.compareExchange(
-                expected: found, desired: found - ItemState.oneDisable, ordering: .acquiringAndReleasing)
-            if isMine { return ItemState.depth(found) == 1 }
-            found = now
+        whole.read("enable") {
+            if !changeDepth(by: -1) { Misuse.report(.enabledTooOften, file, line) }
+            return ItemState.depth(state.load(ordering: .relaxed)) == 0
         }
     }
 

@@ -11,22 +11,33 @@ extension WorkQueue {
         case run
         /// Runs, and another server has to be called.
         case runAndCall
+        /// Leaves, and another server has to be called.
+        case leaveAndCall
     }
 
-    /// Runs items as one of the queue's servers, until there are none or others wait for the worker.
+    /// Has the worker be one of the queue's servers. False when there is nothing to run.
+    func begin(_ worker: Worker) -> Bool { whole.write("serve") { call(arrive(worker)) } }
+
+    /// Runs items as one of the queue's servers, of which it has begun one, until there are none or others wait for the worker.
     func serve(_ worker: Worker) {
         if isCPUIntensive { worker.blocks() }
-        var step = arrive(worker)
         var count = 0
-        while step != .leave {
-            if step == .runAndCall { pool.list(self) }
+        var goesOn = true
+        while goesOn {
             if isTraced { tracer?.started(event(worker.id, worker.name, worker.ticket)) }
             waitClass.section { worker.run(of: self) }
             if isTraced { tracer?.ended(event(worker.id, worker.name, worker.ticket)) }
             count += 1
-            step = proceed(worker, goesOn: count % Self.turn != 0 || !pool.isAnyListed)
+            let isTurnOver = count % Self.turn == 0 && pool.isAnyListed
+            goesOn = whole.write("go on with") { call(proceed(worker, goesOn: !isTurnOver)) }
         }
         if isCPUIntensive { worker.goesOn() }
+    }
+
+    /// Calls another server if need be, and says whether there is something to run.
+    private func call(_ step: Step) -> Bool {
+        if step == .runAndCall || step == .leaveAndCall { pool.list(self) }
+        return step == .run || step == .runAndCall
     }
 
     /// How many items a server runs before it looks whether another queue waits.
@@ -48,21 +59,18 @@ extension WorkQueue {
     /// The server's item has ended: takes the next, unless there is none or the server is to go.
     private func proceed(_ worker: Worker, goesOn: Bool) -> Step {
         var roused: [Waiter.Roused] = []
-        var calls = false
         let step: Step = serving.withLock { serving in
             worker.id = 0
             if !serving.awaited.isEmpty { roused = serving.end(worker.ticket) }
             if unsafe worker.following == nil, !goesOn || serving.servers.count > serving.limit {
                 serving.leave(worker)
-                calls = intake.withLock { attend(&serving, &$0) }
-                return .leave
+                return intake.withLock { attend(&serving, &$0) } ? .leaveAndCall : .leave
             }
             // An only server goes on being the one who looks.
             if serving.limit == 1, serving.servers.count == 1, pick(&serving, worker) { return .run }
             return intake.withLock { take(&serving, worker, &$0) }
         }
         for each in roused { each.rouse() }
-        if calls { pool.list(self) }
         return step
     }
 
@@ -123,27 +131,28 @@ extension WorkQueue {
 
     // MARK: Withdrawing
 
-    /// Takes a pending item out of the queue. False when it is not pending here any more.
-    func withdraw(_ item: WorkItem) -> Bool {
+    /// Takes a pending item out of the queue, and returns what its function would have been given. Nil when it is not pending here any
+    /// more.
+    func withdraw(_ item: WorkItem) -> UInt? {
         if ItemState.isArmed(item.state.load(ordering: .acquiring)) { return timers.withdraw(item) }
-        var roused: [Waiter.Roused] = []
-        let payload: UInt? = serving.withLock { serving in
-            guard isPendingHere(item, &serving) else { return nil }
-            let ticket = item.ticket.load()
-            if let server = serving.server(thatIsFollowedBy: item) {
-                unsafe server.following = nil
-            } else {
-                serving.list.remove(ticket)
+        return whole.write("cancel on") {
+            var roused: [Waiter.Roused] = []
+            let payload: UInt? = serving.withLock { serving in
+                guard isPendingHere(item, &serving) else { return nil }
+                let ticket = item.ticket.load()
+                if let server = serving.server(thatIsFollowedBy: item) {
+                    unsafe server.following = nil
+                } else {
+                    serving.list.remove(ticket)
+                }
+                let payload = item.payload.load()
+                item.state.bitwiseAnd(ItemState.idleMask, ordering: .acquiringAndReleasing)
+                roused = serving.end(ticket)
+                return payload
             }
-            let payload = item.payload.load()
-            item.state.bitwiseAnd(ItemState.idleMask, ordering: .acquiringAndReleasing)
-            roused = serving.end(ticket)
+            for each in roused { each.rouse() }
             return payload
         }
-        for each in roused { each.rouse() }
-        guard let payload else { return false }
-        item.letGo(payload)
-        return true
     }
 
     /// Whether the item is in the list, or follows its own run.
@@ -158,7 +167,8 @@ extension WorkQueue {
     /// Whether the item's function is running here.
     func isRunning(_ item: WorkItem) -> Bool {
         let id = item.knownID
-        return id != 0 && serving.withLock { serving in serving.servers.contains { $0.id == id } }
+        guard id != 0 else { return false }
+        return whole.read("look at") { serving.withLock { serving in serving.servers.contains { $0.id == id } } }
     }
 }
 
@@ -170,13 +180,5 @@ extension WorkQueue.Serving {
     /// The server that runs the item, which has been enqueued anew.
     func server(thatIsFollowedBy item: WorkItem) -> Worker? {
         servers.first { server in unsafe server.following?._withUnsafeGuaranteedRef { $0 === item } ?? false }
-    }
-}
-
-extension WorkItem {
-    /// Gives back what the queue kept of an item that is not pending any more.
-    func letGo(_ payload: UInt) {
-        if payload != 0 { discard(payload) }
-        unsafe Unmanaged.passUnretained(self).release()
     }
 }

@@ -67,8 +67,8 @@ extension WorkQueue {
     @available(*, noasync, message: "it would block a thread of the cooperative pool; await the other spelling")
     public func drain(until deadline: Clock.Instant? = nil) throws(WorkError) {
         try checkNotInside()
-        intake.withLock { $0.drains += 1 }
-        defer { intake.withLock { $0.drains -= 1 } }
+        changeDrains(by: 1)
+        defer { changeDrains(by: -1) }
         var round = 0
         while let waiter = awaitRound(&round) { try wait(waiter, until: deadline) }
     }
@@ -78,8 +78,8 @@ extension WorkQueue {
     /// - Throws: as the blocking spelling, and `.cancelled` when the task is cancelled.
     public func drain(until deadline: Clock.Instant? = nil) async throws(WorkError) {
         try checkNotInside()
-        intake.withLock { $0.drains += 1 }
-        defer { intake.withLock { $0.drains -= 1 } }
+        changeDrains(by: 1)
+        defer { changeDrains(by: -1) }
         var round = 0
         while let waiter = awaitRound(&round) { try await wait(waiter, until: deadline) }
     }
@@ -107,9 +107,13 @@ extension WorkQueue {
         while let waiter = awaitRound(&round) { try await wait(waiter, until: deadline) }
     }
 
+    private func changeDrains(by change: Int) {
+        whole.write(change > 0 ? "drain" : "open") { intake.withLock { $0.drains += change } }
+    }
+
     private func beginEnding() throws(WorkError) {
         try checkNotInside()
-        intake.withLock { $0.isEnding = true }
+        whole.write("end") { intake.withLock { $0.isEnding = true } }
         timers.expire(allOf: self)
     }
 
@@ -122,13 +126,15 @@ extension WorkQueue {
 
     /// Has the caller be woken when what was enqueued so far is over; nil when it is.
     private func awaitAll() -> Waiter? {
-        serving.withLock { serving in
-            let last = intake.withLock { intake in
-                serving.list.take(&intake.list)
-                return intake.ticket
+        whole.write("flush") {
+            serving.withLock { serving in
+                let last = intake.withLock { intake in
+                    serving.list.take(&intake.list)
+                    return intake.ticket
+                }
+                guard let oldest = serving.oldest, oldest <= last else { return nil }
+                return serving.join(.through(ticket: last))
             }
-            guard let oldest = serving.oldest, oldest <= last else { return nil }
-            return serving.join(.through(ticket: last))
         }
     }
 
@@ -142,9 +148,11 @@ extension WorkQueue {
 
     private func awaitRun(of id: UInt64) -> Waiter? {
         guard id != 0 else { return nil }
-        return serving.withLock { serving in
-            guard let server = serving.servers.first(where: { $0.id == id }) else { return nil }
-            return serving.join(.of(ticket: server.ticket))
+        return whole.write("await a run on") {
+            serving.withLock { serving in
+                guard let server = serving.servers.first(where: { $0.id == id }) else { return nil }
+                return serving.join(.of(ticket: server.ticket))
+            }
         }
     }
 
@@ -152,13 +160,15 @@ extension WorkQueue {
         let id = item.knownID
         let inside = Worker.running.flatMap { $0.queue === self ? $0.name : nil }
         var waitsForItself = false
-        let waiter: Waiter? = serving.withLock { serving in
-            if isPendingHere(item, &serving) {
-                waitsForItself = inside != nil && serving.limit == 1
-                return waitsForItself ? nil : serving.join(.of(ticket: item.ticket.load()))
+        let waiter: Waiter? = whole.write("flush an item of") {
+            serving.withLock { serving in
+                if isPendingHere(item, &serving) {
+                    waitsForItself = inside != nil && serving.limit == 1
+                    return waitsForItself ? nil : serving.join(.of(ticket: item.ticket.load()))
+                }
+                guard let server = serving.servers.first(where: { $0.id == id && id != 0 }) else { return nil }
+                return serving.join(.of(ticket: server.ticket))
             }
-            guard let server = serving.servers.first(where: { $0.id == id && id != 0 }) else { return nil }
-            return serving.join(.of(ticket: server.ticket))
         }
         if waitsForItself, let inside { throw .inside(item: inside, queue: name) }
         return waiter
@@ -181,12 +191,14 @@ extension WorkQueue {
 
     /// Leaves the line, and says why.
     private func giveUp(_ waiter: Waiter, _ ending: Waiter.Ending) -> WorkError {
-        serving.withLock { serving in
-            serving.awaited.removeAll { $0.waiter === waiter }
-            if ending == .cancelled { return .cancelled(queue: name) }
-            let pending = serving.list.count + intake.withLock { $0.list.count }
-            return .timedOut(
-                queue: name, running: serving.servers.filter { $0.id != 0 }.map(\.name), pending: pending)
+        whole.write("give up on") {
+            serving.withLock { serving in
+                serving.awaited.removeAll { $0.waiter === waiter }
+                if ending == .cancelled { return .cancelled(queue: name) }
+                let pending = serving.list.count + intake.withLock { $0.list.count }
+                return .timedOut(
+                    queue: name, running: serving.servers.filter { $0.id != 0 }.map(\.name), pending: pending)
+            }
         }
     }
 }

@@ -36,6 +36,7 @@ public final class WorkQueue: Sendable {
     private let gapBeforeIntake = Gap()
     let intake = Mutex(Intake())
     private let gapAfterIntake = Gap()
+    let whole = Subject()
 
     /// Two cache lines, since processors fetch them in pairs.
     private struct Gap: Sendable {
@@ -132,8 +133,10 @@ public final class WorkQueue: Sendable {
         number = pool.takeQueueNumber()
         waitClass = WaitClass(name)
         serving = Mutex(Serving(limit: limit))
-        serving.label(name + ".serving")
-        intake.label(name + ".intake")
+        whole.label(name) {
+            serving.label(name + ".serving")
+            intake.label(name + ".intake")
+        }
         nextListed.label(name + ".next")
     }
 
@@ -155,14 +158,16 @@ public final class WorkQueue: Sendable {
     @discardableResult
     public func enqueue(name: String? = nil, _ function: @escaping @Sendable () -> Void) -> Enqueued {
         if isTraced || name != nil { return admit(Work(name: name ?? Self.unnamed, on: self, function)) }
-        var calls = false
-        let answer: Enqueued = intake.withLock { intake in
-            guard intake.isOpen || isChained else { return .draining }
-            calls = intake.append(.function(function))
-            return .queued
+        return whole.write("enqueue on") {
+            var calls = false
+            let answer: Enqueued = intake.withLock { intake in
+                guard intake.isOpen || isChained else { return .draining }
+                calls = intake.append(.function(function))
+                return .queued
+            }
+            if calls { pool.list(self) }
+            return answer
         }
-        if calls { pool.list(self) }
-        return answer
     }
 
     /// What a function of no item is called.
@@ -212,16 +217,20 @@ public final class WorkQueue: Sendable {
     }
 
     private func admit(_ item: WorkItem, _ payload: UInt = 0) -> Enqueued {
-        var (calls, hasMoved) = (false, false)
+        var hasMoved = false
         var event: WorkEvent?
-        let answer: Enqueued = intake.withLock { intake in
-            let answer = claim(item, payload, &intake, isArmed: false, &hasMoved)
-            guard answer == .queued else { return answer }
-            calls = accept(item, &intake)
-            if isTraced { event = self.event(item.id.load(), item.name, intake.ticket) }
-            return .queued
+        let answer = whole.write("enqueue on") {
+            var calls = false
+            let answer: Enqueued = intake.withLock { intake in
+                let answer = claim(item, payload, &intake, isArmed: false, &hasMoved)
+                guard answer == .queued else { return answer }
+                calls = accept(item, &intake)
+                if isTraced { event = self.event(item.id.load(), item.name, intake.ticket) }
+                return .queued
+            }
+            if calls { pool.list(self) }
+            return answer
         }
-        if calls { pool.list(self) }
         if hasMoved { item.forgetEarlierHomes() }
         if let event { tracer?.queued(event) }
         return answer
@@ -259,17 +268,19 @@ public final class WorkQueue: Sendable {
     // MARK: Changing
 
     /// How many items run at a time.
-    public var limit: Int { serving.withLock { $0.limit } }
+    public var limit: Int { whole.read("look at") { serving.withLock { $0.limit } } }
 
     /// Lets so many items run at a time, at most `maximumLimit`. An ordered queue stays one. Kernel: `workqueue_set_max_active`.
     public func setLimit(_ limit: Int, file: StaticString = #filePath, line: UInt = #line) {
         precondition(limit > 0, "a work queue lets at least one item run")
         guard kind != .ordered else { return Misuse.report(.limitOfOrdered, file, line) }
-        let calls = serving.withLock { serving in
-            serving.limit = min(limit, Self.maximumLimit)
-            return intake.withLock { attend(&serving, &$0) }
+        whole.write("limit") {
+            let calls = serving.withLock { serving in
+                serving.limit = min(limit, Self.maximumLimit)
+                return intake.withLock { attend(&serving, &$0) }
+            }
+            if calls { pool.list(self) }
         }
-        if calls { pool.list(self) }
     }
 }
 

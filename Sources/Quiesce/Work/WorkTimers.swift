@@ -13,6 +13,7 @@ final class WorkTimers: Sendable, LeftBehindByFork {
     /// Raised when the first timer has changed.
     private let point = WaitPoint()
     private let generation = World.generation
+    private let whole = Subject()
 
     private struct State {
         var heap: [Timer] = []
@@ -35,7 +36,7 @@ final class WorkTimers: Sendable, LeftBehindByFork {
     }
 
     init() {
-        state.label("timers")
+        whole.label("timers") { state.label("timers.state") }
         point.label("timers.change")
     }
 
@@ -48,16 +49,19 @@ final class WorkTimers: Sendable, LeftBehindByFork {
         }
         let deadline = (Clock.now() + delay).nanoseconds
         var (isFirst, starts, hasMoved) = (false, false, false)
-        let answer: Enqueued = state.withLock { state in
-            let answer = queue.intake.withLock { queue.claim(item, payload, &$0, isArmed: true, &hasMoved) }
-            guard answer == .queued else { return answer }
-            state.armings += 1
-            insert(
-                Timer(deadline: deadline, arming: state.armings, queue: queue, item: item), &state.heap)
-            isFirst = item.timer.load() == 0
-            starts = !state.isStarted
-            state.isStarted = true
-            return answer
+        let answer: Enqueued = whole.write("arm one of") {
+            state.withLock { state in
+                let answer = queue.whole.write("enqueue on") {
+                    queue.intake.withLock { queue.claim(item, payload, &$0, isArmed: true, &hasMoved) }
+                }
+                guard answer == .queued else { return answer }
+                state.armings += 1
+                insert(Timer(deadline: deadline, arming: state.armings, queue: queue, item: item), &state.heap)
+                isFirst = item.timer.load() == 0
+                starts = !state.isStarted
+                state.isStarted = true
+                return answer
+            }
         }
         if starts { start() } else if isFirst { call() }
         if hasMoved { item.forgetEarlierHomes() }
@@ -77,51 +81,57 @@ final class WorkTimers: Sendable, LeftBehindByFork {
 
     // MARK: Ending early
 
-    /// Takes the timer of an item away, and what the item was pending for with it. False when it has fired.
-    func withdraw(_ item: WorkItem) -> Bool {
-        let payload: UInt? = state.withLock { state in
-            guard ItemState.isArmed(item.state.load(ordering: .relaxed)) else { return nil }
-            _ = remove(item.timer.load(), &state.heap)
-            let payload = item.payload.load()
-            item.state.bitwiseAnd(ItemState.idleMask, ordering: .acquiringAndReleasing)
-            return payload
+    /// Takes the timer of an item away, and returns what its function would have been given. Nil when it has fired.
+    func withdraw(_ item: WorkItem) -> UInt? {
+        whole.write("stop one of") {
+            state.withLock { state in
+                guard ItemState.isArmed(item.state.load(ordering: .relaxed)) else { return nil }
+                _ = remove(item.timer.load(), &state.heap)
+                let payload = item.payload.load()
+                item.state.bitwiseAnd(ItemState.idleMask, ordering: .acquiringAndReleasing)
+                return payload
+            }
         }
-        guard let payload else { return false }
-        item.letGo(payload)
-        return true
     }
 
     /// Has the item's timer, if it runs, fire now.
     func expire(_ item: WorkItem) {
-        let queue: WorkQueue? = state.withLock { state in
-            guard ItemState.isArmed(item.state.load(ordering: .relaxed)) else { return nil }
-            return fire(remove(item.timer.load(), &state.heap))
+        whole.write("hasten one of") {
+            let queue: WorkQueue? = state.withLock { state in
+                guard ItemState.isArmed(item.state.load(ordering: .relaxed)) else { return nil }
+                return fire(remove(item.timer.load(), &state.heap))
+            }
+            if let queue { queue.pool.list(queue) }
         }
-        if let queue { queue.pool.list(queue) }
     }
 
     /// Has every timer of the queue's items fire now, in the order in which they would have.
     func expire(allOf queue: WorkQueue) {
-        let calls = state.withLock { state in
-            var calls = false
-            while let next = state.heap.indices.filter({ state.heap[$0].queue === queue })
-                .min(by: { state.heap[$0].precedes(state.heap[$1]) })
-            {
-                if fire(remove(next, &state.heap)) != nil { calls = true }
+        whole.write("hasten some of") {
+            let calls = state.withLock { state in
+                var calls = false
+                while let next = state.heap.indices.filter({ state.heap[$0].queue === queue })
+                    .min(by: { state.heap[$0].precedes(state.heap[$1]) })
+                {
+                    if fire(remove(next, &state.heap)) != nil { calls = true }
+                }
+                return calls
             }
-            return calls
+            if calls { queue.pool.list(queue) }
         }
-        if calls { queue.pool.list(queue) }
     }
 
     /// Puts the item of a timer that is no more into its queue. Returns the queue if it needs a server.
     private func fire(_ timer: Timer) -> WorkQueue? {
         let item = unsafe timer.item
-        let calls = timer.queue.intake.withLock { intake in
-            item.state.bitwiseAnd(~ItemState.armed, ordering: .acquiringAndReleasing)
-            return timer.queue.accept(item, &intake)
+        let queue = timer.queue
+        let calls = queue.whole.write("enqueue on") {
+            queue.intake.withLock { intake in
+                item.state.bitwiseAnd(~ItemState.armed, ordering: .acquiringAndReleasing)
+                return queue.accept(item, &intake)
+            }
         }
-        return calls ? timer.queue : nil
+        return calls ? queue : nil
     }
 
     // MARK: The thread
@@ -132,14 +142,17 @@ final class WorkTimers: Sendable, LeftBehindByFork {
         while true {
             let seen = point.word.load(ordering: .acquiring)
             let now = Clock.now().nanoseconds
-            var calls: [WorkQueue] = []
-            let next: UInt64? = state.withLock { state in
-                while let first = state.heap.first, first.deadline <= now {
-                    if let queue = fire(remove(0, &state.heap)) { calls.append(queue) }
+            let next: UInt64? = whole.write("fire what is due of") {
+                var calls: [WorkQueue] = []
+                let next: UInt64? = state.withLock { state in
+                    while let first = state.heap.first, first.deadline <= now {
+                        if let queue = fire(remove(0, &state.heap)) { calls.append(queue) }
+                    }
+                    return state.heap.first?.deadline
                 }
-                return state.heap.first?.deadline
+                for queue in calls { queue.pool.list(queue) }
+                return next
             }
-            for queue in calls { queue.pool.list(queue) }
             let deadline = next.map { Clock.Instant(nanoseconds: $0) }
             if case .over = point.idle(while: seen, until: deadline, patience: &patience) { return }
         }

@@ -19,6 +19,7 @@ final class WorkerPool: Sendable, LeftBehindByFork {
     private let numbers = Atomic<UInt64>(1)
     private let queues = Atomic<UInt32>(0)
     private let generation = World.generation
+    private let whole = Subject()
 
     private struct State {
         /// Those who wait for a server.
@@ -38,7 +39,7 @@ final class WorkerPool: Sendable, LeftBehindByFork {
 
     init(size: Int) {
         self.size = size
-        state.label("pool")
+        whole.label("pool") { state.label("pool.state") }
         numbers.label("pool.numbers")
         queues.label("pool.queues")
     }
@@ -61,15 +62,17 @@ final class WorkerPool: Sendable, LeftBehindByFork {
         guard generation == World.generation else {
             fatalError("\(queue.name) is a work queue of before a fork, whose workers stayed behind")
         }
-        let call: Call? = state.withLock { state in
-            if queue.priority == .high { state.urgent.append(queue) } else { state.normal.append(queue) }
-            return wakeOne(&state)
+        whole.write("call a worker of") {
+            make(
+                state.withLock { state in
+                    if queue.priority == .high { state.urgent.append(queue) } else { state.normal.append(queue) }
+                    return wakeOne(&state)
+                })
         }
-        make(call)
     }
 
     /// Whether a queue waits for a server.
-    var isAnyListed: Bool { state.withLock { $0.isAnyListed } }
+    var isAnyListed: Bool { whole.read("look at") { state.withLock { $0.isAnyListed } } }
 
     private enum Call {
         case wake(Worker)
@@ -113,22 +116,28 @@ final class WorkerPool: Sendable, LeftBehindByFork {
 
     // MARK: What workers do
 
-    /// The next queue that `worker` is to serve; nil when the thread is to end.
+    /// The queue that `worker` serves next, which has given it something to run; nil when the thread is to end.
     func next(for worker: Worker) -> WorkQueue? {
         while true {
-            let queue: WorkQueue? = state.withLock { state in
-                // One that blocked meanwhile may have come back: then one too many runs.
-                if state.running <= size, let queue = state.urgent.popFirst() ?? state.normal.popFirst() {
-                    return queue
-                }
-                state.running -= 1
-                let place = state.idle.firstIndex { $0.number < worker.number } ?? state.idle.count
-                state.idle.insert(worker, at: place)
-                worker.point.word.store(0, ordering: .relaxed)
+            let queue: WorkQueue? = whole.write("look for work in") {
+                while let queue = take(worker) { if queue.begin(worker) { return queue } }
                 return nil
             }
             if let queue { return queue }
             guard waitForCall(worker) else { return nil }
+        }
+    }
+
+    /// The next queue in line; nil when there is none, and the worker is idle.
+    private func take(_ worker: Worker) -> WorkQueue? {
+        state.withLock { state in
+            // One that blocked meanwhile may have come back: then one too many runs.
+            if state.running <= size, let queue = state.urgent.popFirst() ?? state.normal.popFirst() { return queue }
+            state.running -= 1
+            let place = state.idle.firstIndex { $0.number < worker.number } ?? state.idle.count
+            state.idle.insert(worker, at: place)
+            worker.point.word.store(0, ordering: .relaxed)
+            return nil
         }
     }
 
@@ -140,11 +149,13 @@ final class WorkerPool: Sendable, LeftBehindByFork {
             case .woken: continue
             case .over: return false
             case .timedOut:
-                let isDismissed = state.withLock { state in
-                    guard let place = state.idle.firstIndex(where: { $0 === worker }) else { return false }
-                    state.idle.remove(at: place)
-                    state.workers[worker.number] = nil
-                    return true
+                let isDismissed = whole.write("leave") {
+                    state.withLock { state in
+                        guard let place = state.idle.firstIndex(where: { $0 === worker }) else { return false }
+                        state.idle.remove(at: place)
+                        state.workers[worker.number] = nil
+                        return true
+                    }
                 }
                 if isDismissed { return false }
             }
@@ -154,18 +165,22 @@ final class WorkerPool: Sendable, LeftBehindByFork {
 
     /// A worker's item blocks, or is one that others should run beside.
     func stopsRunning() {
-        let call: Call? = state.withLock { state in
-            state.running -= 1
-            return wakeOne(&state)
+        whole.write("block in") {
+            make(
+                state.withLock { state in
+                    state.running -= 1
+                    return wakeOne(&state)
+                })
         }
-        make(call)
     }
 
-    func runsAgain() { state.withLock { $0.running += 1 } }
+    func runsAgain() { whole.write("go on in") { state.withLock { $0.running += 1 } } }
 
     /// How many threads there are, and how many of them have nothing to do.
     var census: (workers: Int, idle: Int) {
-        state.withLock { state in (state.workers.count { $0 != nil }, state.idle.count) }
+        whole.read("look at") {
+            state.withLock { state in (state.workers.count { $0 != nil }, state.idle.count) }
+        }
     }
 
     // MARK: Forking

@@ -77,6 +77,13 @@ open class Observer: @unchecked Sendable {
         destroy: @escaping (UnsafeMutableRawPointer) -> Void
     ) {}
 
+    /// What is labelled between the two is a part of the subject at `address`.
+    open func subject(_ address: UInt, begins: Bool) {}
+    /// An operation of a primitive begins, on the subject at `address`. Operations nest.
+    open func operationBegins(_ name: StaticString, on address: UInt, writes: Bool, at site: Site) {}
+    /// The operation that began last ends.
+    open func operationEnds() {}
+
     /// Something was used wrongly, in a way that the program survives.
     open func misuse(_ sentence: String, at site: Site) {}
 

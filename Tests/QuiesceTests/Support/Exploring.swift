@@ -9,10 +9,11 @@ typealias Program = @Sendable (ExploredWorld) -> Void
 /// Explores `body` finely and to the end: every interleaving, no finding. With a bound, those with so many preemptions.
 @discardableResult
 func verify(
-    _ name: String, preemptions: Int? = nil, location: SourceLocation = #_sourceLocation,
-    _ body: @escaping (ExploredWorld) throws -> Void
+    _ name: String, preemptions: Int? = nil, granularity: ExplorationOptions.Granularity = .fine,
+    location: SourceLocation = #_sourceLocation, _ body: @escaping (ExploredWorld) throws -> Void
 ) throws -> ExplorationReport {
     var options = ExplorationOptions()
+    options.granularity = granularity
     options.secondsLimit = 100
     if let preemptions { options.strategy = .preemptions(preemptions) }
     let report = try Exploration(name, options: options, body).run()
@@ -31,6 +32,7 @@ func verifyTasks(
     _ body: @escaping @Sendable (ExploredWorld) async throws -> Void
 ) async throws -> ExplorationReport {
     var options = ExplorationOptions()
+    options.granularity = .fine
     options.executionLimit = executions
     options.secondsLimit = 100
     options.reduction = .declared
@@ -68,6 +70,7 @@ struct Mutant: Sendable, CustomTestStringConvertible {
 /// A mutant must fail, and the changed operation must have been met.
 func expectCaught(_ mutant: Mutant, location: SourceLocation = #_sourceLocation) throws {
     var options = ExplorationOptions()
+    options.granularity = .fine
     options.mutation = mutant.mutation
     options.minimizes = false
     options.stepLimit = 1_000

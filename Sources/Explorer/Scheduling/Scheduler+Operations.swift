@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Substrate
+
+/// An operation of a primitive that is one step, and what of it has happened.
+struct OpenOperation: BitwiseCopyable {
+    var event = Event(thread: -1, kind: .operation)
+    var site = Site("", 0)
+    /// What the outermost operation is called, and its subject.
+    var name: StaticString = ""
+    var subject: Int32 = -1
+    /// Its subjects, which cover their own parts: how the step touches them is declared.
+    var declared = Footprint()
+}
+
+// Operations of primitives as steps.
+//
+// The step begins with the first thing that the operation does to an object, and is committed when the operation ends or waits. In between nobody
+// else runs. It touches its subjects as declared; what is a part of another subject, that one; and what is no subject's part, the thing itself. So does
+// what is done to a part without an operation. What cannot be a part of a step (a wait; a choice among waiters) ends it: that is a step as it
+// would be looked at finely, and what follows begins another. Splitting a step is always sound.
+extension Scheduler {
+    /// Whether the running thread is in the midst of such a step.
+    var isInOperation: Bool { current >= 0 && threads[Int(current)].isInOperation }
+
+    var isCoarse: Bool { options.granularity == .coarse && !detail.isFine }
+
+    /// What a footprint keeps room for: what jobs add.
+    private var spareRoom: Int { jobs.isUsed ? 3 : 0 }
+
+    // MARK: Declared
+
+    func labelParts(of address: UInt, begins: Bool) {
+        guard isCoarse, mode == .exploring || mode == .finishing else { return }
+        labelledSubject = begins ? object(at: address) : -1
+    }
+
+    func beginOperation(_ name: StaticString, _ address: UInt, writes: Bool, _ site: Site) {
+        guard isCoarse, mode == .exploring || mode == .finishing else { return }
+        let index = Int(current)
+        let subject = object(at: address)
+        threads[index].operations += 1
+        if threads[index].operations == 1 {
+            openOperations[index] = OpenOperation(site: site, name: name, subject: subject)
+        }
+        // Without room its parts stand for themselves.
+        _ = openOperations[index].declared.addIfRoom(subject, writes: writes, leaving: spareRoom)
+        if threads[index].isInOperation { touch(subject, writes: writes) }
+    }
+
+    func endOperation() {
+        let index = Int(current)
+        guard current >= 0, threads[index].operations > 0 else { return }
+        threads[index].operations -= 1
+        guard threads[index].operations == 0 else { return }
+        suspendOperation(of: current)
+        openOperations[index].declared = Footprint()
+    }
+
+    // MARK: The step
+
+    /// Whether what the running thread is about to do is within an operation; its step has begun then.
+    @inline(__always)
+    func joinOperation() -> Bool {
+        guard current >= 0, threads[Int(current)].operations > 0 else { return false }
+        return joinOperationSlow()
+    }
+
+    @inline(never)
+    private func joinOperationSlow() -> Bool {
+        let thread = current
+        let index = Int(thread)
+        guard mode == .exploring || mode == .finishing, !threads[index].isSpinning else { return false }
+        if threads[index].isInOperation { return true }
+        threads[index].kind = .operation
+        threads[index].object = openOperations[index].subject
+        park(thread)
+        guard mode != .draining else { return false }
+        threads[index].isInOperation = true
+        openOperations[index].event = Event(thread: thread, kind: .operation)
+        openOperations[index].event.footprint = openOperations[index].declared
+        for place in 0..<Int(openOperations[index].declared.count) {
+            touchLifetime(of: openOperations[index].declared.object(place))
+        }
+        return true
+    }
+
+    /// The step touches `object`.
+    func touch(_ object: Int32, writes: Bool) {
+        touchLifetime(of: object)
+        let subject = objects[object].subject
+        if subject < 0 { return add(object, writes: writes) }
+        if !openOperations[Int(current)].declared.contains(subject) { add(subject, writes: writes) }
+    }
+
+    private func touchLifetime(of object: Int32) {
+        guard objects[object].storage >= 0 else { return }
+        add(storages[Int(objects[object].storage)].lifetime, writes: false)
+    }
+
+    private func add(_ object: Int32, writes: Bool) {
+        if openOperations[Int(current)].event.footprint.addIfRoom(object, writes: writes, leaving: spareRoom) { return }
+        // It touches more than can be told of one step.
+        wantedDetail.isFine = true
+    }
+
+    /// Ends the step of a thread that is in the midst of an operation; what it does next is no part of it.
+    func suspendOperation(of thread: Int32) {
+        guard thread >= 0, threads[Int(thread)].isInOperation else { return }
+        endStep(of: thread)
+    }
+
+    private func endStep(of thread: Int32) {
+        let index = Int(thread)
+        threads[index].isInOperation = false
+        guard mode == .exploring || mode == .finishing else { return }
+        threads[index].object = openOperations[index].subject
+        commit(openOperations[index].event, site: openOperations[index].site)
+        recorder?.describe(old: "", new: "\(openOperations[index].name)")
+    }
+
+    /// Where the last event of `thread` is, or will be that of the step that it is in the midst of.
+    func lastPosition(of thread: Int32) -> Int32 {
+        threads[Int(thread)].isInOperation ? Int32(truncatingIfNeeded: steps) : threads[Int(thread)].last
+    }
+
+    // MARK: What is done within
+
+    /// An atomic operation within a step.
+    func beginWithin(_ operation: Operation) -> Directive {
+        let index = Int(current)
+        let object = object(at: operation.object)
+        let kind: StepKind =
+            switch operation.kind {
+            case .load: .load
+            // Nobody can see that it is asymmetric: no step lies between it and what follows.
+            case .store, .asymmetricStore: .store
+            case .readModifyWrite: .update
+            default: .compareExchange
+            }
+        threads[index].announce(kind, object, operation)
+        return .perform
+    }
+
+    func endWithin(wrote: Bool) {
+        let object = threads[Int(current)].object
+        touch(object, writes: wrote)
+        if tracksRaces { trackAtomic(current, object, threads[Int(current)].kind, wrote: wrote) }
+    }
+
+    /// Whether an operation of this kind can be a part of a step.
+    static func canBePart(_ kind: OperationKind) -> Bool {
+        switch kind {
+        case .lock, .tryLock, .unlock, .parkWhile, .wake, .fence, .membarrier, .plainRead, .plainWrite: true
+        default: false
+        }
+    }
+
+    /// Another operation within a step. Nil when it ends the step, and is to be done as one of its own.
+    func performWithin(_ operation: Operation) -> Bool? {
+        let thread = current
+        switch operation.kind {
+        case .lock, .tryLock:
+            let lock = object(at: operation.object)
+            guard objects[lock].owner < 0 else {
+                if operation.kind == .lock { break }
+                touch(lock, writes: false)
+                return false
+            }
+            touch(lock, writes: true)
+            objects[lock].owner = thread
+            objects[lock].acquired = Int32(truncatingIfNeeded: steps)
+            if tracksRaces { sync.load(thread, lock, .acquiring) }
+            return true
+        case .unlock:
+            let lock = object(at: operation.object)
+            // Taken by a step of its own, it is given back by one.
+            guard objects[lock].owner == thread, objects[lock].acquired == Int32(truncatingIfNeeded: steps) else {
+                break
+            }
+            touch(lock, writes: true)
+            objects[lock].owner = -1
+            objects[lock].acquired = -1
+            if tracksRaces { sync.store(thread, lock, .releasing) }
+            return true
+        case .parkWhile:
+            let word = object(at: operation.object)
+            let value = unsafe UnsafePointer<UInt32>(bitPattern: operation.object)!.pointee
+            guard UInt64(value) != operation.operand.low else { break }
+            touch(word, writes: false)
+            return true
+        case .wake:
+            let queue = objects.companion(of: object(at: operation.object), 1)
+            let waiting = waiters(on: queue)
+            guard waiting & (waiting &- 1) == 0, operation.operand.low > 0 else { break }
+            if waiting != 0 {
+                let waiter = waiting.trailingZeroBitCount
+                guard threads[waiter].armed < 0 else { break }
+                threads[waiter].isWoken = true
+                touch(queue, writes: true)
+                threads[waiter].enabler = Int32(truncatingIfNeeded: steps)
+                waiterCount -= 1
+            } else {
+                touch(queue, writes: true)
+            }
+            return true
+        case .fence:
+            if tracksRaces { sync.fence(thread, operation.order) }
+            return true
+        case .membarrier:
+            guard bufferedCount == 0 else { break }
+            if tracksRaces { sync.fence(thread, .sequentiallyConsistent) }
+            return true
+        case .plainRead, .plainWrite:
+            accessWithin(operation, writes: operation.kind == .plainWrite)
+            return true
+        default: break
+        }
+        suspendOperation(of: thread)
+        return nil
+    }
+}

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import CSubstrate
+public import Synchronization
+
+/// What the operations of a primitive are on, for an explorer that takes each of them for one step.
+///
+/// A primitive whose operations have been proven to be atomic says so: each declares its subject, and whether it changes what others can
+/// tell. Two operations that only read their subject commute, and so do operations on different subjects. Where the explorer looks
+/// coarsely, the whole operation is a step then, which touches its subjects, and what it touches besides; looked at finely, or when nobody
+/// watches, the declaration means nothing.
+///
+/// - An operation contains nothing of its caller's: it ends before a callback, a release action or an item's function is called.
+/// - Where it waits, the step ends; what follows the wait is another.
+/// - An operation inside another belongs to the same step.
+public struct Subject: ~Copyable, Sendable {
+    // Only its address counts, and an atomic is never moved.
+    @usableFromInline let mark: Synchronization.Atomic<UInt8>
+
+    @inlinable
+    public init() { mark = Synchronization.Atomic(0) }
+
+    @usableFromInline
+    var address: UInt {
+        unsafe withUnsafePointer(to: mark) { UInt(bitPattern: $0) }
+    }
+
+    /// Names the subject, and calls `parts`, which labels what is reached by its operations alone. Call it in the initializer of its owner.
+    public borrowing func label(_ name: @autoclosure () -> String, parts: () -> Void) {
+        guard let observer = Watch.observer else { return parts() }
+        let address = address
+        observer.label(address, name)
+        observer.with { $0.subject(address, begins: true) }
+        parts()
+        observer.with { $0.subject(address, begins: false) }
+    }
+
+    /// Runs `body`, an operation that changes nothing which an operation of this kind on the same subject could tell.
+    @inlinable
+    @inline(__always)
+    public borrowing func read<Result: ~Copyable, Failure: Error>(
+        _ name: StaticString, file: StaticString = #filePath, line: UInt = #line,
+        _ body: () throws(Failure) -> Result
+    ) throws(Failure) -> Result {
+        guard _slowPath(unsafe quiesce_current_block().pointee.observer != nil) else { return try body() }
+        begin(name, writes: false, file, line)
+        defer { end() }
+        return try body()
+    }
+
+    /// Runs `body`, an operation whose place among the others on the same subject can be told.
+    @inlinable
+    @inline(__always)
+    public borrowing func write<Result: ~Copyable, Failure: Error>(
+        _ name: StaticString, file: StaticString = #filePath, line: UInt = #line,
+        _ body: () throws(Failure) -> Result
+    ) throws(Failure) -> Result {
+        guard _slowPath(unsafe quiesce_current_block().pointee.observer != nil) else { return try body() }
+        begin(name, writes: true, file, line)
+        defer { end() }
+        return try body()
+    }
+
+    @usableFromInline
+    @inline(never)
+    borrowing func begin(_ name: StaticString, writes: Bool, _ file: StaticString, _ line: UInt) {
+        let address = address
+        Watch.observer?.with { $0.operationBegins(name, on: address, writes: writes, at: Site(file, line)) }
+    }
+
+    @usableFromInline
+    @inline(never)
+    borrowing func end() { Watch.observer?.with { $0.operationEnds() } }
+}
