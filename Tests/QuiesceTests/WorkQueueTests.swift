@@ -276,10 +276,8 @@ func sure<Result>(_ body: () throws -> Result) -> Result? {
         item.set(
             Work(name: "item") { runs.run { if runs.total == 1 { queues[1].enqueue(item.value) } } })
         queues[0].enqueue(item.value)
-        world.thread("teardown") {
-            sure { try item.value.disableAndWait() }
-            expect(runs.current == 0, "an item was running on a queue that it had left")
-        }
+        sure { try item.value.disableAndWait() }
+        expect(runs.current == 0, "an item was running on a queue that it had left")
     }
 
     static let limit: Program = { world in
@@ -287,6 +285,71 @@ func sure<Result>(_ body: () throws -> Result) -> Result? {
         let runs = Runs()
         for name in ["one", "two"] { queue.enqueue(name: name) { runs.run() } }
         world.afterwards { expect(runs.total == 2 && runs.most == 1, "an ordered queue ran two at a time") }
+    }
+
+    static let rearming: Program = { world in
+        let queue = WorkQueue(name: "queue", .ordered)
+        let runs = Runs()
+        let beat = Later<DelayedWork>()
+        beat.set(
+            DelayedWork(name: "beat") {
+                runs.run { if runs.total < 3 { queue.enqueue(beat.value, after: .seconds(1)) } }
+            })
+        queue.enqueue(beat.value, after: .seconds(1))
+        sure { try queue.destroy() }
+        let ran = runs.total
+        world.afterwards { expect(runs.total == ran, "an item armed itself on a queue that was destroyed") }
+    }
+
+    /// Two items wait for a lock whose holder waits for a third.
+    static let waitingForLocks: Program = { world in
+        let queue = WorkQueue(name: "queue")
+        let lock = Mutex(())
+        let third = Work(name: "third") {}
+        lock.lock()
+        queue.enqueue(name: "first") { lock.withLock { _ in } }
+        queue.enqueue(name: "second") { lock.withLock { _ in } }
+        queue.enqueue(third)
+        sure { try third.flush() }
+        lock.unlock()
+    }
+
+    /// Who finds the item pending has written before its function reads.
+    static let publishing: Program = { world in
+        let queue = WorkQueue(name: "queue", .ordered)
+        let value = Unsynchronized(0)
+        let block = WaitPoint()
+        let item = Work(name: "item") { expect(value.load() == 1) }
+        queue.enqueue(name: "block") { block.wait(while: 0) }
+        queue.enqueue(item)
+        value.store(1)
+        expect(queue.enqueue(item) == .alreadyPending)
+        block.word.store(1, ordering: .relaxed)
+        block.wake()
+    }
+
+    /// Destroys a queue when it goes.
+    private final class Destroyer: Sendable {
+        let queue: WorkQueue
+
+        init(_ queue: WorkQueue) { self.queue = queue }
+
+        func touch() {}
+
+        deinit {
+            do throws(WorkError) {
+                try queue.destroy()
+            } catch {
+                if case .inside = error { return }
+                expect(false, "\(error)")
+            }
+        }
+    }
+
+    static let endingWithin: Program = { world in
+        let queue = WorkQueue(name: "queue", .ordered)
+        let destroyer = Destroyer(queue)
+        queue.enqueue { destroyer.touch() }
     }
 
     struct Case: Sendable, CustomTestStringConvertible {
@@ -308,12 +371,26 @@ func sure<Result>(_ body: () throws -> Result) -> Result? {
         Case(testDescription: "a queue is drained of a chain", program: drain),
         Case(testDescription: "an item ends its object's life", program: selfFree),
         Case(testDescription: "an item ends its own life", program: letGo),
-        Case(testDescription: "an item moves to another queue", program: twoQueues),
         Case(testDescription: "an ordered queue", program: limit),
+        Case(testDescription: "a pending item is enqueued", program: publishing),
+        Case(testDescription: "what a function keeps destroys its queue", program: endingWithin),
     ]
 
     @Test(arguments: cases) func `every interleaving ends well`(_ each: Case) throws {
         try verify(each.testDescription) { each.program($0) }
+    }
+
+    @Test(arguments: [
+        Case(testDescription: "an item moves to another queue", program: twoQueues)
+    ]) func `every interleaving with two preemptions ends well`(_ each: Case) throws {
+        try verify(each.testDescription, preemptions: 2) { each.program($0) }
+    }
+
+    @Test(arguments: [
+        Case(testDescription: "an item arms itself while its queue is destroyed", program: rearming),
+        Case(testDescription: "items wait for a lock whose holder waits for an item", program: waitingForLocks),
+    ]) func `every interleaving with one preemption ends well`(_ each: Case) throws {
+        try verify(each.testDescription, preemptions: 1) { each.program($0) }
     }
 
     @Test(arguments: cases) func `as steps, its operations lead to the same`(_ each: Case) throws {

@@ -21,7 +21,7 @@ struct OpenOperation: BitwiseCopyable {
 // would be looked at finely, and what follows begins another. Splitting a step is always sound.
 extension Scheduler {
     /// Whether the running thread is in the midst of such a step.
-    var isInOperation: Bool { current >= 0 && threads[Int(current)].isInOperation }
+    var isInStep: Bool { current >= 0 && threads[Int(current)].isInOperation }
 
     var isCoarse: Bool { options.granularity == .coarse && !detail.isFine }
 
@@ -36,8 +36,10 @@ extension Scheduler {
     }
 
     func beginOperation(_ name: StaticString, _ address: UInt, writes: Bool, _ site: Site) {
-        guard isCoarse, mode == .exploring || mode == .finishing else { return }
+        guard mode == .exploring || mode == .finishing else { return }
         let index = Int(current)
+        threads[index].declarations += 1
+        guard isCoarse else { return }
         let subject = object(at: address)
         threads[index].operations += 1
         if threads[index].operations == 1 {
@@ -49,8 +51,10 @@ extension Scheduler {
     }
 
     func endOperation() {
+        guard current >= 0 else { return }
         let index = Int(current)
-        guard current >= 0, threads[index].operations > 0 else { return }
+        if threads[index].declarations > 0 { threads[index].declarations -= 1 }
+        guard threads[index].operations > 0 else { return }
         threads[index].operations -= 1
         guard threads[index].operations == 0 else { return }
         suspendOperation(of: current)

@@ -207,6 +207,7 @@ final class Scheduler: Observer, @unchecked Sendable {
             threads[thread].last = -1
             threads[thread].lastFlush = -1
             threads[thread].operations = 0
+            threads[thread].declarations = 0
             threads[thread].isInOperation = false
             if threads[thread].isAsymmetric {
                 threads[thread].isAsymmetric = false
@@ -454,6 +455,7 @@ final class Scheduler: Observer, @unchecked Sendable {
         threads[Int(thread)].enabler = parent >= 0 ? lastPosition(of: parent) : -1
         threads[Int(thread)].isSpinning = false
         threads[Int(thread)].operations = 0
+        threads[Int(thread)].declarations = 0
         threads[Int(thread)].isInOperation = false
         if threads[Int(thread)].isTask {
             threads[Int(thread)].isTask = false
@@ -644,10 +646,11 @@ final class Scheduler: Observer, @unchecked Sendable {
     override func operationBegins(_ name: StaticString, on address: UInt, writes: Bool, at site: Site) {
         beginOperation(name, address, writes: writes, site)
     }
+    override var isInOperation: Bool { current >= 0 && threads[Int(current)].declarations > 0 }
     override func operationEnds() { endOperation() }
     override func end(old: Bits, new: Bits, wrote: Bool) { endAtomic(old: old, new: new, wrote: wrote) }
     override func describe(old: String, new: String) {
-        if mode == .exploring, !isInOperation { recorder?.describe(old: old, new: new) }
+        if mode == .exploring, !isInStep { recorder?.describe(old: old, new: new) }
     }
     override func perform(_ operation: Operation) -> Bool { performOperation(operation) }
     override func spinBegins() { beginSpin() }

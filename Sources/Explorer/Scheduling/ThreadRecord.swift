@@ -104,7 +104,9 @@ struct ThreadRecord: BitwiseCopyable {
     /// The last flush of its stores.
     var lastFlush: Int32 = -1
     var isSpinning = false
-    /// How many operations it is inside of, where each is a step.
+    /// How many operations it is inside of.
+    var declarations: Int32 = 0
+    /// The same, where each is a step.
     var operations: Int32 = 0
     /// Whether the step that they are has begun.
     var isInOperation = false

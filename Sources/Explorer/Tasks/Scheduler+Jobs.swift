@@ -336,7 +336,7 @@ extension Scheduler {
     func amend(_ change: (inout Event) -> Void) {
         guard mode == .exploring, steps > 0 else { return }
         // It belongs to the step that has not ended.
-        if isInOperation { return change(&openOperations[Int(current)].event) }
+        if isInStep { return change(&openOperations[Int(current)].event) }
         change(&lastEvent)
         lastEvent.isAmended = true
         strategy.with { $0.amended(lastEvent) }

@@ -4,23 +4,23 @@ import Substrate
 
 /// The word of an item: whether it is pending, and on which queue; where it was last; how often it is disabled.
 ///
-/// It becomes pending under the lock of its queue's intake, by whoever changes the word; and ceases to be under both locks of the queue. So whoever holds those
-/// and reads that it is pending there finds it in the queue, or among the timers.
+/// It becomes pending under the lock of its queue's intake. While its timer runs, that ends under the timers' lock; in the queue, under the lock of
+/// those who serve, and by a canceller under both. So whoever holds both and reads that it is pending there finds it in the queue.
 enum ItemState {
     private static let pendingBit: UInt64 = 1
     /// Its timer has not fired.
     static let armed: UInt64 = 2
-    static let oneDisable: UInt64 = 1 << 16
+    static let oneDisable: UInt64 = 4
     static let depthLimit: UInt64 = 0xffff
-    private static let queueShift: UInt64 = 32
+    private static let queueShift: UInt64 = 18
 
     static func isPending(_ state: UInt64) -> Bool { state & pendingBit != 0 }
     static func isArmed(_ state: UInt64) -> Bool { state & armed != 0 }
-    static func depth(_ state: UInt64) -> UInt64 { state >> 16 & depthLimit }
+    static func depth(_ state: UInt64) -> UInt64 { state / oneDisable & depthLimit }
     /// The number of the queue where it is pending, or was last; 0 before it was anywhere.
-    static func queue(_ state: UInt64) -> UInt32 { UInt32(state >> queueShift) }
-    static func home(of queue: UInt32) -> UInt64 { UInt64(queue) << queueShift }
-    static func pending(_ queue: UInt32, _ isArmed: Bool) -> UInt64 {
+    static func queue(_ state: UInt64) -> UInt64 { state >> queueShift }
+    static func home(of queue: UInt64) -> UInt64 { queue << queueShift }
+    static func pending(_ queue: UInt64, _ isArmed: Bool) -> UInt64 {
         home(of: queue) | pendingBit | (isArmed ? armed : 0)
     }
 
@@ -35,20 +35,38 @@ public struct WorkID: Hashable, Sendable, CustomStringConvertible {
     public var description: String { "\(number)" }
 }
 
-/// Numbers for items, of which a queue takes many from its pool at a time.
+/// Numbers for items, of which a queue takes many at a time.
 struct WorkNumbers {
     private var following: UInt64 = 0
     private var end: UInt64 = 0
 
-    static let stock: UInt64 = 1 << 20
-
-    mutating func next(from pool: WorkerPool) -> UInt64 {
+    mutating func next() -> UInt64 {
         if following == end {
-            following = pool.takeNumbers()
-            end = following + Self.stock
+            following = Source.current.takeStock()
+            end = following + Source.stock
         }
         defer { following += 1 }
         return following
+    }
+
+    /// Where a world's numbers come from. It goes on counting in a forked child, where items of before live on.
+    final class Source: Sendable {
+        static var current: Source { World.current.value(Source.self) { Source() } }
+
+        fileprivate static let stock: UInt64 = 1 << 20
+
+        private let items = Atomic<UInt64>(1)
+        private let queues = Atomic<UInt64>(0)
+
+        private init() {
+            items.label("item numbers")
+            queues.label("queue numbers")
+        }
+
+        fileprivate func takeStock() -> UInt64 { items.add(Self.stock, ordering: .relaxed).oldValue }
+
+        // 2^46 of them can be told apart.
+        func takeQueueNumber() -> UInt64 { queues.add(1, ordering: .relaxed).newValue }
     }
 }
 
@@ -60,6 +78,6 @@ public enum Enqueued: Sendable {
     case alreadyPending
     /// It is disabled. Nothing was done.
     case disabled
-    /// The queue is being drained or destroyed, and the caller is not one of its items. Nothing was done.
+    /// The queue is being drained, or is or was destroyed, and the caller is not one of its items. Nothing was done.
     case draining
 }

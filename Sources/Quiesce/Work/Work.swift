@@ -26,7 +26,7 @@ public final class DelayedWork: WorkItem, @unchecked Sendable {
         super.init(name: name, .plain(function))
     }
 
-    override func hasten() { home?.timers.expire(self) }
+    override func hasten() -> Bool { home?.timers.expire(self) ?? false }
 }
 
 /// A work item of a counted object, which it is enqueued with a reference to. Its function is given that reference.
@@ -51,7 +51,7 @@ public final class ObjectWork<Object: ReferenceCounted>: WorkItem, @unchecked Se
 
     override func discard(_ payload: UInt) { _ = Reference<Object>(bits: payload) }
 
-    override func hasten() { home?.timers.expire(self) }
+    override func hasten() -> Bool { home?.timers.expire(self) ?? false }
 }
 
 extension Reference {

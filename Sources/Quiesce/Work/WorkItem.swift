@@ -68,6 +68,12 @@ public class WorkItem: @unchecked Sendable {
 
     // MARK: Looking
 
+    /// Who the item is, as tracers are told; nil before it is first enqueued.
+    public var identity: WorkID? {
+        let id = knownID
+        return id == 0 ? nil : WorkID(number: id)
+    }
+
     /// What an item is doing.
     public struct Activity: OptionSet, Sendable {
         public let rawValue: UInt8
@@ -106,13 +112,25 @@ public class WorkItem: @unchecked Sendable {
         var found = state.load(ordering: .relaxed)
         while true {
             if ItemState.depth(found) > 0 { return .disabled }
-            if ItemState.isPending(found) { return .alreadyPending }
+            if ItemState.isPending(found) {
+                if isStill(&found) { return .alreadyPending }
+                continue
+            }
             guard ItemState.queue(found) == queue.number else { return move(to: queue, &numbers, isArmed, &hasMoved) }
             let (isMine, now) = state.compareExchange(
                 expected: found, desired: ItemState.pending(queue.number, isArmed), ordering: .acquiringAndReleasing)
             if isMine { return .queued }
             found = now
         }
+    }
+
+    /// Whether the item, which was found pending, is so still. If so, what the caller did before happens before the function, which starts by a later
+    /// change of the state. Kernel: the barrier in `set_work_pool_and_clear_pending`.
+    private func isStill(_ found: inout UInt64) -> Bool {
+        let (isUnchanged, now) = state.compareExchange(
+            expected: found, desired: found, ordering: .acquiringAndReleasing)
+        found = now
+        return isUnchanged
     }
 
     /// As above, where the item was on another queue before, or on none.
@@ -124,14 +142,17 @@ public class WorkItem: @unchecked Sendable {
                 var found = state.load(ordering: .relaxed)
                 while true {
                     if ItemState.depth(found) > 0 { return .disabled }
-                    if ItemState.isPending(found) { return .alreadyPending }
+                    if ItemState.isPending(found) {
+                        if isStill(&found) { return .alreadyPending }
+                        continue
+                    }
                     let (isMine, now) = state.compareExchange(
                         expected: found, desired: ItemState.pending(queue.number, isArmed),
                         ordering: .acquiringAndReleasing)
                     if isMine { break }
                     found = now
                 }
-                if id.load() == 0 { id.store(numbers.next(from: queue.pool)) }
+                if id.load() == 0 { id.store(numbers.next()) }
                 if let current = homes.current, current !== queue {
                     homes.moves += 1
                     homes.earlier.append(Earlier(queue: current, move: homes.moves))
@@ -199,13 +220,14 @@ public class WorkItem: @unchecked Sendable {
     /// - Returns: whether it was pending.
     @discardableResult
     public func disable(file: StaticString = #filePath, line: UInt = #line) -> Bool {
-        let payload = whole.read("disable") {
-            if !changeDepth(by: 1) { Misuse.report(.disabledTooOften, file, line) }
-            return withdraw()
-        }
-        guard let payload else { return false }
-        letGo(payload)
-        return true
+        disable(file, line).wasPending
+    }
+
+    private func disable(_ file: StaticString, _ line: UInt) -> (isCounted: Bool, wasPending: Bool) {
+        let (isCounted, payload) = whole.read("disable") { (changeDepth(by: 1), withdraw()) }
+        if !isCounted { Misuse.report(.disabledTooOften, file, line) }
+        if let payload { letGo(payload) }
+        return (isCounted, payload != nil)
     }
 
     /// Changes how often the item is disabled. False when it cannot be.
@@ -226,10 +248,11 @@ public class WorkItem: @unchecked Sendable {
     /// - Returns: whether the item can be enqueued now.
     @discardableResult
     public func enable(file: StaticString = #filePath, line: UInt = #line) -> Bool {
-        whole.read("enable") {
-            if !changeDepth(by: -1) { Misuse.report(.enabledTooOften, file, line) }
-            return ItemState.depth(state.load(ordering: .relaxed)) == 0
+        let (isCounted, isEnabled) = whole.read("enable") {
+            (changeDepth(by: -1), ItemState.depth(state.load(ordering: .relaxed)) == 0)
         }
+        if !isCounted { Misuse.report(.enabledTooOften, file, line) }
+        return isEnabled
     }
 
     // MARK: Waiting
@@ -244,7 +267,7 @@ public class WorkItem: @unchecked Sendable {
     @discardableResult
     public func disableAndWait(until deadline: Clock.Instant? = nil) throws(WorkError) -> Bool {
         try checkNotInside()
-        let wasPending = disable()
+        let wasPending = disable(#filePath, #line).wasPending
         for queue in everyHome { try queue.waitForRun(of: knownID, until: deadline) }
         return wasPending
     }
@@ -255,7 +278,7 @@ public class WorkItem: @unchecked Sendable {
     @discardableResult
     public func disableAndWait(until deadline: Clock.Instant? = nil) async throws(WorkError) -> Bool {
         try checkNotInside()
-        let wasPending = disable()
+        let wasPending = disable(#filePath, #line).wasPending
         for queue in everyHome { try await queue.waitForRun(of: knownID, until: deadline) }
         return wasPending
     }
@@ -270,8 +293,8 @@ public class WorkItem: @unchecked Sendable {
     @discardableResult
     public func cancelAndWait(until deadline: Clock.Instant? = nil) throws(WorkError) -> Bool {
         try checkNotInside()
-        let wasPending = disable()
-        defer { enable() }
+        let (isCounted, wasPending) = disable(#filePath, #line)
+        defer { if isCounted { enable() } }
         for queue in everyHome { try queue.waitForRun(of: knownID, until: deadline) }
         return wasPending
     }
@@ -282,25 +305,26 @@ public class WorkItem: @unchecked Sendable {
     @discardableResult
     public func cancelAndWait(until deadline: Clock.Instant? = nil) async throws(WorkError) -> Bool {
         try checkNotInside()
-        let wasPending = disable()
-        defer { enable() }
+        let (isCounted, wasPending) = disable(#filePath, #line)
+        defer { if isCounted { enable() } }
         for queue in everyHome { try await queue.waitForRun(of: knownID, until: deadline) }
         return wasPending
     }
 
     /// Waits until the last enqueueing of this item before the call is over: its function has returned, or it was cancelled. What is enqueued
-    /// meanwhile is not waited for. Kernel: `flush_work`.
+    /// meanwhile is not waited for. One that moves to another queue in that moment may be missed. Kernel: `flush_work`.
     ///
     /// - Returns: whether there was something to wait for.
     /// - Throws: `.inside` when the wait could not end: the caller is the item's function, or runs on an ordered queue that the item is
-    ///   pending on; `.timedOut`.
+    ///   pending on, or one whose limit is 1; `.timedOut`.
     @available(*, noasync, message: "it would block a thread of the cooperative pool; await the other spelling")
     @discardableResult
     public func flush(until deadline: Clock.Instant? = nil) throws(WorkError) -> Bool {
         try checkNotInside()
-        hasten()
+        let wasArmed = hasten()
         guard let home else { return false }
-        return try home.flush(self, until: deadline)
+        // What was pending by its timer may be over already.
+        return try home.flush(self, until: deadline) || wasArmed
     }
 
     /// Waits until the last enqueueing of this item before the call is over, as the blocking spelling.
@@ -309,13 +333,15 @@ public class WorkItem: @unchecked Sendable {
     @discardableResult
     public func flush(until deadline: Clock.Instant? = nil) async throws(WorkError) -> Bool {
         try checkNotInside()
-        hasten()
+        let wasArmed = hasten()
         guard let home else { return false }
-        return try await home.flush(self, until: deadline)
+        // What was pending by its timer may be over already.
+        let hadToWait = try await home.flush(self, until: deadline)
+        return hadToWait || wasArmed
     }
 
-    /// Ends the wait of a timer.
-    func hasten() {}
+    /// Ends the wait of a timer. False when none runs.
+    func hasten() -> Bool { false }
 
     private func checkNotInside() throws(WorkError) {
         guard let worker = Worker.running, worker.isRunning(self), let queue = worker.queue else { return }

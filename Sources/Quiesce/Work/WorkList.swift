@@ -2,22 +2,20 @@
 
 import Substrate
 
-/// What is pending, in the order of its tickets, which follow one another. Its owner's lock protects it.
+/// What is pending, in the order of its tickets. Its owner's lock protects it.
 ///
-/// An item is found by its ticket; one that is taken out leaves a gap. So what is pending costs two words. An item is kept by one
-/// reference, which belongs to its being pending.
+/// An item is found by its ticket; one that is taken out of the middle leaves a gap, until there are more gaps than items. So what is pending
+/// costs four words, gaps included at most eight. An item is kept by one reference, which belongs to its being pending.
 @safe
-struct WorkList: @unchecked Sendable {
+struct WorkList: ~Copyable, @unchecked Sendable {
     // Unchecked: an item is Sendable, and kept.
-    // The memory by itself: the object that owns it shares a cache line with whatever else was allocated then.
-    private var memory: UnsafeMutablePointer<Slot>
+    private var memory: UnsafeMutablePointer<Entry>
     private var capacity = 0
-    private var owner: Slots
     private var head = 0
     private var end = 0
-    /// The ticket of slot 0.
-    private var base: UInt64 = 1
     private(set) var count = 0
+    /// The ticket of what was taken from the front last.
+    private(set) var lastTaken: UInt64 = 0
 
     @safe
     enum Slot {
@@ -25,111 +23,120 @@ struct WorkList: @unchecked Sendable {
         case item(Unmanaged<WorkItem>)
         /// A function of no item.
         case function(@Sendable () -> Void)
-    }
 
-    init() {
-        owner = Slots(capacity: 0)
-        unsafe memory = owner.memory
-    }
-
-    private mutating func use(_ slots: Slots) {
-        owner = slots
-        unsafe memory = slots.memory
-        capacity = slots.capacity
-    }
-
-    /// Memory for slots, of which the list's are initialized.
-    @safe
-    private final class Slots: @unchecked Sendable {
-        // Unchecked: as the list, under the lock of its owner.
-        let memory: UnsafeMutablePointer<Slot>
-        let capacity: Int
-
-        init(capacity: Int) {
-            self.capacity = capacity
-            unsafe memory = .allocate(capacity: capacity)
+        var isGap: Bool {
+            if case .gap = self { return true }
+            return false
         }
+    }
 
-        deinit { unsafe memory.deallocate() }
+    private struct Entry {
+        let ticket: UInt64
+        var slot: Slot
+    }
+
+    init() { unsafe memory = .allocate(capacity: 0) }
+
+    deinit {
+        // Only of a queue whose world has ended is something left.
+        for index in head..<end {
+            if case .item(let item) = unsafe memory[index].slot { unsafe item.release() }
+        }
+        unsafe (memory + head).deinitialize(count: end - head)
+        unsafe memory.deallocate()
     }
 
     var isEmpty: Bool { count == 0 }
 
-    /// The ticket of what was taken from the front last.
-    var lastTaken: UInt64 { base + UInt64(head) - 1 }
-
     /// The lowest ticket in the list.
-    var firstTicket: UInt64? {
-        guard count > 0 else { return nil }
-        for index in head..<end {
-            if case .gap = unsafe memory[index] { continue }
-            return base + UInt64(index)
-        }
-        return nil
-    }
+    var firstTicket: UInt64? { count == 0 ? nil : unsafe memory[head].ticket }
 
-    /// Adds what is pending from here on, and returns its ticket.
+    /// Adds what is pending from here on, whose ticket is higher than all others.
     @inline(__always)
-    mutating func append(_ slot: consuming Slot) -> UInt64 {
+    mutating func append(_ slot: consuming Slot, _ ticket: UInt64) {
         if end == capacity { makeRoom(for: 1) }
-        unsafe (memory + end).initialize(to: slot)
+        unsafe (memory + end).initialize(to: Entry(ticket: ticket, slot: slot))
         end += 1
         count += 1
-        return base + UInt64(end - 1)
     }
 
-    /// Moves what is in `other`, whose tickets follow, to the end of this list.
+    /// Moves what is in `other`, whose tickets are higher, to the end of this list.
     mutating func take(_ other: inout WorkList) {
-        guard other.end > 0 else { return }
+        guard other.count > 0 else { return }
         if count == 0 {
-            let next = other.base + UInt64(other.end)
-            clear()
+            let last = lastTaken
+            giveBackRoom()
             swap(&self, &other)
-            other.base = next
-        } else {
-            if end + other.end > capacity { makeRoom(for: other.end) }
-            unsafe (memory + end).moveInitialize(from: other.memory, count: other.end)
-            end += other.end
-            count += other.count
-            other.base += UInt64(other.end)
-            (other.head, other.end, other.count) = (0, 0, 0)
+            lastTaken = last
+            return
         }
+        let more = other.end - other.head
+        if end + more > capacity { makeRoom(for: more) }
+        unsafe (memory + end).moveInitialize(from: other.memory + other.head, count: more)
+        end += more
+        count += other.count
+        (other.head, other.end, other.count) = (0, 0, 0)
     }
 
-    /// Forgets the gaps that are left.
-    private mutating func clear() {
-        unsafe (memory + head).deinitialize(count: end - head)
-        // What a burst took is given back once there is far less to hold.
-        if capacity > 4096, end < capacity / 8 { use(Slots(capacity: 0)) }
-        (head, end) = (0, 0)
+    @inline(__always)
+    mutating func popFirst() -> Slot {
+        guard count > 0 else { return .gap }
+        let entry = unsafe (memory + head).move()
+        head += 1
+        count -= 1
+        lastTaken = entry.ticket
+        trim()
+        return entry.slot
+    }
+
+    /// Takes the item that has this ticket out of the list.
+    mutating func remove(_ ticket: UInt64) {
+        var (low, high) = (head, end - 1)
+        while low < high {
+            let middle = (low + high) / 2
+            if unsafe memory[middle].ticket < ticket { low = middle + 1 } else { high = middle }
+        }
+        unsafe memory[low].slot = .gap
+        count -= 1
+        trim()
+        if end - head > 2 * count + 16 { closeGaps() }
+    }
+
+    /// Forgets gaps at either end: the first entry is no gap.
+    @inline(__always)
+    private mutating func trim() {
+        while head < end, unsafe memory[head].slot.isGap { head += 1 }
+        while head < end, unsafe memory[end - 1].slot.isGap { end -= 1 }
+        if head == end { (head, end) = (0, 0) }
+    }
+
+    private mutating func closeGaps() {
+        var kept = head
+        for index in head..<end where unsafe !memory[index].slot.isGap {
+            if index != kept { unsafe (memory + kept).moveInitialize(from: memory + index, count: 1) }
+            kept += 1
+        }
+        end = kept
+    }
+
+    /// What a burst took is given back once the list is empty.
+    private mutating func giveBackRoom() {
+        guard capacity > 4096 else { return }
+        unsafe memory.deallocate()
+        unsafe memory = .allocate(capacity: 0)
+        capacity = 0
     }
 
     /// Makes room at the end, without what was taken from the front.
     @inline(never)
     private mutating func makeRoom(for more: Int) {
         let live = end - head
-        let roomier = Slots(capacity: max(16, (live + more) * 2))
-        unsafe roomier.memory.moveInitialize(from: memory + head, count: live)
-        use(roomier)
-        base += UInt64(head)
+        let roomier = max(16, (live + more) * 2)
+        let moved = UnsafeMutablePointer<Entry>.allocate(capacity: roomier)
+        unsafe moved.moveInitialize(from: memory + head, count: live)
+        unsafe memory.deallocate()
+        unsafe memory = moved
+        capacity = roomier
         (head, end) = (0, live)
-    }
-
-    @inline(__always)
-    mutating func popFirst() -> Slot {
-        guard count > 0 else { return .gap }
-        while true {
-            let slot = unsafe (memory + head).move()
-            head += 1
-            if case .gap = slot { continue }
-            count -= 1
-            return slot
-        }
-    }
-
-    /// Takes the item that has this ticket out of the list.
-    mutating func remove(_ ticket: UInt64) {
-        unsafe memory[Int(ticket - base)] = .gap
-        count -= 1
     }
 }

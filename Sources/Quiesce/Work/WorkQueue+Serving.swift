@@ -21,15 +21,12 @@ extension WorkQueue {
     /// Runs items as one of the queue's servers, of which it has begun one, until there are none or others wait for the worker.
     func serve(_ worker: Worker) {
         if isCPUIntensive { worker.blocks() }
-        var count = 0
+        var turn = WorkerPool.Turn()
         var goesOn = true
         while goesOn {
-            if isTraced { tracer?.started(event(worker.id, worker.name, worker.ticket)) }
-            waitClass.section { worker.run(of: self) }
-            if isTraced { tracer?.ended(event(worker.id, worker.name, worker.ticket)) }
-            count += 1
-            let isTurnOver = count % Self.turn == 0 && pool.isAnyListed
-            goesOn = whole.write("go on with") { call(proceed(worker, goesOn: !isTurnOver)) }
+            worker.run(of: self)
+            let isOver = pool.isOver(&turn, priority)
+            goesOn = whole.write("go on with") { call(proceed(worker, goesOn: !isOver)) }
         }
         if isCPUIntensive { worker.goesOn() }
     }
@@ -39,9 +36,6 @@ extension WorkQueue {
         if step == .runAndCall || step == .leaveAndCall { pool.list(self) }
         return step == .run || step == .runAndCall
     }
-
-    /// How many items a server runs before it looks whether another queue waits.
-    private static let turn = 64
 
     /// Becomes a server, and takes the first item.
     private func arrive(_ worker: Worker) -> Step {

@@ -16,7 +16,8 @@ extension WorkQueue {
 
     // MARK: Flushing
 
-    /// Waits until every item that was enqueued before the call has run or was cancelled. What is enqueued meanwhile is not waited for. Kernel:
+    /// Waits until every item that was enqueued before the call has run or was cancelled. What is enqueued meanwhile is not waited for, nor are timers
+    /// that run. Kernel:
     /// `flush_workqueue`.
     ///
     /// - Throws: `.inside` when the caller is an item of the queue; `.timedOut`.
@@ -65,23 +66,27 @@ extension WorkQueue {
     ///
     /// - Throws: `.inside` when the caller is an item of the queue; `.timedOut`, and the queue is open again.
     @available(*, noasync, message: "it would block a thread of the cooperative pool; await the other spelling")
-    public func drain(until deadline: Clock.Instant? = nil) throws(WorkError) {
+    public func drain(
+        until deadline: Clock.Instant? = nil, file: StaticString = #filePath, line: UInt = #line
+    ) throws(WorkError) {
         try checkNotInside()
         changeDrains(by: 1)
         defer { changeDrains(by: -1) }
         var round = 0
-        while let waiter = awaitRound(&round) { try wait(waiter, until: deadline) }
+        while let waiter = awaitRound(&round, file, line) { try wait(waiter, until: deadline) }
     }
 
     /// Waits until the queue is empty, as the blocking spelling.
     ///
     /// - Throws: as the blocking spelling, and `.cancelled` when the task is cancelled.
-    public func drain(until deadline: Clock.Instant? = nil) async throws(WorkError) {
+    public func drain(
+        until deadline: Clock.Instant? = nil, file: StaticString = #filePath, line: UInt = #line
+    ) async throws(WorkError) {
         try checkNotInside()
         changeDrains(by: 1)
         defer { changeDrains(by: -1) }
         var round = 0
-        while let waiter = awaitRound(&round) { try await wait(waiter, until: deadline) }
+        while let waiter = awaitRound(&round, file, line) { try await wait(waiter, until: deadline) }
     }
 
     /// Ends the queue: nothing is admitted any more but what its own items enqueue, timers that run fire now, and what is pending runs. Kernel:
@@ -92,19 +97,23 @@ extension WorkQueue {
     /// - Throws: `.inside`, which names item and queue, when the caller is an item of the queue, and nothing is changed; `.timedOut`, and
     ///   the queue goes on ending.
     @available(*, noasync, message: "it would block a thread of the cooperative pool; await the other spelling")
-    public func destroy(until deadline: Clock.Instant? = nil) throws(WorkError) {
+    public func destroy(
+        until deadline: Clock.Instant? = nil, file: StaticString = #filePath, line: UInt = #line
+    ) throws(WorkError) {
         try beginEnding()
         var round = 0
-        while let waiter = awaitRound(&round) { try wait(waiter, until: deadline) }
+        while let waiter = awaitRound(&round, file, line) { try wait(waiter, until: deadline) }
     }
 
     /// Ends the queue, as the blocking spelling.
     ///
     /// - Throws: as the blocking spelling, and `.cancelled` when the task is cancelled; the queue goes on ending.
-    public func destroy(until deadline: Clock.Instant? = nil) async throws(WorkError) {
+    public func destroy(
+        until deadline: Clock.Instant? = nil, file: StaticString = #filePath, line: UInt = #line
+    ) async throws(WorkError) {
         try beginEnding()
         var round = 0
-        while let waiter = awaitRound(&round) { try await wait(waiter, until: deadline) }
+        while let waiter = awaitRound(&round, file, line) { try await wait(waiter, until: deadline) }
     }
 
     private func changeDrains(by change: Int) {
@@ -118,6 +127,7 @@ extension WorkQueue {
     }
 
     private func checkNotInside() throws(WorkError) {
+        checkGeneration()
         guard let worker = Worker.running, worker.queue === self else { return }
         throw .inside(item: worker.name, queue: name)
     }
@@ -139,10 +149,10 @@ extension WorkQueue {
     }
 
     /// The next round of a drain; nil when the queue is empty.
-    private func awaitRound(_ round: inout Int) -> Waiter? {
+    private func awaitRound(_ round: inout Int, _ file: StaticString, _ line: UInt) -> Waiter? {
         guard let waiter = awaitAll() else { return nil }
         round += 1
-        if round == 10 || round <= 1000 && round % 100 == 0 { Misuse.report(.longDrain, #filePath, #line) }
+        if round == 10 || round <= 1000 && round % 100 == 0 { Misuse.report(.longDrain, file, line) }
         return waiter
     }
 

@@ -24,8 +24,9 @@ public final class WorkQueue: Sendable {
     let pool: WorkerPool
     let timers: WorkTimers
     /// Tells it from every other queue of its world, in the words of items.
-    let number: UInt32
+    let number: UInt64
     let waitClass: WaitClass
+    private let generation = World.generation
     /// Whom it was told to wait for in the pool's line, under the pool's lock.
     let nextListed = Unsynchronized<WorkQueue?>(nil)
 
@@ -53,7 +54,7 @@ public final class WorkQueue: Sendable {
 
     /// How many items of a concurrent queue run at a time, if nothing else is said.
     public static let defaultLimit = 256
-    /// How many items of a queue may be let run at a time.
+    /// How many items of a queue may be let run at a time; more are cut to this.
     public static let maximumLimit = 512
 
     public enum Priority: Sendable {
@@ -63,7 +64,7 @@ public final class WorkQueue: Sendable {
     }
 
     /// What those who enqueue change.
-    struct Intake {
+    struct Intake: ~Copyable {
         var list = WorkList()
         /// The last ticket that was given out. They are given out in order.
         var ticket: UInt64 = 0
@@ -79,7 +80,8 @@ public final class WorkQueue: Sendable {
         /// Puts something at the end, and says whether a server has to be called.
         @inline(__always)
         mutating func append(_ slot: consuming WorkList.Slot) -> Bool {
-            ticket = list.append(slot)
+            ticket += 1
+            list.append(slot, ticket)
             guard attendance == .none else { return false }
             attendance = .called
             return true
@@ -97,7 +99,7 @@ public final class WorkQueue: Sendable {
     }
 
     /// What those who run items change.
-    struct Serving {
+    struct Serving: ~Copyable {
         var limit: Int
         /// What is to be run, in order.
         var list = WorkList()
@@ -130,7 +132,7 @@ public final class WorkQueue: Sendable {
         isTraced = tracer != nil
         pool = WorkerPool.current
         timers = WorkTimers.current
-        number = pool.takeQueueNumber()
+        number = WorkNumbers.Source.current.takeQueueNumber()
         waitClass = WaitClass(name)
         serving = Mutex(Serving(limit: limit))
         whole.label(name) {
@@ -158,6 +160,7 @@ public final class WorkQueue: Sendable {
     @discardableResult
     public func enqueue(name: String? = nil, _ function: @escaping @Sendable () -> Void) -> Enqueued {
         if isTraced || name != nil { return admit(Work(name: name ?? Self.unnamed, on: self, function)) }
+        checkGeneration()
         return whole.write("enqueue on") {
             var calls = false
             let answer: Enqueued = intake.withLock { intake in
@@ -185,7 +188,8 @@ public final class WorkQueue: Sendable {
 
     /// Has the item's function be called after `delay`; at once when that is 0. It is pending meanwhile.
     ///
-    /// An item whose timer fires while the queue is being drained still runs. Kernel: `queue_delayed_work`.
+    /// An item whose timer fires while the queue is being drained still runs. A queue that is being destroyed lets no timer be armed, not
+    /// even by its own items. Kernel: `queue_delayed_work`.
     @discardableResult
     public func enqueue(_ item: DelayedWork, after delay: Duration = .zero) -> Enqueued {
         delay > .zero ? timers.arm(item, on: self, after: delay) : admit(item)
@@ -203,9 +207,11 @@ public final class WorkQueue: Sendable {
 
     /// Has the item's function be called after `delay` from now, whether it was pending or not. Kernel: `mod_delayed_work`.
     ///
-    /// - Returns: `.alreadyPending` when it was pending, and now has the new delay; else what `enqueue` would have answered.
+    /// - Returns: `.alreadyPending` when it was pending, and now has the new delay; else what `enqueue` would have answered. A queue that
+    ///   does not admit it leaves it as it was; one that has begun to refuse only in that moment, not pending.
     @discardableResult
     public func reschedule(_ item: DelayedWork, after delay: Duration) -> Enqueued {
+        guard whole.read("look at", { intake.withLock { $0.isOpen } || isChained }) else { return .draining }
         var wasPending = false
         while true {
             if item.cancel() { wasPending = true }
@@ -217,6 +223,7 @@ public final class WorkQueue: Sendable {
     }
 
     private func admit(_ item: WorkItem, _ payload: UInt = 0) -> Enqueued {
+        checkGeneration()
         var hasMoved = false
         var event: WorkEvent?
         let answer = whole.write("enqueue on") {
@@ -240,11 +247,12 @@ public final class WorkQueue: Sendable {
     func claim(
         _ item: WorkItem, _ payload: UInt, _ intake: inout Intake, isArmed: Bool, _ hasMoved: inout Bool
     ) -> Enqueued {
-        guard intake.isOpen || isChained else { return .draining }
+        // What its own items enqueue is waited for; a timer that they arm would outlive the queue.
+        guard intake.isOpen || isChained && !(isArmed && intake.isEnding) else { return .draining }
         let answer = item.claim(for: self, &intake.numbers, isArmed: isArmed, &hasMoved)
         guard answer == .queued else { return answer }
         // Else its first move gave it one.
-        if item.id.load() == 0 { item.id.store(intake.numbers.next(from: pool)) }
+        if item.id.load() == 0 { item.id.store(intake.numbers.next()) }
         item.payload.store(payload)
         unsafe _ = Unmanaged.passRetained(item)
         return .queued
@@ -262,6 +270,17 @@ public final class WorkQueue: Sendable {
         return calls
     }
 
+    /// In a forked child the threads of before are not there, and whoever held a lock may not be either.
+    @inline(__always)
+    func checkGeneration() {
+        guard generation == World.generation else { isOfBeforeFork() }
+    }
+
+    @inline(never)
+    private func isOfBeforeFork() -> Never {
+        fatalError("\(name) is a work queue of before a fork, whose workers stayed behind; make another")
+    }
+
     /// Whether the caller is an item of this queue.
     private var isChained: Bool { Worker.running?.queue === self }
 
@@ -272,6 +291,7 @@ public final class WorkQueue: Sendable {
 
     /// Lets so many items run at a time, at most `maximumLimit`. An ordered queue stays one. Kernel: `workqueue_set_max_active`.
     public func setLimit(_ limit: Int, file: StaticString = #filePath, line: UInt = #line) {
+        checkGeneration()
         precondition(limit > 0, "a work queue lets at least one item run")
         guard kind != .ordered else { return Misuse.report(.limitOfOrdered, file, line) }
         whole.write("limit") {

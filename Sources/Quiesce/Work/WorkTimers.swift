@@ -12,7 +12,6 @@ final class WorkTimers: Sendable, LeftBehindByFork {
     private let state = Mutex(State())
     /// Raised when the first timer has changed.
     private let point = WaitPoint()
-    private let generation = World.generation
     private let whole = Subject()
 
     private struct State {
@@ -44,9 +43,7 @@ final class WorkTimers: Sendable, LeftBehindByFork {
 
     /// Has the item be enqueued after `delay`.
     func arm(_ item: WorkItem, _ payload: UInt = 0, on queue: WorkQueue, after delay: Duration) -> Enqueued {
-        guard generation == World.generation else {
-            fatalError("\(queue.name) is a work queue of before a fork, whose timers stayed behind")
-        }
+        queue.checkGeneration()
         let deadline = (Clock.now() + delay).nanoseconds
         var (isFirst, starts, hasMoved) = (false, false, false)
         let answer: Enqueued = whole.write("arm one of") {
@@ -83,55 +80,74 @@ final class WorkTimers: Sendable, LeftBehindByFork {
 
     /// Takes the timer of an item away, and returns what its function would have been given. Nil when it has fired.
     func withdraw(_ item: WorkItem) -> UInt? {
-        whole.write("stop one of") {
+        // What a timer keeps goes once the lock is given back.
+        let withdrawn: (payload: UInt, timer: Timer)? = whole.write("stop one of") {
             state.withLock { state in
                 guard ItemState.isArmed(item.state.load(ordering: .relaxed)) else { return nil }
-                _ = remove(item.timer.load(), &state.heap)
+                let timer = remove(item.timer.load(), &state.heap)
                 let payload = item.payload.load()
                 item.state.bitwiseAnd(ItemState.idleMask, ordering: .acquiringAndReleasing)
-                return payload
+                return (payload, timer)
             }
         }
+        return withdrawn?.payload
     }
 
-    /// Has the item's timer, if it runs, fire now.
-    func expire(_ item: WorkItem) {
-        whole.write("hasten one of") {
-            let queue: WorkQueue? = state.withLock { state in
-                guard ItemState.isArmed(item.state.load(ordering: .relaxed)) else { return nil }
-                return fire(remove(item.timer.load(), &state.heap))
-            }
-            if let queue { queue.pool.list(queue) }
+    /// Has the item's timer fire now. False when it does not run.
+    func expire(_ item: WorkItem) -> Bool {
+        var isArmed = false
+        fire {
+            isArmed = ItemState.isArmed(item.state.load(ordering: .relaxed))
+            return isArmed ? [remove(item.timer.load(), &$0)] : []
         }
+        return isArmed
     }
 
     /// Has every timer of the queue's items fire now, in the order in which they would have.
     func expire(allOf queue: WorkQueue) {
-        whole.write("hasten some of") {
-            let calls = state.withLock { state in
-                var calls = false
-                while let next = state.heap.indices.filter({ state.heap[$0].queue === queue })
-                    .min(by: { state.heap[$0].precedes(state.heap[$1]) })
-                {
-                    if fire(remove(next, &state.heap)) != nil { calls = true }
-                }
-                return calls
+        fire { heap in
+            let due = heap.filter { $0.queue === queue }
+            guard !due.isEmpty else { return [] }
+            heap.removeAll { $0.queue === queue }
+            for index in stride(from: heap.count / 2, through: 0, by: -1) where index < heap.count {
+                sink(index, &heap)
             }
-            if calls { queue.pool.list(queue) }
+            for index in heap.indices { note(index, heap) }
+            return due.sorted { $0.precedes($1) }
         }
     }
 
-    /// Puts the item of a timer that is no more into its queue. Returns the queue if it needs a server.
-    private func fire(_ timer: Timer) -> WorkQueue? {
-        let item = unsafe timer.item
-        let queue = timer.queue
-        let calls = queue.whole.write("enqueue on") {
+    /// Has the timers that `take` takes out of the heap fire, and returns when the next does.
+    @discardableResult
+    private func fire(_ take: (inout [Timer]) -> [Timer]) -> UInt64? {
+        var fired: [Timer] = []
+        var events: [(WorkQueue, WorkEvent)] = []
+        let next: UInt64? = whole.write("fire some of") {
+            var calls: [WorkQueue] = []
+            let next: UInt64? = state.withLock { state in
+                fired = take(&state.heap)
+                for timer in fired {
+                    if let event = enqueue(timer, &calls) { events.append((timer.queue, event)) }
+                }
+                return state.heap.first?.deadline
+            }
+            for queue in calls { queue.pool.list(queue) }
+            return next
+        }
+        for (queue, event) in events { queue.tracer?.queued(event) }
+        return next
+    }
+
+    /// Puts the item of a timer that is no more into its queue.
+    private func enqueue(_ timer: Timer, _ calls: inout [WorkQueue]) -> WorkEvent? {
+        let (item, queue) = unsafe (timer.item, timer.queue)
+        return queue.whole.write("enqueue on") {
             queue.intake.withLock { intake in
                 item.state.bitwiseAnd(~ItemState.armed, ordering: .acquiringAndReleasing)
-                return queue.accept(item, &intake)
+                if queue.accept(item, &intake) { calls.append(queue) }
+                return queue.isTraced ? queue.event(item.id.load(), item.name, intake.ticket) : nil
             }
         }
-        return calls ? queue : nil
     }
 
     // MARK: The thread
@@ -142,16 +158,10 @@ final class WorkTimers: Sendable, LeftBehindByFork {
         while true {
             let seen = point.word.load(ordering: .acquiring)
             let now = Clock.now().nanoseconds
-            let next: UInt64? = whole.write("fire what is due of") {
-                var calls: [WorkQueue] = []
-                let next: UInt64? = state.withLock { state in
-                    while let first = state.heap.first, first.deadline <= now {
-                        if let queue = fire(remove(0, &state.heap)) { calls.append(queue) }
-                    }
-                    return state.heap.first?.deadline
-                }
-                for queue in calls { queue.pool.list(queue) }
-                return next
+            let next = fire { heap in
+                var due: [Timer] = []
+                while let first = heap.first, first.deadline <= now { due.append(remove(0, &heap)) }
+                return due
             }
             let deadline = next.map { Clock.Instant(nanoseconds: $0) }
             if case .over = point.idle(while: seen, until: deadline, patience: &patience) { return }
@@ -206,6 +216,6 @@ final class WorkTimers: Sendable, LeftBehindByFork {
 
     // MARK: Forking
 
-    // Whoever uses it finds that its generation is over.
+    // Whoever uses a queue of before finds that it is.
     func abandon() {}
 }

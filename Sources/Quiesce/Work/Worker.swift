@@ -29,6 +29,7 @@ final class Worker: BlockingObserver, @unchecked Sendable {
     private var item: Unmanaged<WorkItem>?
     private var payload: UInt = 0
     private var function: (@Sendable () -> Void)?
+    private var blockings = 0
     /// Where the item that it runs was.
     private var address: ObjectIdentifier?
 
@@ -64,31 +65,45 @@ final class Worker: BlockingObserver, @unchecked Sendable {
     /// Runs what the queue has let start, and lets go of it before.
     func run(of queue: WorkQueue) {
         unsafe served = queue
-        if let function {
-            self.function = nil
-            observe(function)
+        let wasInside = Presence.isInsideAnything
+        // What the function keeps goes within, too: it may be what destroys the queue.
+        observe {
+            if queue.isTraced { queue.tracer?.started(queue.event(id, name, ticket)) }
+            queue.waitClass.section { perform() }
+            if queue.isTraced { queue.tracer?.ended(queue.event(id, name, ticket)) }
+        }
+        unsafe served = nil
+        if !wasInside, Presence.isInsideAnything { Misuse.report(.returnedInside, #filePath, #line) }
+    }
+
+    private func perform() {
+        if let function = function.take() {
+            function()
         } else if let item = unsafe item {
-            let body = unsafe item._withUnsafeGuaranteedRef { $0.body }
+            let (body, payload) = (unsafe item._withUnsafeGuaranteedRef { $0.body }, payload)
             unsafe address = item._withUnsafeGuaranteedRef { ObjectIdentifier($0) }
             // From here on the item belongs to those who use it, and may be gone.
             unsafe item.release()
             switch body {
-            case .plain(let function): observe(function)
-            case .withPayload(let function):
-                let payload = payload
-                observe { function(payload) }
+            case .plain(let function): function()
+            case .withPayload(let function): function(payload)
             }
-            address = nil
         }
-        unsafe served = nil
-        if Presence.isInsideAnything { Misuse.report(.returnedInside, #filePath, #line) }
     }
 
     /// Whether what it runs is this item, and not one that was at its address before. Called by its own thread.
     func isRunning(_ item: WorkItem) -> Bool { address == ObjectIdentifier(item) && id == item.knownID }
 
-    override func blocks() { pool.stopsRunning() }
-    override func goesOn() { pool.runsAgain() }
+    // Nested where an item that others run beside blocks.
+    override func blocks() {
+        blockings += 1
+        if blockings == 1 { pool.stopsRunning() }
+    }
+
+    override func goesOn() {
+        blockings -= 1
+        if blockings == 0 { pool.runsAgain() }
+    }
 
     /// The life of the thread.
     func work() {

@@ -16,9 +16,7 @@ final class WorkerPool: Sendable, LeftBehindByFork {
     /// How many workers run at a time.
     private let size: Int
     private let state = Mutex(State())
-    private let numbers = Atomic<UInt64>(1)
-    private let queues = Atomic<UInt32>(0)
-    private let generation = World.generation
+    private let hint = Hint()
     private let whole = Subject()
 
     private struct State {
@@ -30,6 +28,18 @@ final class WorkerPool: Sendable, LeftBehindByFork {
         var idle: [Worker] = []
         /// How many run an item, or look for one, or are called.
         var running = 0
+        /// How many urgent queues were served since a normal one was.
+        var urgentTurns = 0
+
+        /// The next queue in line. A normal one gets a turn among urgent ones, too.
+        mutating func popFirst() -> WorkQueue? {
+            if urgentTurns < 8 || normal.isEmpty, let queue = urgent.popFirst() {
+                urgentTurns += 1
+                return queue
+            }
+            urgentTurns = 0
+            return normal.popFirst()
+        }
 
         var isAnyListed: Bool { !urgent.isEmpty || !normal.isEmpty }
     }
@@ -40,39 +50,21 @@ final class WorkerPool: Sendable, LeftBehindByFork {
     init(size: Int) {
         self.size = size
         whole.label("pool") { state.label("pool.state") }
-        numbers.label("pool.numbers")
-        queues.label("pool.queues")
-    }
-
-    // MARK: Numbers
-
-    /// The first of `WorkNumbers.stock` numbers for items.
-    func takeNumbers() -> UInt64 { numbers.add(WorkNumbers.stock, ordering: .relaxed).oldValue }
-
-    func takeQueueNumber() -> UInt32 {
-        let number = queues.add(1, ordering: .relaxed).newValue
-        precondition(number != 0, "more work queues were made than can be told apart")
-        return number
     }
 
     // MARK: Calling
 
     /// Has a worker serve `queue`.
     func list(_ queue: WorkQueue) {
-        guard generation == World.generation else {
-            fatalError("\(queue.name) is a work queue of before a fork, whose workers stayed behind")
-        }
         whole.write("call a worker of") {
             make(
                 state.withLock { state in
                     if queue.priority == .high { state.urgent.append(queue) } else { state.normal.append(queue) }
+                    defer { tell(state) }
                     return wakeOne(&state)
                 })
         }
     }
-
-    /// Whether a queue waits for a server.
-    var isAnyListed: Bool { whole.read("look at") { state.withLock { $0.isAnyListed } } }
 
     private enum Call {
         case wake(Worker)
@@ -111,7 +103,9 @@ final class WorkerPool: Sendable, LeftBehindByFork {
             return state.workers.allSatisfy { $0 == nil }
         }
         if isAlone { fatalError("no thread could be started to run work: \(error)") }
-        warn("no further thread could be started to run work (\(error)); those that run will do it later")
+        warn(
+            "no further thread could be started to run work (\(error)); it is tried again when more is enqueued or an item blocks"
+        )
     }
 
     // MARK: What workers do
@@ -132,7 +126,10 @@ final class WorkerPool: Sendable, LeftBehindByFork {
     private func take(_ worker: Worker) -> WorkQueue? {
         state.withLock { state in
             // One that blocked meanwhile may have come back: then one too many runs.
-            if state.running <= size, let queue = state.urgent.popFirst() ?? state.normal.popFirst() { return queue }
+            if state.running <= size, let queue = state.popFirst() {
+                tell(state)
+                return queue
+            }
             state.running -= 1
             let place = state.idle.firstIndex { $0.number < worker.number } ?? state.idle.count
             state.idle.insert(worker, at: place)
@@ -174,7 +171,47 @@ final class WorkerPool: Sendable, LeftBehindByFork {
         }
     }
 
-    func runsAgain() { whole.write("go on in") { state.withLock { $0.running += 1 } } }
+    func runsAgain() {
+        whole.write("go on in") {
+            state.withLock {
+                $0.running += 1
+                tell($0)
+            }
+        }
+    }
+
+    // MARK: Turns
+
+    /// How long a worker has served one queue while others wait.
+    struct Turn {
+        fileprivate var items = 0
+        fileprivate var othersSince: UInt64 = 0
+    }
+
+    private enum Waiting {
+        static let urgent: UInt32 = 1
+        static let normal: UInt32 = 2
+        /// More run than there are processors.
+        static let tooMany: UInt32 = 4
+    }
+
+    /// Says without the lock who waits.
+    private func tell(_ state: borrowing State) {
+        hint.value =
+            (state.urgent.isEmpty ? 0 : Waiting.urgent) | (state.normal.isEmpty ? 0 : Waiting.normal)
+            | (state.running > size ? Waiting.tooMany : 0)
+    }
+
+    /// Whether a worker that has run one more item of a queue should look who else waits. Kernel: `keep_working`.
+    func isOver(_ turn: inout Turn, _ priority: WorkQueue.Priority) -> Bool {
+        let waiting = hint.value
+        guard waiting & (Waiting.urgent | Waiting.normal) != 0 else { return false }
+        if waiting & Waiting.tooMany != 0 || waiting & Waiting.urgent != 0 && priority == .normal { return true }
+        turn.items += 1
+        let now = Hint.nanoseconds
+        if turn.othersSince == 0 { turn.othersSince = now }
+        return turn.items >= 64 || now - turn.othersSince > 1_000_000
+    }
 
     /// How many threads there are, and how many of them have nothing to do.
     var census: (workers: Int, idle: Int) {
@@ -185,7 +222,7 @@ final class WorkerPool: Sendable, LeftBehindByFork {
 
     // MARK: Forking
 
-    // Whoever uses it finds that its generation is over.
+    // Whoever uses a queue of before finds that it is.
     func abandon() {}
 }
 

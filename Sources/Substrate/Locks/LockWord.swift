@@ -40,7 +40,9 @@ enum LockWord {
                     continue
                 }
             }
-            unsafe withUnsafePointer(to: word) { _ = unsafe quiesce_futex_wait($0, marked, 0) }
+            BlockingObserver.told {
+                unsafe withUnsafePointer(to: word) { _ = unsafe quiesce_futex_wait($0, marked, 0) }
+            }
             desired = token | contended
         }
     }

@@ -129,7 +129,15 @@ extension Mutex where Value: ~Copyable {
     @inline(never)
     borrowing func acquireSlow(_ file: StaticString, _ line: UInt) {
         if let observer = Watch.observer {
-            _ = observer.perform(Operation(.lock, address, .acquiring, site: Site(file, line)))
+            let site = Site(file, line)
+            // Whether somebody has to be told shows by a try. A primitive's own locks are held for a moment.
+            if BlockingObserver.current == nil || observer.with({ $0.isInOperation }) {
+                _ = observer.perform(Operation(.lock, address, .acquiring, site: site))
+            } else if !observer.perform(Operation(.tryLock, address, .acquiring, site: site)) {
+                BlockingObserver.told {
+                    _ = observer.perform(Operation(.lock, address, .acquiring, site: site))
+                }
+            }
             return
         }
         LockWord.acquire(word, LockWord.token())

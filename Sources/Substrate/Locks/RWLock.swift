@@ -186,7 +186,9 @@ extension RWLock where Value: ~Copyable {
     }
 
     private borrowing func sleep(while found: UInt32) {
-        unsafe withUnsafePointer(to: state) { _ = unsafe quiesce_futex_wait($0, found, 0) }
+        BlockingObserver.told {
+            unsafe withUnsafePointer(to: state) { _ = unsafe quiesce_futex_wait($0, found, 0) }
+        }
     }
 
     private borrowing func wakeAll() {

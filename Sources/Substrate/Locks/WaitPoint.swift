@@ -117,6 +117,8 @@ public struct WaitPoint: ~Copyable, Sendable {
     }
 
     /// Wakes at most `count` sleepers.
+    ///
+    /// The caller keeps the point: one who sees the word changed must not free it before this returns.
     public func wake(_ count: Int = .max, file: StaticString = #filePath, line: UInt = #line) {
         if let observer = Watch.observer {
             var operation = Operation(.wake, word.address, .relaxed, site: Site(file, line))

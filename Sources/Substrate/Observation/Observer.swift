@@ -81,6 +81,8 @@ open class Observer: @unchecked Sendable {
     open func subject(_ address: UInt, begins: Bool) {}
     /// An operation of a primitive begins, on the subject at `address`. Operations nest.
     open func operationBegins(_ name: StaticString, on address: UInt, writes: Bool, at site: Site) {}
+    /// Whether the watched thread is inside of an operation.
+    open var isInOperation: Bool { false }
     /// The operation that began last ends.
     open func operationEnds() {}
 

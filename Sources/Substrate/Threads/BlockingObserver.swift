@@ -5,8 +5,9 @@ import CSubstrate
 /// Who is told when a thread blocks, and when it goes on: a pool of threads derives from this class, and has another of its threads
 /// run meanwhile.
 ///
-/// Told of are the waits of `WaitPoint`, `Condition`, `Clock` and `Thread`, and so those of everything above. A lock that is held for a moment
-/// is no such wait. Kernel counterparts: `wq_worker_sleeping`, `wq_worker_running`.
+/// Told of are the waits of `WaitPoint`, `Condition`, `Clock` and `Thread`, and those for a lock that is long held, and so those of everything
+/// above. What blocks by other means, a read of a file, another library's lock, is not seen. Kernel counterparts: `wq_worker_sleeping`,
+/// `wq_worker_running`.
 open class BlockingObserver: @unchecked Sendable {
     // Unchecked: what a derived class holds is its own matter.
     public init() {}
@@ -33,8 +34,15 @@ open class BlockingObserver: @unchecked Sendable {
     /// Runs `wait`, which may block, and tells of it whoever is to be told.
     static func told<Result>(_ wait: () -> Result) -> Result {
         guard let observer = current else { return wait() }
-        observer.blocks()
-        defer { observer.goesOn() }
+        observer.tell { $0.blocks() }
+        defer { observer.tell { $0.goesOn() } }
         return wait()
+    }
+
+    /// What is told is not told of in turn.
+    private func tell(_ body: (BlockingObserver) -> Void) {
+        unsafe quiesce_current_block().pointee.blocking = nil
+        body(self)
+        unsafe quiesce_current_block().pointee.blocking = Unmanaged.passUnretained(self).toOpaque()
     }
 }

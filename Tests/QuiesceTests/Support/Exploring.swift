@@ -18,7 +18,7 @@ func verify(
     if let preemptions { options.strategy = .preemptions(preemptions) }
     let report = try Exploration(name, options: options, body).run()
     let coverage =
-        preemptions.map { ExplorationReport.Coverage.bounded(by: "\($0) preemptions") }
+        preemptions.map { ExplorationReport.Coverage.bounded(by: $0 == 1 ? "1 preemption" : "\($0) preemptions") }
         ?? ExplorationReport.Coverage.all
     #expect(report.coverage == coverage, "\(report.counterexample?.text ?? "")", sourceLocation: location)
     #expect(report.failed == 0 && report.blocked == 0 && report.abandonedThreads == 0, sourceLocation: location)
