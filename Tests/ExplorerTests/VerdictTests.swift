@@ -355,6 +355,19 @@ import Testing
         #expect(found?.sentence == "waiter waits on gate and nobody is left to wake it")
     }
 
+    @Test func `a wait point's sleepers and wakers are told by the name of its word`() throws {
+        let found = try verdict { world in
+            let signal = Signal()
+            world.thread("waiter") { signal.point.wait(while: 0) }
+        }
+        #expect(found?.sentence == "waiter waits on signal and nobody is left to wake it")
+    }
+
+    final class Signal: Sendable {
+        let point = WaitPoint()
+        init() { point.label("signal") }
+    }
+
     final class Gate: Sendable {
         let condition = Condition()
         init() { condition.label("gate") }

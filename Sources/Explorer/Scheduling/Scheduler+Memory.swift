@@ -236,6 +236,8 @@ extension Scheduler {
     func nameObject(of thread: Int32) {
         let object = threads[Int(thread)].object
         guard object > ObjectTable.arrivals, labels[object] == nil else { return }
+        // A wait point's queue goes by the name of its word, which may have been given one.
+        if objects[object].address & 1 == 1, labels[self.object(at: objects[object].address - 1)] != nil { return }
         let kind =
             switch threads[Int(thread)].kind {
             case .lock, .tryLock, .unlock: "mutex"
