@@ -151,13 +151,15 @@ struct CheckTable {
 
     private func line(_ result: StoryResult) -> String {
         let mark = result.isAsExpected ? terminal.green("✓") : terminal.red("✗")
-        let total = "\(result.report.executions) execution\(result.report.executions == 1 ? "" : "s")"
-        let count =
-            result.report.failed == 0
-            ? "\(total), \(result.report.coverage.word)" : "in \(result.count) of \(total)"
+        let executions = result.report.executions
+        let isFound = result.report.failed > 0
+        let found = "\(result.found) ".padded(15)
+        var count = (isFound ? "in \(result.count) of " : "") + "\(executions)"
+        // Where the verdict takes the room, the lines around say what is counted.
+        let unit = " execution\(executions == 1 ? "" : "s")" + (isFound ? "" : ", \(result.report.coverage.word)")
+        if (found + count + unit).count < 37 { count += unit }
         return result.story.form.rawValue.padded(9) + result.story.title.padded(41) + mark + " "
-            + result.found.padded(15)
-            + count.padded(22) + seconds(result.report.seconds)
+            + "\(found)\(count) ".padded(37) + seconds(result.report.seconds)
     }
 
     private func explain(_ result: StoryResult) {
