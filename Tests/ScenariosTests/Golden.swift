@@ -71,4 +71,41 @@ enum Golden {
 
           replay   quiesce replay sleeping-release TOKEN
         """
+
+    static let cancelThenFree = """
+        ✗ "cancel, then free, another enqueues"                                          workqueue-self-free
+
+          use after free: teardown freed ctx at step 15; worker used ctx.func at step 18
+          schedule 5 · 1 preemption (fewest possible) · 16 of 24 events shown
+
+            │ main           │ worker               │ socket              │ teardown          │ ctx
+        ────┼────────────────┼──────────────────────┼─────────────────────┼───────────────────┼─────────────
+          1 │ allocate ctx ● │                      │                     │                   │ alive
+          2 │                │ sleep while wq.leng… │                     │                   │
+          3 │                │                      │ lock sk.lock   held │                   │
+            │                │                      │ ⋯ preempted ⋯       │                   │
+          4 │                │                      │                     │ lock wq.lock held │
+          5 │                │                      │                     │ unlock wq.lock    │
+          6 │                │                      │                     │ cancelled         │
+          7 │                │                      │ lock wq.lock   held │                   │
+          8 │                │                      │ ctx.pending 0→1     │                   │ pending 0→1
+          9 │                │                      │ wq.length = 1       │                   │
+         10 │                │                      │ unlock wq.lock      │                   │
+         11 │                │                      │ wake all wq.length… │                   │
+         12 │                │                      │ unlock sk.lock      │                   │
+         13 │                │                      │                     │ lock sk.lock held │
+         14 │                │                      │                     │ unlock sk.lock    │
+         15 │                │                      │                     │ free ctx        ◆ │ freed
+         16 │                │ woken                │                     │                   │
+         17 │                │ lock wq.lock    held │                     │                   │
+         18 │                │ ctx.func → functi… ✗ │                     │                   │
+
+          Steps 15 and 18 are unordered: no lock, reference or grace period keeps one before the other.
+
+          ● alloc  KernelItem.swift:26        let item = Storage.allocate(KernelItem(KernelFunction(call: f…
+          ◆ free   CancelThenFree.swift:22    unsafe context.free()
+          ✗ read   KernelWorkqueue.swift:97   let function = item.pointee.function.load()
+
+          replay   quiesce replay cancel-then-free TOKEN
+        """
 }

@@ -59,4 +59,23 @@ import Testing
         let style = TraceStyle(title: story.title, location: story.text, replay: "quiesce replay \(story.name) TOKEN")
         #expect(TraceRenderer(style).render(found) == Golden.sleepingRelease)
     }
+
+    @Test func `the counterexample of cancelling and freeing reads as it should`() throws {
+        let story = CancelThenFree.broken
+        let found = try #require(try report(story).counterexample)
+        let style = TraceStyle(title: story.title, location: story.text, replay: "quiesce replay \(story.name) TOKEN")
+        #expect(TraceRenderer(style).render(found) == Golden.cancelThenFree)
+    }
+
+    /// What the operations of primitives are taken for does not change what a story leads to.
+    @Test(arguments: WorkqueueSelfFree.stories.map(\.name))
+    func `looked at finely, a story leads to the same`(name: String) throws {
+        let story = try #require(Story.named(name).first)
+        var options = ExplorationOptions()
+        options.stopsAtFirstFailure = false
+        options.granularity = .fine
+        let fine = try story.exploration(options: options).run()
+        #expect(story.isAsExpected(fine), "\(fine)")
+        #expect(Set(fine.verdicts.keys) == Set(try report(story).verdicts.keys))
+    }
 }

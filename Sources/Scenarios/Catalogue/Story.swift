@@ -35,7 +35,7 @@ public struct Story: Sendable {
     }
 
     /// Every story, in the order of the catalogue.
-    public static let all: [Story] = EventfdNotifierRace.stories
+    public static let all: [Story] = EventfdNotifierRace.stories + WorkqueueSelfFree.stories
 
     /// The stories that a name stands for: one, or all of a text's.
     public static func named(_ name: String) -> [Story] {
