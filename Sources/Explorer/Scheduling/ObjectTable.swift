@@ -15,7 +15,7 @@ final class ObjectTable {
         var order: Int32 = 0
         /// The storage that holds the object, or -1.
         var storage: Int32 = -1
-        /// The subject that the object is a part of, or -1.
+        /// The subject that the object is a part of, `everySubject`, or -1.
         var subject: Int32 = -1
         /// A lock's holder, and where it acquired; -1 when free.
         var owner: Int32 = -1
@@ -63,6 +63,8 @@ final class ObjectTable {
     static let mainActor: Int32 = 4
     /// The order in which tasks arrive at actors.
     static let arrivals: Int32 = 5
+
+    static let everySubject: Int32 = -2
 
     init() {
         slots.extend(to: 256, with: Slot())

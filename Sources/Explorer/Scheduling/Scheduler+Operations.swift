@@ -35,6 +35,11 @@ extension Scheduler {
         labelledSubject = begins ? object(at: address) : -1
     }
 
+    func coverObject(at address: UInt) {
+        guard isCoarse, mode == .exploring || mode == .finishing else { return }
+        objects[object(at: address)].subject = ObjectTable.everySubject
+    }
+
     func beginOperation(_ name: StaticString, _ address: UInt, writes: Bool, _ site: Site) {
         guard mode == .exploring || mode == .finishing else { return }
         let index = Int(current)
@@ -93,6 +98,7 @@ extension Scheduler {
     func touch(_ object: Int32, writes: Bool) {
         touchLifetime(of: object)
         let subject = objects[object].subject
+        if subject == ObjectTable.everySubject { return }
         if subject < 0 { return add(object, writes: writes) }
         if !openOperations[Int(current)].declared.contains(subject) { add(subject, writes: writes) }
     }

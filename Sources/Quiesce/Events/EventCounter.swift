@@ -91,12 +91,14 @@ public final class EventCounter: ReferenceCounted {
     @inlinable
     public func signal() throws(EventError) {
         if CallbackScope.isActive { throw .insideCallback }
-        var found = count.load(ordering: .relaxed)
-        while true {
-            let (isExchanged, now) = count.compareExchange(
-                expected: found, desired: found == .max ? .max : found &+ 1, ordering: .sequentiallyConsistent)
-            if isExchanged { break }
-            found = now
+        count.operation("signal", writes: true) {
+            var found = count.load(ordering: .relaxed)
+            while true {
+                let (isExchanged, now) = count.compareExchange(
+                    expected: found, desired: found == .max ? .max : found &+ 1, ordering: .sequentiallyConsistent)
+                if isExchanged { break }
+                found = now
+            }
         }
         announce(1)
     }
@@ -134,13 +136,15 @@ public final class EventCounter: ReferenceCounted {
     }
 
     private func raise(by amount: UInt64) -> Bool {
-        var found = count.load(ordering: .sequentiallyConsistent)
-        while true {
-            guard found < UInt64.max - amount else { return false }
-            let (isExchanged, now) = count.compareExchange(
-                expected: found, desired: found + amount, ordering: .sequentiallyConsistent)
-            if isExchanged { return true }
-            found = now
+        count.operation("add to", writes: true) {
+            var found = count.load(ordering: .sequentiallyConsistent)
+            while true {
+                guard found < UInt64.max - amount else { return false }
+                let (isExchanged, now) = count.compareExchange(
+                    expected: found, desired: found + amount, ordering: .sequentiallyConsistent)
+                if isExchanged { return true }
+                found = now
+            }
         }
     }
 
@@ -157,18 +161,20 @@ public final class EventCounter: ReferenceCounted {
     /// Takes the count, or 1 of a semaphore. Returns nil when it is 0. Kernel: a nonblocking `read(2)`.
     @inlinable
     public func tryTake() -> UInt64? {
-        var found = count.load(ordering: .sequentiallyConsistent)
-        while found > 0 {
-            let rest = isSemaphore ? found &- 1 : 0
-            let (isExchanged, now) = count.compareExchange(
-                expected: found, desired: rest, ordering: .sequentiallyConsistent)
-            if isExchanged {
-                adders.wake()
-                return isSemaphore ? 1 : found
+        let found = count.operation("take from", writes: true) {
+            var found = count.load(ordering: .sequentiallyConsistent)
+            while found > 0 {
+                let rest = isSemaphore ? found &- 1 : 0
+                let (isExchanged, now) = count.compareExchange(
+                    expected: found, desired: rest, ordering: .sequentiallyConsistent)
+                if isExchanged { return found }
+                found = now
             }
-            found = now
+            return 0
         }
-        return nil
+        guard found > 0 else { return nil }
+        adders.wake()
+        return isSemaphore ? 1 : found
     }
 
     /// Takes the count, or 1 of a semaphore, waiting until it is not 0. Kernel: `read(2)`.

@@ -56,6 +56,10 @@ extension Gate {
 
     /// Whether the running thread or task is inside, with another entry than `own`; or is what the closing waits for.
     private func isInside(besides own: EntryTicket?) -> Bool {
+        state.operation("look into", writes: false) { isFoundInside(besides: own) }
+    }
+
+    private func isFoundInside(besides own: EntryTicket?) -> Bool {
         if Presence.isInside(key) { return true }
         let found = state.load(ordering: .relaxed)
         if whenClosing != nil, found & (State.closing | State.told) == State.closing,
@@ -71,18 +75,20 @@ extension Gate {
 
     /// Whether nobody is inside; if so, the gate is closed from here on.
     private func isEmptied() -> Bool {
-        while true {
-            let found = state.load(ordering: .sequentiallyConsistent)
-            if found & State.closed != 0 { return true }
-            guard found < State.entry, found & State.told != 0 else { return false }
-            // Somebody inside closes and has not done; or has given up, and one who came second has to take its place.
-            let isClaimed = found & State.claimed != 0
-            if isClaimed ? found & State.revealed == 0 : found & State.losers != 0 { return false }
-            if isAnyoneInSlots { return false }
-            if state.compareExchange(
-                expected: found, desired: found | State.closed, ordering: .sequentiallyConsistent
-            ).exchanged {
-                return true
+        state.operation("look who is in", writes: true) {
+            while true {
+                let found = state.load(ordering: .sequentiallyConsistent)
+                if found & State.closed != 0 { return true }
+                guard found < State.entry, found & State.told != 0 else { return false }
+                // Somebody inside closes and has not done; or has given up, and one who came second has to take its place.
+                let isClaimed = found & State.claimed != 0
+                if isClaimed ? found & State.revealed == 0 : found & State.losers != 0 { return false }
+                if isAnyoneInSlots { return false }
+                if state.compareExchange(
+                    expected: found, desired: found | State.closed, ordering: .sequentiallyConsistent
+                ).exchanged {
+                    return true
+                }
             }
         }
     }

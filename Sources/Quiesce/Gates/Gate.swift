@@ -34,9 +34,10 @@ public final class Gate: Sendable {
     public init(name: String = "gate", whenClosing: (@Sendable () -> Void)? = nil) {
         self.name = name
         self.whenClosing = whenClosing
-        state.label(name)
-        tickets.label(name + ".tickets")
-        teller.label(name + ".teller")
+        state.label(name) {
+            tickets.label(name + ".tickets")
+            teller.label(name + ".teller")
+        }
         waiters.label(name)
     }
 

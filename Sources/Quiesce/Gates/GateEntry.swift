@@ -166,26 +166,32 @@ extension Gate {
 
     /// Counts an entry, unless the gate is closing.
     private func admit(_ ticket: EntryTicket) -> Bool {
-        if isClosing { return false }
-        // Before it counts: whoever finds it inside finds out who it is.
-        tickets.withLock { $0.add(ticket) }
-        var found = state.load(ordering: .relaxed)
-        while found & State.closing == 0 {
-            let (isExchanged, now) = state.compareExchange(
-                expected: found, desired: found + State.entry, ordering: .acquiring)
-            if isExchanged { return true }
-            found = now
+        // The order of such entries shows in what is said of those inside.
+        state.operation("enter", writes: true) {
+            if isClosing { return false }
+            // Before it counts: whoever finds it inside finds out who it is.
+            tickets.withLock { $0.add(ticket) }
+            var found = state.load(ordering: .relaxed)
+            while found & State.closing == 0 {
+                let (isExchanged, now) = state.compareExchange(
+                    expected: found, desired: found + State.entry, ordering: .acquiring)
+                if isExchanged { return true }
+                found = now
+            }
+            tickets.withLock { $0.remove(ticket) }
+            return false
         }
-        tickets.withLock { $0.remove(ticket) }
-        return false
     }
 
     @usableFromInline
     func leave(_ ticket: EntryTicket) {
         // A task's entry is no section of a thread.
         if ticket.thread != 0 { waitClass.end() }
-        let found = state.wrappingSubtract(ticket.end(), ordering: .sequentiallyConsistent).newValue
-        tickets.withLock { $0.remove(ticket) }
+        let found = state.operation("leave", writes: true) {
+            let found = state.wrappingSubtract(ticket.end(), ordering: .sequentiallyConsistent).newValue
+            tickets.withLock { $0.remove(ticket) }
+            return found
+        }
         if found & State.closing != 0 { waiters.wake() }
     }
 

@@ -53,14 +53,17 @@ public struct ReferenceCount: ~Copyable, Sendable {
     public func incrementUnlessZero(
         by amount: Int32 = 1, file: StaticString = #filePath, line: UInt = #line
     ) -> Bool {
-        var old = count.load(ordering: .relaxed, file: file, line: line)
-        while true {
-            if old == 0 { return false }
-            let (isExchanged, found) = count.compareExchange(
-                expected: old, desired: old &+ amount, ordering: .relaxed, file: file, line: line)
-            if isExchanged { break }
-            old = found
+        let old = count.operation("take of", writes: true, file: file, line: line) {
+            var old = count.load(ordering: .relaxed, file: file, line: line)
+            while old != 0 {
+                let (isExchanged, found) = count.compareExchange(
+                    expected: old, desired: old &+ amount, ordering: .relaxed, file: file, line: line)
+                if isExchanged { break }
+                old = found
+            }
+            return old
         }
+        if old == 0 { return false }
         if _slowPath(old < 0 || old &+ amount < 0) { saturate(.overflow, file, line) }
         return true
     }

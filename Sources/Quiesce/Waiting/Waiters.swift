@@ -11,6 +11,7 @@ struct Waiters: ~Copyable, Sendable {
     let line = Mutex(Line())
     /// How many are in the line: a waker who finds none takes no lock.
     @usableFromInline let count = Atomic<Int>(0)
+    private let whole = Subject()
 
     struct Line {
         var waiters = WaiterList()
@@ -18,7 +19,7 @@ struct Waiters: ~Copyable, Sendable {
     }
 
     func label(_ name: @autoclosure () -> String) {
-        line.label(name() + ".line")
+        whole.label(name() + ".line") { line.label(name() + ".line") }
         count.label(name() + ".count")
     }
 
@@ -40,14 +41,16 @@ struct Waiters: ~Copyable, Sendable {
     @usableFromInline
     @inline(never)
     func wakeInLine(_ limit: Int) {
-        rouse(line.withLock { dismiss(&$0, limit, .woken) })
+        rouse(whole.write("dismiss from") { line.withLock { dismiss(&$0, limit, .woken) } })
     }
 
     /// Ends every wait, those to come as well.
     func close() {
-        let dismissed = line.withLock { line in
-            line.isClosed = true
-            return dismiss(&line, .max, .closed)
+        let dismissed = whole.write("close") {
+            line.withLock { line in
+                line.isClosed = true
+                return dismiss(&line, .max, .closed)
+            }
         }
         rouse(dismissed)
     }
@@ -120,21 +123,25 @@ struct Waiters: ~Copyable, Sendable {
     }
 
     private func join(_ waiter: Waiter) -> Bool {
-        line.withLock { line in
-            guard !line.isClosed else { return false }
-            line.waiters.append(waiter)
-            count.wrappingAdd(1, ordering: .sequentiallyConsistent)
-            return true
+        whole.write("join") {
+            line.withLock { line in
+                guard !line.isClosed else { return false }
+                line.waiters.append(waiter)
+                count.wrappingAdd(1, ordering: .sequentiallyConsistent)
+                return true
+            }
         }
     }
 
     /// Takes a waiter that needs no wake-up out of the line. A wake-up that it was given goes to the next.
     private func leave(_ waiter: Waiter) {
-        let wasWoken = line.withLock { line in
-            guard waiter.isInLine else { return waiter.ending == .woken }
-            line.waiters.remove(waiter)
-            count.wrappingSubtract(1, ordering: .relaxed)
-            return false
+        let wasWoken = whole.write("leave") {
+            line.withLock { line in
+                guard waiter.isInLine else { return waiter.ending == .woken }
+                line.waiters.remove(waiter)
+                count.wrappingSubtract(1, ordering: .relaxed)
+                return false
+            }
         }
         if wasWoken { wakeInLine(1) }
     }

@@ -72,3 +72,42 @@ public struct Subject: ~Copyable, Sendable {
     @inline(never)
     borrowing func end() { Watch.observer?.with { $0.operationEnds() } }
 }
+
+extension Atomic {
+    /// Runs `body`, an operation whose subject is this atomic itself, as `Subject.read` and `write` do.
+    ///
+    /// For primitives whose state is one word. A load of the word commutes with an operation that only reads, so one that tells such
+    /// operations apart has to be an operation that writes.
+    @inlinable
+    @inline(__always)
+    public borrowing func operation<Result: ~Copyable, Failure: Error>(
+        _ name: StaticString, writes: Bool, file: StaticString = #filePath, line: UInt = #line,
+        _ body: () throws(Failure) -> Result
+    ) throws(Failure) -> Result {
+        guard _slowPath(unsafe quiesce_current_block().pointee.observer != nil) else { return try body() }
+        beginOperation(name, writes: writes, file, line)
+        defer { endOperation() }
+        return try body()
+    }
+
+    @usableFromInline
+    @inline(never)
+    borrowing func beginOperation(_ name: StaticString, writes: Bool, _ file: StaticString, _ line: UInt) {
+        let address = address
+        Watch.observer?.with { $0.operationBegins(name, on: address, writes: writes, at: Site(file, line)) }
+    }
+
+    @usableFromInline
+    @inline(never)
+    borrowing func endOperation() { Watch.observer?.with { $0.operationEnds() } }
+
+    /// Names the atomic, and calls `parts`, which labels what is reached by operations on it alone.
+    public borrowing func label(_ name: @autoclosure () -> String, parts: () -> Void) {
+        guard let observer = Watch.observer else { return parts() }
+        let address = address
+        observer.label(address, name)
+        observer.with { $0.subject(address, begins: true) }
+        parts()
+        observer.with { $0.subject(address, begins: false) }
+    }
+}

@@ -122,6 +122,7 @@ public enum Presence {
         _ key: UInt, _ row: UnsafeMutablePointer<Atomic<UInt>>, _ file: StaticString, _ line: UInt
     ) -> Bool {
         for slot in 0..<depthLimit {
+            unsafe cover(row[slot])
             // Taken slots come first: announcements nest.
             let word = unsafe row[slot].load(ordering: .acquiring, file: file, line: line)
             describe(word == key ? "inside" : word == 0 ? "free" : "elsewhere")
@@ -148,12 +149,16 @@ public enum Presence {
         let row = unsafe ownRow()
         guard let slot = (0..<depthLimit).first(where: { unsafe ownKey(row, $0) == 0 }) else { return noSlot }
         section.begin()
-        unsafe PresenceTable.keys(of: row)[slot] = key
-        unsafe row[slot].storeAsymmetric(key, file: file, line: line)
-        describe(section.name)
-        if state.load(ordering: .acquiring, file: file, line: line) & bits == 0 { return Int32(slot) }
-        unsafe end(row, slot, section, file, line)
-        return refused
+        // Entries commute with one another, and not with what sets the bits.
+        return state.operation("enter", writes: false, file: file, line: line) {
+            unsafe PresenceTable.keys(of: row)[slot] = key
+            unsafe cover(row[slot])
+            unsafe row[slot].storeAsymmetric(key, file: file, line: line)
+            describe(section.name)
+            if state.load(ordering: .acquiring, file: file, line: line) & bits == 0 { return Int32(slot) }
+            unsafe end(row, slot, section, file, line)
+            return refused
+        }
     }
 
     @usableFromInline
@@ -178,13 +183,23 @@ public enum Presence {
         _ slot: Int32, _ state: borrowing Atomic<UInt64>, _ bits: UInt64, _ section: WaitClass, _ file: StaticString,
         _ line: UInt
     ) -> Bool {
-        unsafe end(ownRow(), Int(slot), section, file, line)
-        return state.load(ordering: .relaxed, file: file, line: line) & bits != 0
+        state.operation("leave", writes: false, file: file, line: line) {
+            unsafe end(ownRow(), Int(slot), section, file, line)
+            return state.load(ordering: .relaxed, file: file, line: line) & bits != 0
+        }
+    }
+
+    /// A slot is of the gate whose operation looks at it.
+    private static func cover(_ slot: borrowing Atomic<UInt>) {
+        guard let observer = Watch.observer else { return }
+        let address = slot.address
+        observer.with { $0.cover(address) }
     }
 
     private static func end(
         _ row: UnsafeMutablePointer<Atomic<UInt>>, _ slot: Int, _ section: WaitClass, _ file: StaticString, _ line: UInt
     ) {
+        unsafe cover(row[slot])
         unsafe row[slot].storeAsymmetric(0, file: file, line: line)
         describe("free")
         unsafe PresenceTable.keys(of: row)[slot] = 0

@@ -21,7 +21,12 @@ func verify(
         preemptions.map { ExplorationReport.Coverage.bounded(by: $0 == 1 ? "1 preemption" : "\($0) preemptions") }
         ?? ExplorationReport.Coverage.all
     #expect(report.coverage == coverage, "\(report.counterexample?.text ?? "")", sourceLocation: location)
-    #expect(report.failed == 0 && report.blocked == 0 && report.abandonedThreads == 0, sourceLocation: location)
+    // What an operation touches may depend on what came before it; then some executions turn out to repeat others.
+    let isOptimal = report.blocked == 0 || granularity == .coarse
+    #expect(
+        report.failed == 0 && isOptimal && report.abandonedThreads == 0,
+        "failed \(report.failed), blocked \(report.blocked), abandoned \(report.abandonedThreads)",
+        sourceLocation: location)
     return report
 }
 
