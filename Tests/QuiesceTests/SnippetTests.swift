@@ -48,6 +48,34 @@ final class Microphone: Sendable {
     func unplug() throws { try gate.close() }
 }
 
+/// A device that resets itself when it is told to, and lives until the last of that is done.
+final class Printer: ReferenceCounted {
+    let referenceCount = ReferenceCount()
+    let pages = Atomic(0)
+    let reset = ObjectWork<Printer>(name: "reset") { printer in
+        printer.withObject { $0.pages.store(0, ordering: .relaxed) }
+    }  // The reference ends here, and perhaps the printer with it, and this item.
+
+    func release() {}
+}
+
+func requestReset(_ printer: borrowing Reference<Printer>, on queue: WorkQueue) {
+    queue.enqueue(printer.withObject { $0.reset }, printer.share())
+}
+
+final class Link: Sendable {
+    private let queue = WorkQueue(name: "link", .ordered)
+    private let poll = Work(name: "poll") {}
+
+    /// Called by whoever notices something, at any time.
+    func notice() -> Bool { queue.enqueue(poll) == .queued }
+
+    func unplug() throws {
+        try poll.disableAndWait()
+        try queue.destroy()
+    }
+}
+
 struct Tuner: ~Copyable, Sendable {
     func tune() {}
 }
@@ -135,6 +163,25 @@ final class Bell: Sendable {
             let microphone = Microphone()
             world.thread("reader") { expect(microphone.read() == nil) }
             world.thread("owner") { try? microphone.unplug() }
+        }
+    }
+
+    @Test func `a printer is reset, and goes`() throws {
+        let printer = Reference(Printer())
+        let queue = WorkQueue(name: "printers")
+        printer.withObject { $0.pages.store(7, ordering: .relaxed) }
+        requestReset(printer, on: queue)
+        try queue.flush()
+        printer.withObject { #expect($0.pages.load(ordering: .relaxed) == 0) }
+        printer.drop()
+    }
+
+    @Test func `a link that is unplugged polls no more`() throws {
+        try verify("link", granularity: .coarse) { world in
+            let link = Link()
+            world.thread("interrupt") { _ = link.notice() }
+            sure { try link.unplug() }
+            expect(!link.notice())
         }
     }
 

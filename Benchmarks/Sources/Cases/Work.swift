@@ -9,7 +9,8 @@ import Synchronization
 /// Handing work to another thread and having it run: our queue, and what else would do.
 public enum WorkQueues {
     public static let all = [
-        submit, submitFunction, submitConcurrent, roundTrip, dispatchSerial, dispatchGlobal, dispatchRoundTrip,
+        submit, submitFunction, twoProducers, submitConcurrent, roundTrip, dispatchSerial, dispatchGlobal,
+        dispatchRoundTrip,
         operations, tasks,
     ]
 
@@ -72,10 +73,26 @@ public enum WorkQueues {
             }
         })
 
-    static let submitFunction = submitting("WorkQueue enqueue function + run, ordered") {
+    public static let submitFunction = submitting("WorkQueue enqueue function + run, ordered") {
         let queue = WorkQueue(name: "bench", .ordered)
         return { queue.enqueue($0) }
     }
+
+    /// Half of them by another thread. The time is that of all.
+    public static let twoProducers = Case(
+        "WorkQueue enqueue function + run, 2 producers", count: 20_000,
+        .blocking { _ in
+            let queue = WorkQueue(name: "bench", .ordered)
+            return { count in
+                countdown.begin(count)
+                let other = try! Thread.spawn {
+                    for _ in 0..<count / 2 { queue.enqueue { countdown.count() } }
+                }
+                for _ in 0..<count - count / 2 { queue.enqueue { countdown.count() } }
+                other.join()
+                countdown.wait()
+            }
+        })
 
     static let submitConcurrent = submitting("WorkQueue enqueue function + run, concurrent") {
         let queue = WorkQueue(name: "bench")
