@@ -9,6 +9,7 @@ let package = Package(
         .package(name: "quiesce", path: ".."),
         // Without its traits: they put counting functions in the place of the runtime's retain and release, and of malloc.
         .package(url: "https://github.com/ordo-one/benchmark", from: "1.38.1", traits: []),
+        .package(url: "https://github.com/apple/swift-nio", from: "2.80.0"),
     ],
     targets: [
         .target(name: "CPeers"),
@@ -17,6 +18,8 @@ let package = Package(
             dependencies: [
                 "CPeers", .product(name: "Quiesce", package: "quiesce"),
                 .product(name: "Substrate", package: "quiesce"),
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
             ]),
         // The benchmark plugin runs every executable in a folder that lies in one called Benchmarks: so this does, and Ratios does not.
         .executableTarget(

@@ -2,6 +2,8 @@
 
 import Dispatch
 import Foundation
+import NIOCore
+import NIOPosix
 import Quiesce
 import Substrate
 import Synchronization
@@ -11,7 +13,7 @@ public enum WorkQueues {
     public static let all = [
         submit, submitFunction, twoProducers, submitConcurrent, roundTrip, dispatchSerial, dispatchGlobal,
         dispatchRoundTrip,
-        operations, tasks,
+        operations, eventLoop, tasks,
     ]
 
     /// Counts to a number that a thread waits for.
@@ -41,7 +43,7 @@ public enum WorkQueues {
     private static let countdown = Countdown()
 
     private static func submitting(
-        _ name: String, count: Int = 20_000,
+        _ name: String, count: Int = 100_000,
         _ make: @escaping @Sendable () -> @Sendable (@escaping @Sendable () -> Void) -> Void
     ) -> Case {
         Case(
@@ -80,7 +82,7 @@ public enum WorkQueues {
 
     /// Half of them by another thread. The time is that of all.
     public static let twoProducers = Case(
-        "WorkQueue enqueue function + run, 2 producers", count: 20_000,
+        "WorkQueue enqueue function + run, 2 producers", count: 100_000,
         .blocking { _ in
             let queue = WorkQueue(name: "bench", .ordered)
             return { count in
@@ -143,5 +145,10 @@ public enum WorkQueues {
         return { queue.addOperation($0) }
     }
 
-    static let tasks = submitting("Task { }", count: 4000) { { function in Task { function() } } }
+    static let eventLoop = submitting("NIO EventLoop.execute") {
+        let loop = MultiThreadedEventLoopGroup.singleton.next()
+        return { loop.execute($0) }
+    }
+
+    static let tasks = submitting("Task { }", count: 20_000) { { function in Task { function() } } }
 }

@@ -33,7 +33,8 @@ public struct ExplorationReport: Sendable {
     /// Executions, each a different trace under the optimal strategy. Those that deadlock or fail are among them.
     public internal(set) var executions = 0
     /// Executions given up because all who could run slept. 0 for the optimal strategy, but for tasks that sleep or are declared to share
-    /// little: there a few reversals turn out not to be possible.
+    /// little, where a few reversals turn out not to be possible, and for operations of primitives taken as steps, which may touch other
+    /// things than foreseen.
     public internal(set) var blocked = 0
     /// Executions that ended with a thread that waits for ever.
     public internal(set) var deadlocked = 0
