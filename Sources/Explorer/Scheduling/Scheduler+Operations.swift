@@ -35,9 +35,11 @@ extension Scheduler {
         labelledSubject = begins ? object(at: address) : -1
     }
 
-    func coverObject(at address: UInt) {
-        guard isCoarse, mode == .exploring || mode == .finishing else { return }
-        objects[object(at: address)].subject = ObjectTable.everySubject
+    func coverObject(at address: UInt, begins: Bool) {
+        guard current >= 0, threads[Int(current)].operations > 0, mode == .exploring || mode == .finishing else {
+            return
+        }
+        objects[object(at: address)].subject = begins ? ObjectTable.everySubject : -1
     }
 
     func beginOperation(_ name: StaticString, _ address: UInt, writes: Bool, _ site: Site) {

@@ -643,7 +643,7 @@ final class Scheduler: Observer, @unchecked Sendable {
 
     override func begin(_ operation: Operation) -> Directive { beginAtomic(operation) }
     override func subject(_ address: UInt, begins: Bool) { labelParts(of: address, begins: begins) }
-    override func cover(_ address: UInt) { coverObject(at: address) }
+    override func cover(_ address: UInt, begins: Bool) { coverObject(at: address, begins: begins) }
     override func operationBegins(_ name: StaticString, on address: UInt, writes: Bool, at site: Site) {
         beginOperation(name, address, writes: writes, site)
     }

@@ -79,8 +79,8 @@ open class Observer: @unchecked Sendable {
 
     /// What is labelled between the two is a part of the subject at `address`.
     open func subject(_ address: UInt, begins: Bool) {}
-    /// What is at `address` is a part of every subject: only operations reach it, and each but what is its own.
-    open func cover(_ address: UInt) {}
+    /// Between the two, what is at `address` counts as a part of the operation's subject, which tells all about it.
+    open func cover(_ address: UInt, begins: Bool) {}
     /// An operation of a primitive begins, on the subject at `address`. Operations nest.
     open func operationBegins(_ name: StaticString, on address: UInt, writes: Bool, at site: Site) {}
     /// Whether the watched thread is inside of an operation.

@@ -122,9 +122,10 @@ public enum Presence {
         _ key: UInt, _ row: UnsafeMutablePointer<Atomic<UInt>>, _ file: StaticString, _ line: UInt
     ) -> Bool {
         for slot in 0..<depthLimit {
-            unsafe cover(row[slot])
             // Taken slots come first: announcements nest.
-            let word = unsafe row[slot].load(ordering: .acquiring, file: file, line: line)
+            let word = unsafe covered(row[slot]) {
+                unsafe row[slot].load(ordering: .acquiring, file: file, line: line)
+            }
             describe(word == key ? "inside" : word == 0 ? "free" : "elsewhere")
             if word == key { return true }
             if word == 0 { return false }
@@ -152,7 +153,6 @@ public enum Presence {
         // Entries commute with one another, and not with what sets the bits.
         return state.operation("enter", writes: false, file: file, line: line) {
             unsafe PresenceTable.keys(of: row)[slot] = key
-            unsafe cover(row[slot])
             unsafe row[slot].storeAsymmetric(key, file: file, line: line)
             describe(section.name)
             if state.load(ordering: .acquiring, file: file, line: line) & bits == 0 { return Int32(slot) }
@@ -189,17 +189,18 @@ public enum Presence {
         }
     }
 
-    /// A slot is of the gate whose operation looks at it.
-    private static func cover(_ slot: borrowing Atomic<UInt>) {
-        guard let observer = Watch.observer else { return }
+    /// Where an operation looks at all slots, its subject tells about those that matter: an entry is an operation on the same.
+    private static func covered(_ slot: borrowing Atomic<UInt>, _ look: () -> UInt) -> UInt {
+        guard let observer = Watch.observer else { return look() }
         let address = slot.address
-        observer.with { $0.cover(address) }
+        observer.with { $0.cover(address, begins: true) }
+        defer { observer.with { $0.cover(address, begins: false) } }
+        return look()
     }
 
     private static func end(
         _ row: UnsafeMutablePointer<Atomic<UInt>>, _ slot: Int, _ section: WaitClass, _ file: StaticString, _ line: UInt
     ) {
-        unsafe cover(row[slot])
         unsafe row[slot].storeAsymmetric(0, file: file, line: line)
         describe("free")
         unsafe PresenceTable.keys(of: row)[slot] = 0
