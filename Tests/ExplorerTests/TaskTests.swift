@@ -264,6 +264,23 @@ private final class TaskOutcomes: Sendable {
         }
     }
 
+    @Test func `a sleep may be nearly for ever`() async throws {
+        let report = try await run { _ in
+            for _ in 0..<2 {
+                let sleepers = [
+                    Task { try await Task.sleep(nanoseconds: .max) },
+                    Task { try await Task.sleep(for: .seconds(Int64.max)) },
+                    Task { try await Task.sleep(for: .nanoseconds(Int64.max)) },
+                ]
+                for sleeper in sleepers {
+                    sleeper.cancel()
+                    _ = await sleeper.result
+                }
+            }
+        }
+        #expect(report.failed == 0)
+    }
+
     @Test func `timers fire in the order of their deadlines`() async throws {
         try await expectSameOutcomes(["[1, 2]"]) { _, note in
             let log = Log()

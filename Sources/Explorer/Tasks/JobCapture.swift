@@ -140,8 +140,7 @@ extension Scheduler {
                 fatalError("an explored task sleeps on a clock whose durations are not Swift.Duration")
             }
             let (seconds, attoseconds) = duration.components
-            let (product, overflow) = seconds.multipliedReportingOverflow(by: 1_000_000_000)
-            return overflow ? .max : product.addingReportingOverflow(attoseconds / 1_000_000_000).partialValue
+            return Int64(clamping: Int128(seconds) * 1_000_000_000 + Int128(attoseconds / 1_000_000_000))
         }
     }
 

@@ -154,7 +154,7 @@ extension Scheduler {
         threads[index].place = .pool
         threads[index].state = .parked
         threads[index].isWoken = false
-        threads[index].deadline = time + UInt64(clamping: rounded(delay))
+        threads[index].deadline = (Clock.Instant(nanoseconds: time) + .nanoseconds(rounded(delay))).nanoseconds
         threads[index].other = sleeper
         guard sleeper >= 0 else { return }
         threads[index].armed = threads[Int(sleeper)].last
@@ -173,7 +173,9 @@ extension Scheduler {
         // So much may have gone by: no more than a part of the duration that nobody writes down.
         var unit: Int64 = 1_000
         while unit <= 100_000_000, delay > unit * 100 { unit *= 10 }
-        return (delay + unit - 1) / unit * unit
+        // Nearly for ever is left as it is.
+        let (rounded, isTooLong) = ((delay - 1) / unit + 1).multipliedReportingOverflow(by: unit)
+        return isTooLong ? .max : rounded
     }
 
     // MARK: Tasks
