@@ -11,9 +11,8 @@ import Synchronization
 /// Handing work to another thread and having it run: our queue, and what else would do.
 public enum WorkQueues {
     public static let all = [
-        submit, submitFunction, twoProducers, submitConcurrent, roundTrip, dispatchSerial, dispatchGlobal,
-        dispatchRoundTrip,
-        operations, eventLoop, tasks,
+        submit, submitFunction, twoProducers, submitConcurrent, roundTrip, dispatchSerial, dispatchItems,
+        dispatchGlobal, dispatchRoundTrip, operations, eventLoop, tasks,
     ]
 
     /// Counts to a number that a thread waits for.
@@ -58,22 +57,34 @@ public enum WorkQueues {
             })
     }
 
+    private static let itemCount = 20_000
+
+    /// `make` makes the items, and returns what submits each of them once.
+    private static func resubmitting(
+        _ name: String, _ make: @escaping @Sendable () -> @Sendable () -> Void
+    ) -> Case {
+        Case(
+            name, count: 5 * itemCount,
+            .blocking { _ in
+                let submitAll = make()
+                return { count in
+                    for _ in 0..<count / itemCount {
+                        countdown.begin(itemCount)
+                        submitAll()
+                        countdown.wait()
+                    }
+                }
+            })
+    }
+
     // MARK: Ours
 
     /// Items that are enqueued again and again, as long-lived ones are.
-    public static let submit = Case(
-        "WorkQueue enqueue + run, ordered", count: 20_000,
-        .blocking { _ in
-            let queue = WorkQueue(name: "bench", .ordered)
-            let items = (0..<5000).map { _ in Work { countdown.count() } }
-            return { count in
-                for _ in 0..<count / 5000 {
-                    countdown.begin(5000)
-                    for item in items { queue.enqueue(item) }
-                    countdown.wait()
-                }
-            }
-        })
+    public static let submit = resubmitting("WorkQueue enqueue + run, ordered") {
+        let queue = WorkQueue(name: "bench", .ordered)
+        let items = (0..<itemCount).map { _ in Work { countdown.count() } }
+        return { for item in items { queue.enqueue(item) } }
+    }
 
     public static let submitFunction = submitting("WorkQueue enqueue function + run, ordered") {
         let queue = WorkQueue(name: "bench", .ordered)
@@ -88,9 +99,9 @@ public enum WorkQueues {
             return { count in
                 countdown.begin(count)
                 let other = try! Thread.spawn {
-                    for _ in 0..<count / 2 { queue.enqueue { countdown.count() } }
+                    for _ in 0..<count / 100000 { queue.enqueue { countdown.count() } }
                 }
-                for _ in 0..<count - count / 2 { queue.enqueue { countdown.count() } }
+                for _ in 0..<count - count / 100000 { queue.enqueue { countdown.count() } }
                 other.join()
                 countdown.wait()
             }
@@ -119,6 +130,14 @@ public enum WorkQueues {
     public static let dispatchSerial = submitting("DispatchQueue.async, serial") {
         let queue = DispatchQueue(label: "bench")
         return { queue.async(execute: $0) }
+    }
+
+    /// Items that are enqueued again and again, as ours.
+    public static let dispatchItems = resubmitting("DispatchQueue.async of an item, serial") {
+        let queue = DispatchQueue(label: "bench")
+        // Not Sendable, though made to be sent.
+        nonisolated(unsafe) let items = (0..<itemCount).map { _ in DispatchWorkItem { countdown.count() } }
+        return { for item in items { queue.async(execute: item) } }
     }
 
     static let dispatchGlobal = submitting("DispatchQueue.async, global") {

@@ -28,6 +28,10 @@ static inline __attribute__((always_inline)) void quiesce_pause(void) {
     __asm__ volatile("yield");
 #endif
 }
+/// Tells the processor that the memory at `address` will soon be written.
+static inline __attribute__((always_inline)) void quiesce_prefetch(const void *_Nonnull address) {
+    __builtin_prefetch(address, 1);
+}
 void quiesce_yield(void);
 
 uint64_t quiesce_monotonic_nanoseconds(void);

@@ -14,9 +14,8 @@ public import Substrate
 public class WorkItem: @unchecked Sendable {
     // Unchecked: what changes is atomic, or protected by the locks of the queue that the item is in.
 
-    /// What messages and traces call it.
-    public let name: String
-    let body: Body
+    // What every enqueueing and every run touches comes first, in as few cache lines as may be.
+
     /// Whether it is pending and where, where it was last, and how often it is disabled. See `ItemState`.
     let state: Atomic<UInt64>
     /// The number that its queue gave to its last enqueueing, under the queue's locks.
@@ -25,6 +24,9 @@ public class WorkItem: @unchecked Sendable {
     let payload = Unsynchronized<UInt>(0)
     /// Who it is, from when it is first enqueued; 0 before. Written under the locks of its homes and of a queue's intake.
     let id = Unsynchronized<UInt64>(0)
+    let body: Body
+    /// What messages and traces call it.
+    public let name: String
     private let homes: Mutex<Homes>
     /// Its homes; the state is a word that stands for itself.
     let whole = Subject()

@@ -65,7 +65,7 @@ struct WorkList: ~Copyable, @unchecked Sendable {
         guard other.count > 0 else { return }
         if count == 0 {
             let last = lastTaken
-            giveBackRoom()
+            if capacity > 4096, capacity / 8 > other.count { giveBackRoom() }
             swap(&self, &other)
             lastTaken = last
             return
@@ -86,6 +86,8 @@ struct WorkList: ~Copyable, @unchecked Sendable {
         count -= 1
         lastTaken = entry.ticket
         trim()
+        // Its lines come while what was taken runs.
+        if count > 0, case .item(let following) = unsafe memory[head].slot { unsafe Hint.willUse(following) }
         return entry.slot
     }
 
@@ -119,9 +121,8 @@ struct WorkList: ~Copyable, @unchecked Sendable {
         end = kept
     }
 
-    /// What a burst took is given back once the list is empty.
+    /// What a burst took is given back once it is over.
     private mutating func giveBackRoom() {
-        guard capacity > 4096 else { return }
         unsafe memory.deallocate()
         unsafe memory = .allocate(capacity: 0)
         capacity = 0

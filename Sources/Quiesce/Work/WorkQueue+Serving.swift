@@ -91,11 +91,13 @@ extension WorkQueue {
                 worker.prepare(function, ticket: serving.list.lastTaken)
                 return true
             case .item(let item):
-                let id = unsafe item._withUnsafeGuaranteedRef { $0.id.load() }
-                if serving.servers.count > 1, let other = serving.servers.first(where: { $0.id == id }) {
-                    // It runs, and does not run beside itself.
-                    unsafe other.following = item
-                    continue
+                if serving.servers.count > 1 {
+                    let id = unsafe item._withUnsafeGuaranteedRef { $0.id.load() }
+                    if let other = serving.servers.first(where: { $0.id == id }) {
+                        // It runs, and does not run beside itself.
+                        unsafe other.following = item
+                        continue
+                    }
                 }
                 unsafe start(item, worker)
                 return true

@@ -31,7 +31,7 @@ final class Worker: BlockingObserver, @unchecked Sendable {
     private var function: (@Sendable () -> Void)?
     private var blockings = 0
     /// Where the item that it runs was.
-    private var address: ObjectIdentifier?
+    private var address: UInt = 0
 
     static let anonymous = UInt64.max
 
@@ -41,7 +41,8 @@ final class Worker: BlockingObserver, @unchecked Sendable {
         unsafe item._withUnsafeGuaranteedRef { item in
             id = item.id.load()
             ticket = item.ticket.load()
-            itemName = item.name
+            // Most often it is the same, and need not be kept anew.
+            if itemName != item.name { itemName = item.name }
             payload = item.payload.load()
         }
     }
@@ -80,11 +81,10 @@ final class Worker: BlockingObserver, @unchecked Sendable {
         if let function = function.take() {
             function()
         } else if let item = unsafe item {
-            let (body, payload) = (unsafe item._withUnsafeGuaranteedRef { $0.body }, payload)
-            unsafe address = item._withUnsafeGuaranteedRef { ObjectIdentifier($0) }
-            // From here on the item belongs to those who use it, and may be gone.
-            unsafe item.release()
-            switch body {
+            unsafe address = UInt(bitPattern: item.toOpaque())
+            // Gives the queue's reference back: from here on the item belongs to those who use it, and may be gone.
+            let body = unsafe item.takeRetainedValue().body
+            switch consume body {
             case .plain(let function): function()
             case .withPayload(let function): function(payload)
             }
@@ -92,7 +92,10 @@ final class Worker: BlockingObserver, @unchecked Sendable {
     }
 
     /// Whether what it runs is this item, and not one that was at its address before. Called by its own thread.
-    func isRunning(_ item: WorkItem) -> Bool { address == ObjectIdentifier(item) && id == item.knownID }
+    func isRunning(_ item: WorkItem) -> Bool {
+        let here = unsafe UInt(bitPattern: Unmanaged.passUnretained(item).toOpaque())
+        return here == address && id == item.knownID
+    }
 
     // Nested where an item that others run beside blocks.
     override func blocks() {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import CSubstrate
+public import CSubstrate
 
 /// Who is told when a thread blocks, and when it goes on: a pool of threads derives from this class, and has another of its threads
 /// run meanwhile.
@@ -18,6 +18,8 @@ open class BlockingObserver: @unchecked Sendable {
     open func goesOn() {}
 
     /// Runs `body`, of whose waits this is told.
+    @inlinable
+    @inline(__always)
     public final func observe(_ body: () -> Void) {
         let outer = unsafe quiesce_current_block().pointee.blocking
         unsafe quiesce_current_block().pointee.blocking = Unmanaged.passUnretained(self).toOpaque()

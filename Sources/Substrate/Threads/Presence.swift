@@ -74,9 +74,16 @@ public enum Presence {
     }
 
     /// Whether the running thread has announced anything.
+    @inlinable
+    @inline(__always)
     public static var isInsideAnything: Bool {
         guard let row = unsafe quiesce_current_block().pointee.row else { return false }
-        return unsafe ownKey(row.assumingMemoryBound(to: Atomic<UInt>.self), 0) != 0
+        return unsafe isInsideAnything(row)
+    }
+
+    @usableFromInline
+    static func isInsideAnything(_ row: UnsafeMutableRawPointer) -> Bool {
+        unsafe ownKey(row.assumingMemoryBound(to: Atomic<UInt>.self), 0) != 0
     }
 
     /// The threads that have announced `key`, by number. Acquires: what a thread that is not among them did inside happens before.
