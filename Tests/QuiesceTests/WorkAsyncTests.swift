@@ -103,7 +103,8 @@ import Testing
         let held = Held()
         held.start()
         let error = await #expect(throws: WorkError.self) { try await perform(wait, held, until: Clock.now()) }
-        if case .timedOut("queue", ["held"], pending: 0) = error {} else { Issue.record("the wait did not time out") }
+        guard case .timedOut("queue", let running, pending: 0) = error else { throw try #require(error) }
+        #expect(running.map(\.name) == ["held"] && running.allSatisfy { !$0.isExact })
         #expect(held.queue.serving.withLock { $0.awaited.isEmpty }, "it is still in the line")
         held.letGo()
         try await held.queue.destroy()

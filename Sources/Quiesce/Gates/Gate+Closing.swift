@@ -108,10 +108,9 @@ extension Gate {
     }
 
     /// Who is inside. A thread's slot does not say since when, and one that is being refused may be in it for a moment.
-    private func occupants(from start: Clock.Instant, to now: Clock.Instant) -> [GateError.Occupant] {
+    private func occupants(from start: Clock.Instant, to now: Clock.Instant) -> [Occupant] {
         let threads = Presence.threads(inside: key).map {
-            GateError.Occupant(
-                name: "thread " + World.name(ofThread: $0), since: start, duration: now - start, isExact: false)
+            Occupant("thread " + World.name(ofThread: $0), since: start, isExact: false, at: now)
         }
         // In the order of their numbers, and so the same in every run.
         let counted = tickets.withLock { $0.open.sorted { $0.key < $1.key } }.map(\.value).filter { !$0.isLoser }

@@ -135,9 +135,7 @@ final class EntryTicket: Sendable {
         return taskName.map { "task \"\($0)\"" } ?? "a task without a name"
     }
 
-    func occupant(at now: Clock.Instant) -> GateError.Occupant {
-        GateError.Occupant(name: name, since: since, duration: now - since, isExact: true)
-    }
+    func occupant(at now: Clock.Instant) -> Occupant { Occupant(name, since: since, isExact: true, at: now) }
 }
 
 /// The entries that count in a gate, for those who ask who is inside.

@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-public import Substrate
-
 /// Why a gate was not closed.
 public enum GateError: Error, Sendable, CustomStringConvertible {
     /// The caller is inside: it would wait for itself.
@@ -10,20 +8,6 @@ public enum GateError: Error, Sendable, CustomStringConvertible {
     case timedOut(gate: String, [Occupant])
     /// The task was cancelled while it waited.
     case cancelled(gate: String)
-
-    /// One who is inside.
-    public struct Occupant: Sendable, CustomStringConvertible {
-        /// What thread or task it is.
-        public let name: String
-        /// Since when it is inside.
-        public let since: Clock.Instant
-        /// For how long that was when the error was made.
-        public let duration: Duration
-        /// Whether it entered then. Else it was found inside then, and entered before.
-        public let isExact: Bool
-
-        public var description: String { "\(name), inside for \(isExact ? "" : "more than ")\(duration)" }
-    }
 
     public var description: String {
         switch self {

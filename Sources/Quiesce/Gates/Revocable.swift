@@ -127,10 +127,7 @@ public final class Revocable<Value: ~Copyable & Sendable>: Sendable {
         let thread = World.name(ofThread: destroyer.load(ordering: .relaxed))
         return .timedOut(
             gate: gate.name,
-            [
-                GateError.Occupant(
-                    name: "thread \(thread), destroying the value", since: now, duration: .zero, isExact: false)
-            ])
+            [Occupant("thread \(thread), destroying the value", since: now, isExact: false, at: now)])
     }
 }
 

@@ -107,32 +107,28 @@ public class WorkItem: @unchecked Sendable {
 
     /// Makes the item pending on `queue`, whose intake the caller has locked.
     ///
-    /// - Parameter hasMoved: set where the item was on another queue before.
+    /// - Parameters:
+    ///   - hasMoved: set where the item was on another queue before.
+    ///   - mayMove: whether its homes are locked.
     func claim(
-        for queue: WorkQueue, _ numbers: inout WorkNumbers, isArmed: Bool, _ hasMoved: inout Bool
+        for queue: WorkQueue, _ numbers: inout WorkNumbers, isArmed: Bool, _ hasMoved: inout Bool,
+        mayMove: Bool = false
     ) -> Enqueued {
         var found = state.load(ordering: .relaxed)
         while true {
             if ItemState.depth(found) > 0 { return .disabled }
-            if ItemState.isPending(found) {
-                if isStill(&found) { return .alreadyPending }
-                continue
+            let isPending = ItemState.isPending(found)
+            if !isPending, !mayMove, ItemState.queue(found) != queue.number {
+                return move(to: queue, &numbers, isArmed, &hasMoved)
             }
-            guard ItemState.queue(found) == queue.number else { return move(to: queue, &numbers, isArmed, &hasMoved) }
+            // One that is pending is found to be so still: then what the caller did before happens before the function, which starts by a later
+            // change of the state. Kernel: the barrier in `set_work_pool_and_clear_pending`.
+            let desired = isPending ? found : ItemState.pending(queue.number, isArmed)
             let (isMine, now) = state.compareExchange(
-                expected: found, desired: ItemState.pending(queue.number, isArmed), ordering: .acquiringAndReleasing)
-            if isMine { return .queued }
+                expected: found, desired: desired, ordering: .acquiringAndReleasing)
+            if isMine { return isPending ? .alreadyPending : .queued }
             found = now
         }
-    }
-
-    /// Whether the item, which was found pending, is so still. If so, what the caller did before happens before the function, which starts by a later
-    /// change of the state. Kernel: the barrier in `set_work_pool_and_clear_pending`.
-    private func isStill(_ found: inout UInt64) -> Bool {
-        let (isUnchanged, now) = state.compareExchange(
-            expected: found, desired: found, ordering: .acquiringAndReleasing)
-        found = now
-        return isUnchanged
     }
 
     /// As above, where the item was on another queue before, or on none.
@@ -141,19 +137,8 @@ public class WorkItem: @unchecked Sendable {
     ) -> Enqueued {
         whole.write("move") {
             homes.withLock { homes in
-                var found = state.load(ordering: .relaxed)
-                while true {
-                    if ItemState.depth(found) > 0 { return .disabled }
-                    if ItemState.isPending(found) {
-                        if isStill(&found) { return .alreadyPending }
-                        continue
-                    }
-                    let (isMine, now) = state.compareExchange(
-                        expected: found, desired: ItemState.pending(queue.number, isArmed),
-                        ordering: .acquiringAndReleasing)
-                    if isMine { break }
-                    found = now
-                }
+                let answer = claim(for: queue, &numbers, isArmed: isArmed, &hasMoved, mayMove: true)
+                guard answer == .queued else { return answer }
                 if id.load() == 0 { id.store(numbers.next()) }
                 if let current = homes.current, current !== queue {
                     homes.moves += 1
@@ -172,11 +157,6 @@ public class WorkItem: @unchecked Sendable {
         for home in earlier where !home.queue.isRunning(self) {
             whole.write("forget a queue of") { homes.withLock { $0.earlier.removeAll { $0.move == home.move } } }
         }
-    }
-
-    /// The queues that it may be running on.
-    private var everyHome: [WorkQueue] {
-        whole.read("look at") { homes.withLock { $0.earlier.map(\.queue) + ($0.current.map { [$0] } ?? []) } }
     }
 
     /// Who it is, for those who do not hold the locks of its queue.
@@ -268,9 +248,8 @@ public class WorkItem: @unchecked Sendable {
     @available(*, noasync, message: "it would block a thread of the cooperative pool; await the other spelling")
     @discardableResult
     public func disableAndWait(until deadline: Clock.Instant? = nil) throws(WorkError) -> Bool {
-        try checkNotInside()
-        let wasPending = disable(#filePath, #line).wasPending
-        for queue in everyHome { try queue.waitForRun(of: knownID, until: deadline) }
+        let (_, wasPending) = try disableFromOutside()
+        try waitForRuns(until: deadline)
         return wasPending
     }
 
@@ -279,9 +258,8 @@ public class WorkItem: @unchecked Sendable {
     /// - Throws: as the blocking spelling, and `.cancelled` when the task is cancelled; the item is disabled.
     @discardableResult
     public func disableAndWait(until deadline: Clock.Instant? = nil) async throws(WorkError) -> Bool {
-        try checkNotInside()
-        let wasPending = disable(#filePath, #line).wasPending
-        for queue in everyHome { try await queue.waitForRun(of: knownID, until: deadline) }
+        let (_, wasPending) = try disableFromOutside()
+        try await waitForRuns(until: deadline)
         return wasPending
     }
 
@@ -294,10 +272,9 @@ public class WorkItem: @unchecked Sendable {
     @available(*, noasync, message: "it would block a thread of the cooperative pool; await the other spelling")
     @discardableResult
     public func cancelAndWait(until deadline: Clock.Instant? = nil) throws(WorkError) -> Bool {
-        try checkNotInside()
-        let (isCounted, wasPending) = disable(#filePath, #line)
+        let (isCounted, wasPending) = try disableFromOutside()
         defer { if isCounted { enable() } }
-        for queue in everyHome { try queue.waitForRun(of: knownID, until: deadline) }
+        try waitForRuns(until: deadline)
         return wasPending
     }
 
@@ -306,10 +283,9 @@ public class WorkItem: @unchecked Sendable {
     /// - Throws: as the blocking spelling, and `.cancelled` when the task is cancelled; the item is cancelled as well.
     @discardableResult
     public func cancelAndWait(until deadline: Clock.Instant? = nil) async throws(WorkError) -> Bool {
-        try checkNotInside()
-        let (isCounted, wasPending) = disable(#filePath, #line)
+        let (isCounted, wasPending) = try disableFromOutside()
         defer { if isCounted { enable() } }
-        for queue in everyHome { try await queue.waitForRun(of: knownID, until: deadline) }
+        try await waitForRuns(until: deadline)
         return wasPending
     }
 
@@ -348,5 +324,29 @@ public class WorkItem: @unchecked Sendable {
     private func checkNotInside() throws(WorkError) {
         guard let worker = Worker.running, worker.isRunning(self), let queue = worker.queue else { return }
         throw .inside(item: name, queue: queue.name)
+    }
+
+    /// Disables the item, unless the caller is its function.
+    private func disableFromOutside() throws(WorkError) -> (isCounted: Bool, wasPending: Bool) {
+        try checkNotInside()
+        return disable(#filePath, #line)
+    }
+
+    /// Waits until the function is not running on any queue.
+    private func waitForRuns(until deadline: Clock.Instant?) throws(WorkError) {
+        let (homes, id) = everyHome
+        for home in homes { try home.waitForRun(of: id, until: deadline) }
+    }
+
+    private func waitForRuns(until deadline: Clock.Instant?) async throws(WorkError) {
+        let (homes, id) = everyHome
+        for home in homes { try await home.waitForRun(of: id, until: deadline) }
+    }
+
+    /// The queues that it may be running on, and who it is.
+    private var everyHome: ([WorkQueue], id: UInt64) {
+        whole.read("look at") {
+            homes.withLock { ($0.earlier.map(\.queue) + ($0.current.map { [$0] } ?? []), id: id.load()) }
+        }
     }
 }

@@ -5,14 +5,11 @@ import Substrate
 // How items are run.
 extension WorkQueue {
     /// What a server does next.
-    private enum Step {
-        /// Leaves the queue.
-        case leave
-        case run
-        /// Runs, and another server has to be called.
-        case runAndCall
-        /// Leaves, and another server has to be called.
-        case leaveAndCall
+    private struct Step {
+        /// Whether it runs something, rather than leave the queue.
+        let runs: Bool
+        /// Whether another server has to be called.
+        let calls: Bool
     }
 
     /// Has the worker be one of the queue's servers. False when there is nothing to run.
@@ -33,8 +30,8 @@ extension WorkQueue {
 
     /// Calls another server if need be, and says whether there is something to run.
     private func call(_ step: Step) -> Bool {
-        if step == .runAndCall || step == .leaveAndCall { pool.list(self) }
-        return step == .run || step == .runAndCall
+        if step.calls { pool.list(self) }
+        return step.runs
     }
 
     /// Becomes a server, and takes the first item.
@@ -43,7 +40,7 @@ extension WorkQueue {
             intake.withLock { intake in
                 intake.attendance = .present
                 // If the limit was lowered meanwhile, those who are there look.
-                guard serving.servers.count < serving.limit else { return .leave }
+                guard serving.servers.count < serving.limit else { return Step(runs: false, calls: false) }
                 serving.servers.append(worker)
                 return take(&serving, worker, &intake)
             }
@@ -55,13 +52,15 @@ extension WorkQueue {
         var roused: [Waiter.Roused] = []
         let step: Step = serving.withLock { serving in
             worker.id = 0
-            if !serving.awaited.isEmpty { roused = serving.end(worker.ticket) }
+            roused = serving.end(worker.ticket)
             if unsafe worker.following == nil, !goesOn || serving.servers.count > serving.limit {
                 serving.leave(worker)
-                return intake.withLock { attend(&serving, &$0) } ? .leaveAndCall : .leave
+                return Step(runs: false, calls: intake.withLock { attend(&serving, &$0) })
             }
             // An only server goes on being the one who looks.
-            if serving.limit == 1, serving.servers.count == 1, pick(&serving, worker) { return .run }
+            if serving.limit == 1, serving.servers.count == 1, pick(&serving, worker) {
+                return Step(runs: true, calls: false)
+            }
             return intake.withLock { take(&serving, worker, &$0) }
         }
         for each in roused { each.rouse() }
@@ -73,8 +72,8 @@ extension WorkQueue {
         serving.list.take(&intake.list)
         let isFound = pick(&serving, worker)
         if !isFound { serving.leave(worker) }
-        let calls = attend(&serving, &intake)
-        return isFound ? calls ? .runAndCall : .run : .leave
+        // One who finds nothing to run has left nothing to be called for.
+        return Step(runs: isFound, calls: attend(&serving, &intake))
     }
 
     /// Has the worker start the next that can run. False when there is none.
@@ -82,27 +81,15 @@ extension WorkQueue {
         if let following = unsafe worker.following {
             unsafe worker.following = nil
             unsafe start(following, worker)
-            return true
-        }
-        while true {
-            switch serving.list.popFirst() {
+        } else {
+            switch serving.popFirst() {
             case .gap: return false
-            case .function(let function):
-                worker.prepare(function, ticket: serving.list.lastTaken)
-                return true
-            case .item(let item):
-                if serving.servers.count > 1 {
-                    let id = unsafe item._withUnsafeGuaranteedRef { $0.id.load() }
-                    if let other = serving.servers.first(where: { $0.id == id }) {
-                        // It runs, and does not run beside itself.
-                        unsafe other.following = item
-                        continue
-                    }
-                }
-                unsafe start(item, worker)
-                return true
+            case .function(let function): worker.prepare(function, ticket: serving.list.lastTaken)
+            case .item(let item): unsafe start(item, worker)
             }
         }
+        if serving.isTimed { worker.starts(at: Clock.now()) }
+        return true
     }
 
     private func start(_ item: Unmanaged<WorkItem>, _ worker: Worker) {
@@ -169,6 +156,20 @@ extension WorkQueue {
 }
 
 extension WorkQueue.Serving {
+    /// Takes the first that can run out of the list. An item that runs does not run beside itself: it follows.
+    mutating func popFirst() -> WorkList.Slot {
+        while true {
+            let slot = list.popFirst()
+            guard servers.count > 1, case .item(let item) = slot else { return slot }
+            let id = unsafe item._withUnsafeGuaranteedRef { $0.id.load() }
+            guard let other = servers.first(where: { $0.id == id }) else { return slot }
+            unsafe other.following = item
+        }
+    }
+
+    /// Whether somebody waits who will want to know since when what runs does so.
+    var isTimed: Bool { awaited.contains { $0.isTimed } }
+
     mutating func leave(_ worker: Worker) {
         servers.removeAll { $0 === worker }
     }

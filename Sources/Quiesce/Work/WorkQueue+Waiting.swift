@@ -7,6 +7,8 @@ extension WorkQueue {
     struct Awaited {
         let waiter: Waiter
         let end: End
+        /// Whether it will want to know since when what runs does so.
+        let isTimed: Bool
 
         enum End {
             case of(ticket: UInt64)
@@ -24,7 +26,7 @@ extension WorkQueue {
     @available(*, noasync, message: "it would block a thread of the cooperative pool; await the other spelling")
     public func flush(until deadline: Clock.Instant? = nil) throws(WorkError) {
         try checkNotInside()
-        try wait(awaitAll(), until: deadline)
+        try wait(awaitAll(isTimed: deadline != nil), until: deadline)
     }
 
     /// Waits until every item that was enqueued before the call has run or was cancelled, as the blocking spelling.
@@ -32,29 +34,29 @@ extension WorkQueue {
     /// - Throws: as the blocking spelling, and `.cancelled` when the task is cancelled.
     public func flush(until deadline: Clock.Instant? = nil) async throws(WorkError) {
         try checkNotInside()
-        try await wait(awaitAll(), until: deadline)
+        try await wait(awaitAll(isTimed: deadline != nil), until: deadline)
     }
 
     /// Waits until the item's last enqueueing here is over. False when there is nothing to wait for.
     func flush(_ item: WorkItem, until deadline: Clock.Instant?) throws(WorkError) -> Bool {
-        guard let waiter = try awaitItem(item) else { return false }
+        guard let waiter = try awaitItem(item, isTimed: deadline != nil) else { return false }
         try wait(waiter, until: deadline)
         return true
     }
 
     func flush(_ item: WorkItem, until deadline: Clock.Instant?) async throws(WorkError) -> Bool {
-        guard let waiter = try awaitItem(item) else { return false }
+        guard let waiter = try awaitItem(item, isTimed: deadline != nil) else { return false }
         try await wait(waiter, until: deadline)
         return true
     }
 
     /// Waits until the item that has this number is not running here.
     func waitForRun(of id: UInt64, until deadline: Clock.Instant?) throws(WorkError) {
-        try wait(awaitRun(of: id), until: deadline)
+        try wait(awaitRun(of: id, isTimed: deadline != nil), until: deadline)
     }
 
     func waitForRun(of id: UInt64, until deadline: Clock.Instant?) async throws(WorkError) {
-        try await wait(awaitRun(of: id), until: deadline)
+        try await wait(awaitRun(of: id, isTimed: deadline != nil), until: deadline)
     }
 
     // MARK: Draining
@@ -72,8 +74,7 @@ extension WorkQueue {
         try checkNotInside()
         changeDrains(by: 1)
         defer { changeDrains(by: -1) }
-        var round = 0
-        while let waiter = awaitRound(&round, file, line) { try wait(waiter, until: deadline) }
+        try awaitEmpty(until: deadline, file, line)
     }
 
     /// Waits until the queue is empty, as the blocking spelling.
@@ -85,8 +86,7 @@ extension WorkQueue {
         try checkNotInside()
         changeDrains(by: 1)
         defer { changeDrains(by: -1) }
-        var round = 0
-        while let waiter = awaitRound(&round, file, line) { try await wait(waiter, until: deadline) }
+        try await awaitEmpty(until: deadline, file, line)
     }
 
     /// Ends the queue: nothing is admitted any more but what its own items enqueue, timers that run fire now, and what is pending runs. Kernel:
@@ -101,8 +101,7 @@ extension WorkQueue {
         until deadline: Clock.Instant? = nil, file: StaticString = #filePath, line: UInt = #line
     ) throws(WorkError) {
         try beginEnding()
-        var round = 0
-        while let waiter = awaitRound(&round, file, line) { try wait(waiter, until: deadline) }
+        try awaitEmpty(until: deadline, file, line)
     }
 
     /// Ends the queue, as the blocking spelling.
@@ -112,8 +111,7 @@ extension WorkQueue {
         until deadline: Clock.Instant? = nil, file: StaticString = #filePath, line: UInt = #line
     ) async throws(WorkError) {
         try beginEnding()
-        var round = 0
-        while let waiter = awaitRound(&round, file, line) { try await wait(waiter, until: deadline) }
+        try await awaitEmpty(until: deadline, file, line)
     }
 
     private func changeDrains(by change: Int) {
@@ -135,7 +133,7 @@ extension WorkQueue {
     // MARK: Waiting
 
     /// Has the caller be woken when what was enqueued so far is over; nil when it is.
-    private func awaitAll() -> Waiter? {
+    private func awaitAll(isTimed: Bool) -> Waiter? {
         whole.write("flush") {
             serving.withLock { serving in
                 let last = intake.withLock { intake in
@@ -143,30 +141,47 @@ extension WorkQueue {
                     return intake.ticket
                 }
                 guard let oldest = serving.oldest, oldest <= last else { return nil }
-                return serving.join(.through(ticket: last))
+                return serving.join(.through(ticket: last), isTimed)
             }
         }
     }
 
-    /// The next round of a drain; nil when the queue is empty.
-    private func awaitRound(_ round: inout Int, _ file: StaticString, _ line: UInt) -> Waiter? {
-        guard let waiter = awaitAll() else { return nil }
-        round += 1
-        if round == 10 || round <= 1000 && round % 100 == 0 { Misuse.report(.longDrain, file, line) }
-        return waiter
+    /// Waits until nothing is pending or runs.
+    private func awaitEmpty(until deadline: Clock.Instant?, _ file: StaticString, _ line: UInt) throws(WorkError) {
+        var round = 0
+        while let waiter = awaitAll(isTimed: deadline != nil) {
+            note(&round, file, line)
+            try wait(waiter, until: deadline)
+        }
     }
 
-    private func awaitRun(of id: UInt64) -> Waiter? {
+    private func awaitEmpty(
+        until deadline: Clock.Instant?, _ file: StaticString, _ line: UInt
+    ) async throws(WorkError) {
+        var round = 0
+        while let waiter = awaitAll(isTimed: deadline != nil) {
+            note(&round, file, line)
+            try await wait(waiter, until: deadline)
+        }
+    }
+
+    /// Counts another round of a drain.
+    private func note(_ round: inout Int, _ file: StaticString, _ line: UInt) {
+        round += 1
+        if round == 10 || round <= 1000 && round % 100 == 0 { Misuse.report(.longDrain, file, line) }
+    }
+
+    private func awaitRun(of id: UInt64, isTimed: Bool) -> Waiter? {
         guard id != 0 else { return nil }
         return whole.write("await a run on") {
             serving.withLock { serving in
                 guard let server = serving.servers.first(where: { $0.id == id }) else { return nil }
-                return serving.join(.of(ticket: server.ticket))
+                return serving.join(.of(ticket: server.ticket), isTimed)
             }
         }
     }
 
-    private func awaitItem(_ item: WorkItem) throws(WorkError) -> Waiter? {
+    private func awaitItem(_ item: WorkItem, isTimed: Bool) throws(WorkError) -> Waiter? {
         let id = item.knownID
         let inside = Worker.running.flatMap { $0.queue === self ? $0.name : nil }
         var waitsForItself = false
@@ -174,10 +189,10 @@ extension WorkQueue {
             serving.withLock { serving in
                 if isPendingHere(item, &serving) {
                     waitsForItself = inside != nil && serving.limit == 1
-                    return waitsForItself ? nil : serving.join(.of(ticket: item.ticket.load()))
+                    return waitsForItself ? nil : serving.join(.of(ticket: item.ticket.load()), isTimed)
                 }
                 guard let server = serving.servers.first(where: { $0.id == id && id != 0 }) else { return nil }
-                return serving.join(.of(ticket: server.ticket))
+                return serving.join(.of(ticket: server.ticket), isTimed)
             }
         }
         if waitsForItself, let inside { throw .inside(item: inside, queue: name) }
@@ -205,9 +220,9 @@ extension WorkQueue {
             serving.withLock { serving in
                 serving.awaited.removeAll { $0.waiter === waiter }
                 if ending == .cancelled { return .cancelled(queue: name) }
-                let pending = serving.list.count + intake.withLock { $0.list.count }
-                return .timedOut(
-                    queue: name, running: serving.servers.filter { $0.id != 0 }.map(\.name), pending: pending)
+                let (now, pending) = (Clock.now(), serving.list.count + intake.withLock { $0.list.count })
+                let running = serving.servers.filter { $0.id != 0 }.map { $0.occupant(at: now) }
+                return .timedOut(queue: name, running: running, pending: pending)
             }
         }
     }
@@ -228,9 +243,13 @@ extension WorkQueue.Serving {
     }
 
     /// Puts somebody into the line.
-    mutating func join(_ end: WorkQueue.Awaited.End) -> Waiter {
+    mutating func join(_ end: WorkQueue.Awaited.End, _ isTimed: Bool) -> Waiter {
         let waiter = Waiter()
-        awaited.append(WorkQueue.Awaited(waiter: waiter, end: end))
+        awaited.append(WorkQueue.Awaited(waiter: waiter, end: end, isTimed: isTimed))
+        if isTimed {
+            let now = Clock.now()
+            for server in servers where server.id != 0 { server.isSeen(at: now) }
+        }
         return waiter
     }
 

@@ -176,32 +176,23 @@ public final class WorkQueue: Sendable {
     /// What a function of no item is called.
     static let unnamed = "a function"
 
-    /// Has the item's function be called with `reference`, which is given back in the answer unless it was queued.
-    @discardableResult
-    public func enqueue<Object>(
-        _ item: ObjectWork<Object>, _ reference: consuming Reference<Object>
-    ) -> EnqueuedObject<Object> {
-        let bits = reference.bits()
-        let answer = admit(item, bits)
-        return EnqueuedObject(answer, answer == .queued ? nil : Reference(bits: bits))
-    }
-
     /// Has the item's function be called after `delay`; at once when that is 0. It is pending meanwhile.
     ///
     /// An item whose timer fires while the queue is being drained still runs. A queue that is being destroyed lets no timer be armed, not
     /// even by its own items. Kernel: `queue_delayed_work`.
     @discardableResult
     public func enqueue(_ item: DelayedWork, after delay: Duration = .zero) -> Enqueued {
-        delay > .zero ? timers.arm(item, on: self, after: delay) : admit(item)
+        admit(item, after: delay)
     }
 
-    /// Has the item's function be called after `delay` with `reference`, which is given back in the answer unless it was queued.
+    /// Has the item's function be called with `reference`, at once or after `delay`. The reference is given back in the answer unless the item
+    /// was queued.
     @discardableResult
     public func enqueue<Object>(
-        _ item: ObjectWork<Object>, _ reference: consuming Reference<Object>, after delay: Duration
+        _ item: ObjectWork<Object>, _ reference: consuming Reference<Object>, after delay: Duration = .zero
     ) -> EnqueuedObject<Object> {
         let bits = reference.bits()
-        let answer = delay > .zero ? timers.arm(item, bits, on: self, after: delay) : admit(item, bits)
+        let answer = admit(item, bits, after: delay)
         return EnqueuedObject(answer, answer == .queued ? nil : Reference(bits: bits))
     }
 
@@ -220,6 +211,10 @@ public final class WorkQueue: Sendable {
             if answer == .alreadyPending { continue }
             return answer == .queued && wasPending ? .alreadyPending : answer
         }
+    }
+
+    private func admit(_ item: WorkItem, _ payload: UInt = 0, after delay: Duration) -> Enqueued {
+        delay > .zero ? timers.arm(item, payload, on: self, after: delay) : admit(item, payload)
     }
 
     private func admit(_ item: WorkItem, _ payload: UInt = 0) -> Enqueued {

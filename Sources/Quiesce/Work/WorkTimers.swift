@@ -42,7 +42,7 @@ final class WorkTimers: Sendable, LeftBehindByFork {
     // MARK: Arming
 
     /// Has the item be enqueued after `delay`.
-    func arm(_ item: WorkItem, _ payload: UInt = 0, on queue: WorkQueue, after delay: Duration) -> Enqueued {
+    func arm(_ item: WorkItem, _ payload: UInt, on queue: WorkQueue, after delay: Duration) -> Enqueued {
         queue.checkGeneration()
         let deadline = (Clock.now() + delay).nanoseconds
         var (isFirst, starts, hasMoved) = (false, false, false)
@@ -212,10 +212,4 @@ final class WorkTimers: Sendable, LeftBehindByFork {
     /// Tells an item where its timer is.
     private func note(_ index: Int, _ heap: [Timer]) {
         unsafe heap[index].item.timer.store(index)
-    }
-
-    // MARK: Forking
-
-    // Whoever uses a queue of before finds that it is.
-    func abandon() {}
-}
+    }}

@@ -30,6 +30,8 @@ final class WorkerPool: Sendable, LeftBehindByFork {
         var running = 0
         /// How many urgent queues were served since a normal one was.
         var urgentTurns = 0
+        /// Whether it was said that the system refuses threads.
+        var hasWarned = false
 
         /// The next queue in line. A normal one gets a turn among urgent ones, too.
         mutating func popFirst() -> WorkQueue? {
@@ -56,7 +58,7 @@ final class WorkerPool: Sendable, LeftBehindByFork {
 
     /// Has a worker serve `queue`.
     func list(_ queue: WorkQueue) {
-        whole.write("call a worker of") {
+        _ = whole.write("call a worker of") {
             make(
                 state.withLock { state in
                     if queue.priority == .high { state.urgent.append(queue) } else { state.normal.append(queue) }
@@ -82,27 +84,34 @@ final class WorkerPool: Sendable, LeftBehindByFork {
         return .start(worker)
     }
 
-    private func make(_ call: Call?) {
+    /// False when a thread was to be started and there is none to be had.
+    private func make(_ call: Call?) -> Bool {
         switch call {
-        case nil: return
+        case nil: break
         case .wake(let worker): worker.call()
         case .start(let worker):
             do {
                 _ = try Thread.spawn(name: "worker \(worker.number)") { [self] in
                     withExtendedLifetime(self) { worker.work() }
                 }
-            } catch { isRefused(worker, error) }
+            } catch {
+                isRefused(worker, error)
+                return false
+            }
         }
+        return true
     }
 
     /// The system has no thread to give. Those that are there will do what is listed, later.
     private func isRefused(_ worker: Worker, _ error: ThreadError) {
-        let isAlone = state.withLock { state in
+        let (isAlone, isFirst) = state.withLock { state in
             state.running -= 1
             state.workers[worker.number] = nil
-            return state.workers.allSatisfy { $0 == nil }
+            defer { state.hasWarned = true }
+            return (state.workers.allSatisfy { $0 == nil }, !state.hasWarned)
         }
         if isAlone { fatalError("no thread could be started to run work: \(error)") }
+        guard isFirst else { return }
         warn(
             "no further thread could be started to run work (\(error)); it is tried again when more is enqueued or an item blocks"
         )
@@ -161,13 +170,22 @@ final class WorkerPool: Sendable, LeftBehindByFork {
     }
 
     /// A worker's item blocks, or is one that others should run beside.
+    ///
+    /// Where there is no thread to run meanwhile, it is tried for a second to get one: all others may be blocked, and then nobody but this one
+    /// is there to see to what is listed, which they may be waiting for. Kernel: the cooldown in `maybe_create_worker`.
     func stopsRunning() {
-        whole.write("block in") {
+        var hasEnough = whole.write("block in") {
             make(
                 state.withLock { state in
                     state.running -= 1
                     return wakeOne(&state)
                 })
+        }
+        var pause = Duration.milliseconds(1)
+        while !hasEnough, pause < .seconds(1) {
+            Clock.sleep(for: pause)
+            pause *= 2
+            hasEnough = whole.write("call a worker of") { make(state.withLock { wakeOne(&$0) }) }
         }
     }
 
@@ -218,13 +236,7 @@ final class WorkerPool: Sendable, LeftBehindByFork {
         whole.read("look at") {
             state.withLock { state in (state.workers.count { $0 != nil }, state.idle.count) }
         }
-    }
-
-    // MARK: Forking
-
-    // Whoever uses a queue of before finds that it is.
-    func abandon() {}
-}
+    }}
 
 /// Queues that wait for a server, linked through themselves. The pool's lock protects it.
 @safe

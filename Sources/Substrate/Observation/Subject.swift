@@ -27,12 +27,7 @@ public struct Subject: ~Copyable, Sendable {
 
     /// Names the subject, and calls `parts`, which labels what is reached by its operations alone. Call it in the initializer of its owner.
     public borrowing func label(_ name: @autoclosure () -> String, parts: () -> Void) {
-        guard let observer = Watch.observer else { return parts() }
-        let address = address
-        observer.label(address, name)
-        observer.with { $0.subject(address, begins: true) }
-        parts()
-        observer.with { $0.subject(address, begins: false) }
+        DeclaredOperation.label(address, name, parts)
     }
 
     /// Runs `body`, an operation that changes nothing which an operation of this kind on the same subject could tell.
@@ -42,10 +37,7 @@ public struct Subject: ~Copyable, Sendable {
         _ name: StaticString, file: StaticString = #filePath, line: UInt = #line,
         _ body: () throws(Failure) -> Result
     ) throws(Failure) -> Result {
-        guard _slowPath(unsafe quiesce_current_block().pointee.observer != nil) else { return try body() }
-        begin(name, writes: false, file, line)
-        defer { end() }
-        return try body()
+        try DeclaredOperation.run(name, on: address, writes: false, file, line, body)
     }
 
     /// Runs `body`, an operation whose place among the others on the same subject can be told.
@@ -55,22 +47,8 @@ public struct Subject: ~Copyable, Sendable {
         _ name: StaticString, file: StaticString = #filePath, line: UInt = #line,
         _ body: () throws(Failure) -> Result
     ) throws(Failure) -> Result {
-        guard _slowPath(unsafe quiesce_current_block().pointee.observer != nil) else { return try body() }
-        begin(name, writes: true, file, line)
-        defer { end() }
-        return try body()
+        try DeclaredOperation.run(name, on: address, writes: true, file, line, body)
     }
-
-    @usableFromInline
-    @inline(never)
-    borrowing func begin(_ name: StaticString, writes: Bool, _ file: StaticString, _ line: UInt) {
-        let address = address
-        Watch.observer?.with { $0.operationBegins(name, on: address, writes: writes, at: Site(file, line)) }
-    }
-
-    @usableFromInline
-    @inline(never)
-    borrowing func end() { Watch.observer?.with { $0.operationEnds() } }
 }
 
 extension Atomic {
@@ -84,27 +62,42 @@ extension Atomic {
         _ name: StaticString, writes: Bool, file: StaticString = #filePath, line: UInt = #line,
         _ body: () throws(Failure) -> Result
     ) throws(Failure) -> Result {
+        try DeclaredOperation.run(name, on: address, writes: writes, file, line, body)
+    }
+
+    /// Names the atomic, and calls `parts`, which labels what is reached by operations on it alone.
+    public borrowing func label(_ name: @autoclosure () -> String, parts: () -> Void) {
+        DeclaredOperation.label(address, name, parts)
+    }
+}
+
+/// What a subject and an atomic have in common: their address.
+@usableFromInline
+enum DeclaredOperation {
+    @inlinable
+    @inline(__always)
+    static func run<Result: ~Copyable, Failure: Error>(
+        _ name: StaticString, on address: @autoclosure () -> UInt, writes: Bool, _ file: StaticString, _ line: UInt,
+        _ body: () throws(Failure) -> Result
+    ) throws(Failure) -> Result {
         guard _slowPath(unsafe quiesce_current_block().pointee.observer != nil) else { return try body() }
-        beginOperation(name, writes: writes, file, line)
-        defer { endOperation() }
+        begin(name, address(), writes, file, line)
+        defer { end() }
         return try body()
     }
 
     @usableFromInline
     @inline(never)
-    borrowing func beginOperation(_ name: StaticString, writes: Bool, _ file: StaticString, _ line: UInt) {
-        let address = address
+    static func begin(_ name: StaticString, _ address: UInt, _ writes: Bool, _ file: StaticString, _ line: UInt) {
         Watch.observer?.with { $0.operationBegins(name, on: address, writes: writes, at: Site(file, line)) }
     }
 
     @usableFromInline
     @inline(never)
-    borrowing func endOperation() { Watch.observer?.with { $0.operationEnds() } }
+    static func end() { Watch.observer?.with { $0.operationEnds() } }
 
-    /// Names the atomic, and calls `parts`, which labels what is reached by operations on it alone.
-    public borrowing func label(_ name: @autoclosure () -> String, parts: () -> Void) {
+    static func label(_ address: UInt, _ name: () -> String, _ parts: () -> Void) {
         guard let observer = Watch.observer else { return parts() }
-        let address = address
         observer.label(address, name)
         observer.with { $0.subject(address, begins: true) }
         parts()

@@ -9,6 +9,11 @@ public protocol LeftBehindByFork: AnyObject, Sendable {
     func abandon()
 }
 
+extension LeftBehindByFork {
+    /// Nothing, where whoever uses the object finds by itself that it is of before.
+    public func abandon() {}
+}
+
 /// Everything that is process-wide hangs off a world, which a thread reaches through its block.
 ///
 /// The process has one; each execution of an exploration starts in a fresh one, so that no state survives an execution and

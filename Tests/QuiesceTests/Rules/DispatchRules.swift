@@ -42,9 +42,35 @@ import Testing
                 expect(false, "it was in time")
             } catch {
                 guard case .timedOut(_, let running, let pending) = error else { return expect(false, "\(error)") }
-                expect(running.sorted() == ["one", "three", "two"] && pending == 0, "\(error)")
+                expect(running.map(\.name).sorted() == ["one", "three", "two"] && pending == 0, "\(error)")
+                expect(running.allSatisfy { $0.duration == .seconds(5) }, "\(error)")
             }
             sure { try queue.flush(until: Clock.now() + .seconds(5)) }
+        }
+    }
+
+    /// Of what begins while somebody waits it is known when that was; of what ran before, that it did.
+    @Test func `a deadline that passes tells since when what runs does so`() throws {
+        try verifyInTime("waits for one of two", executions: 300) { world in
+            let queue = WorkQueue(name: "queue", .ordered)
+            for name in ["one", "two", "three"] {
+                queue.enqueue(name: name) { Clock.sleep(for: .seconds(4)) }
+            }
+            let start = Clock.now()
+            let expected = [
+                // It may begin before the wait does, or after.
+                (1, ["one, for more than 1.0 seconds; 2 pending", "one, for 1.0 seconds; 2 pending"]),
+                (6, ["two, for 2.0 seconds; 1 pending"]),
+            ]
+            for (deadline, endings) in expected {
+                do throws(WorkError) {
+                    try queue.flush(until: start + .seconds(deadline))
+                    expect(false, "it was in time")
+                } catch {
+                    let beginning = "queue was not done in time, with running: "
+                    expect(endings.contains { error.description == beginning + $0 }, "\(error)")
+                }
+            }
         }
     }
 
