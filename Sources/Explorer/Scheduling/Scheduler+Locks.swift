@@ -80,10 +80,7 @@ extension Scheduler {
             }
             event.footprint = footprint(lock, writes: true)
             event.acquires = true
-            let position = commit(event, site: operation.site)
-            objects[lock].owner = thread
-            objects[lock].acquired = position
-            if tracksRaces { sync.load(thread, lock, .acquiring) }
+            held(lock, by: thread, .tryLock, since: commit(event, site: operation.site))
         default:
             if objects[lock].owner != thread {
                 fail(.misuse, "\(name(ofThread: thread)) unlocked \(name(of: lock)), which it does not hold")
@@ -113,21 +110,25 @@ extension Scheduler {
             event.deadline = deadline
             commit(event, site: site)
         }
-        objects[lock].owner = thread
-        objects[lock].acquired = position
-        if tracksRaces { acquireForWriting(thread, lock, kind) }
-    }
-
-    /// Who holds a lock alone sees what its last holder did, and what readers did before.
-    private func acquireForWriting(_ thread: Int32, _ lock: Int32, _ kind: StepKind) {
-        sync.load(thread, lock, .acquiring)
-        if kind != .lock, kind != .reacquire { sync.load(thread, readersRow(of: lock), .acquiring) }
+        held(lock, by: thread, kind, since: position)
     }
 
     /// What stands for the releases of a lock's readers, who publish to writers and not to each other.
     private func readersRow(of lock: Int32) -> Int32 { objects.companion(of: lock, 2) }
 
-    private func released(_ lock: Int32, by thread: Int32) {
+    /// `thread` holds the lock alone, by the step at `position`. It sees what the last holder did, and what readers did before.
+    func held(_ lock: Int32, by thread: Int32, _ kind: StepKind, since position: Int32) {
+        objects[lock].owner = thread
+        objects[lock].acquired = position
+        guard tracksRaces else { return }
+        sync.load(thread, lock, .acquiring)
+        switch kind {
+        case .lock, .tryLock, .reacquire: break
+        default: sync.load(thread, readersRow(of: lock), .acquiring)
+        }
+    }
+
+    func released(_ lock: Int32, by thread: Int32) {
         objects[lock].owner = -1
         objects[lock].acquired = -1
         if tracksRaces { sync.store(thread, lock, .releasing) }
@@ -211,10 +212,7 @@ extension Scheduler {
                 return false
             }
             event.acquires = true
-            let position = commit(event, site: operation.site)
-            objects[lock].owner = thread
-            objects[lock].acquired = position
-            if tracksRaces { acquireForWriting(thread, lock, .tryWriteLock) }
+            held(lock, by: thread, .tryWriteLock, since: commit(event, site: operation.site))
         default:
             threads[index].kind = .writeUnlock
             park(thread)

@@ -63,9 +63,7 @@ extension Scheduler {
         if threads[index].declarations > 0 { threads[index].declarations -= 1 }
         guard threads[index].operations > 0 else { return }
         threads[index].operations -= 1
-        guard threads[index].operations == 0 else { return }
-        suspendOperation(of: current)
-        openOperations[index].declared = Footprint()
+        if threads[index].operations == 0 { suspendOperation(of: current) }
     }
 
     // MARK: The step
@@ -119,10 +117,6 @@ extension Scheduler {
     /// Ends the step of a thread that is in the midst of an operation; what it does next is no part of it.
     func suspendOperation(of thread: Int32) {
         guard thread >= 0, threads[Int(thread)].isInOperation else { return }
-        endStep(of: thread)
-    }
-
-    private func endStep(of thread: Int32) {
         let index = Int(thread)
         threads[index].isInOperation = false
         guard mode == .exploring || mode == .finishing else { return }
@@ -180,9 +174,7 @@ extension Scheduler {
                 return false
             }
             touch(lock, writes: true)
-            objects[lock].owner = thread
-            objects[lock].acquired = Int32(truncatingIfNeeded: steps)
-            if tracksRaces { sync.load(thread, lock, .acquiring) }
+            held(lock, by: thread, .lock, since: Int32(truncatingIfNeeded: steps))
             return true
         case .unlock:
             let lock = object(at: operation.object)
@@ -191,9 +183,7 @@ extension Scheduler {
                 break
             }
             touch(lock, writes: true)
-            objects[lock].owner = -1
-            objects[lock].acquired = -1
-            if tracksRaces { sync.store(thread, lock, .releasing) }
+            released(lock, by: thread)
             return true
         case .parkWhile:
             let word = object(at: operation.object)

@@ -454,9 +454,6 @@ final class Scheduler: Observer, @unchecked Sendable {
         threads[Int(thread)].last = -1
         threads[Int(thread)].enabler = parent >= 0 ? lastPosition(of: parent) : -1
         threads[Int(thread)].isSpinning = false
-        threads[Int(thread)].operations = 0
-        threads[Int(thread)].declarations = 0
-        threads[Int(thread)].isInOperation = false
         if threads[Int(thread)].isTask {
             threads[Int(thread)].isTask = false
             fibers[Int(thread)] = nil

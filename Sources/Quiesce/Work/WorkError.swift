@@ -15,7 +15,8 @@ public enum WorkError: Error, Sendable, CustomStringConvertible {
             "\(item), which runs on \(queue), would wait for itself to end"
         case .timedOut(let queue, let running, let pending):
             "\(queue) was not done in time, with "
-                + (running.isEmpty ? "nothing running" : "running: " + running.map(\.description).joined(separator: "; "))
+                + (running.isEmpty ? "nothing running" : "running: ")
+                + running.map(\.description).joined(separator: "; ")
                 + (pending == 0 ? "" : "; \(pending) pending")
         case .cancelled(let queue): "waiting for \(queue) was cancelled"
         }

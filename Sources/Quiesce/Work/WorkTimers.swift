@@ -212,4 +212,5 @@ final class WorkTimers: Sendable, LeftBehindByFork {
     /// Tells an item where its timer is.
     private func note(_ index: Int, _ heap: [Timer]) {
         unsafe heap[index].item.timer.store(index)
-    }}
+    }
+}

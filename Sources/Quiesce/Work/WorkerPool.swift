@@ -236,7 +236,8 @@ final class WorkerPool: Sendable, LeftBehindByFork {
         whole.read("look at") {
             state.withLock { state in (state.workers.count { $0 != nil }, state.idle.count) }
         }
-    }}
+    }
+}
 
 /// Queues that wait for a server, linked through themselves. The pool's lock protects it.
 @safe

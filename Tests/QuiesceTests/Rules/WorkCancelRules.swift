@@ -28,11 +28,7 @@ extension WorkRules {
 
     @Test func cancel_running_does_not_wait() throws {
         try verify("cancelled while it runs") { world in
-            let queue = WorkQueue(name: "queue", .ordered)
-            let (held, runs) = (Held(), Runs())
-            let item = Work(name: "W") { runs.run { held.run() } }
-            queue.enqueue(item)
-            held.waitUntilStarted()
+            let (_, item, held, runs) = startHeld()
             expect(!item.cancel())
             expect(runs.current == 1)
             held.release()
@@ -41,11 +37,7 @@ extension WorkRules {
 
     @Test func cancel_sync_running() throws {
         try verify("cancelled while it runs, and waited for") { world in
-            let queue = WorkQueue(name: "queue", .ordered)
-            let (held, runs) = (Held(), Runs())
-            let item = Work(name: "W") { runs.run { held.run() } }
-            queue.enqueue(item)
-            held.waitUntilStarted()
+            let (_, item, held, runs) = startHeld()
             world.thread("releaser") { held.release() }
             expect(sure { try item.cancelAndWait() } == false)
             expect(runs.total == 1 && runs.current == 0)
@@ -67,11 +59,8 @@ extension WorkRules {
 
     @Test func queue_during_cancel_sync() throws {
         try verify("enqueued while it is cancelled") { world in
-            let queue = WorkQueue(name: "queue", .ordered)
-            let (held, runs, isCancelled) = (Held(), Runs(), WaitPoint.Shared())
-            let item = Work(name: "W") { runs.run { held.run() } }
-            queue.enqueue(item)
-            held.waitUntilStarted()
+            let (queue, item, held, runs) = startHeld()
+            let isCancelled = WaitPoint.Shared()
             world.thread("T2") {
                 expect(sure { try item.cancelAndWait() } == false)
                 isCancelled.advance(to: 1)
@@ -115,11 +104,7 @@ extension WorkRules {
 
     @Test func disable_sync_waits() throws {
         try verify("disabled while it runs, and waited for") { world in
-            let queue = WorkQueue(name: "queue", .ordered)
-            let (held, runs) = (Held(), Runs())
-            let item = Work(name: "W") { runs.run { held.run() } }
-            queue.enqueue(item)
-            held.waitUntilStarted()
+            let (queue, item, held, runs) = startHeld()
             world.thread("releaser") { held.release() }
             expect(sure { try item.disableAndWait() } == false)
             expect(runs.total == 1 && runs.current == 0)

@@ -198,11 +198,7 @@ import Testing
     @Test func flush_work_running() throws {
         let answers = Seen<Bool>()
         try verify("flushed while it runs") { world in
-            let queue = WorkQueue(name: "queue", .ordered)
-            let (held, runs) = (Held(), Runs())
-            let item = Work(name: "W") { runs.run { held.run() } }
-            queue.enqueue(item)
-            held.waitUntilStarted()
+            let (_, item, held, runs) = startHeld()
             world.thread("releaser") { held.release() }
             if let answer = sure({ try item.flush() }) { answers.note(answer) }
             expect(runs.total == 1 && runs.current == 0)

@@ -21,6 +21,16 @@ final class Held: Sendable {
     func release() { released.advance(to: 1) }
 }
 
+/// Has an item of an ordered queue run, until it is released.
+func startHeld() -> (queue: WorkQueue, item: Work, held: Held, runs: Runs) {
+    let queue = WorkQueue(name: "queue", .ordered)
+    let (held, runs) = (Held(), Runs())
+    let item = Work(name: "W") { runs.run { held.run() } }
+    expect(queue.enqueue(item) == .queued)
+    held.waitUntilStarted()
+    return (queue, item, held, runs)
+}
+
 extension WorkQueue {
     /// Whether somebody waits for its items.
     var isAwaited: Bool { serving.withLock { !$0.awaited.isEmpty } }
