@@ -9,6 +9,7 @@
 #include <malloc.h>
 #include <pthread.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
@@ -91,12 +92,27 @@ static void *run_start(void *argument) {
     return NULL;
 }
 
-int32_t quiesce_thread_start(unsigned long *handle, const char *name, void (*body)(void *), void *context) {
+// All but those that tell of what the thread itself has done, and what a profiler sends.
+static void fill_with_others_signals(sigset_t *set) {
+    static const int own[] = {SIGILL, SIGTRAP, SIGABRT, SIGBUS, SIGFPE, SIGSEGV, SIGSYS, SIGPIPE, SIGPROF};
+    sigfillset(set);
+    for (size_t i = 0; i < sizeof own / sizeof *own; i++) sigdelset(set, own[i]);
+}
+
+int32_t quiesce_thread_start(unsigned long *handle, const char *name, bool blocks_signals, void (*body)(void *),
+                             void *context) {
     struct start *start = malloc(sizeof *start);
     if (!start) return ENOMEM;
     *start = (struct start){body, context};
     pthread_t thread;
+    // It begins with the mask of the thread that starts it.
+    sigset_t blocked, before;
+    if (blocks_signals) {
+        fill_with_others_signals(&blocked);
+        pthread_sigmask(SIG_SETMASK, &blocked, &before);
+    }
     int error = pthread_create(&thread, NULL, run_start, start);
+    if (blocks_signals) pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (error) {
         free(start);
         return error;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Glibc
 import Substrate
 import TestSupport
 import Testing
@@ -26,6 +27,27 @@ import Testing
         let thread = try Thread.spawn(name: "service", isService: true) { ran.count.add(1, ordering: .relaxed) }
         thread.join()
         #expect(ran.count.load(ordering: .relaxed) == 1)
+    }
+
+    @Test(arguments: [false, true]) func `a thread takes the signals of its starter, or leaves them to others`(
+        _ blocks: Bool
+    ) throws {
+        @Sendable func mask() -> sigset_t {
+            var mask = sigset_t()
+            unsafe pthread_sigmask(SIG_SETMASK, nil, &mask)
+            return mask
+        }
+        func contains(_ mask: sigset_t, _ signal: Int32) -> Bool {
+            var mask = mask
+            return unsafe sigismember(&mask, signal) == 1
+        }
+        let before = mask()
+        let seen = Mutex<sigset_t?>(nil)
+        try Thread.spawn(blocksSignals: blocks) { seen.withLock { $0 = mask() } }.join()
+        let within = try #require(seen.withLock { $0 })
+        #expect(contains(within, SIGUSR1) == (blocks || contains(before, SIGUSR1)))
+        #expect(!contains(within, SIGSEGV) && !contains(within, SIGPROF))
+        for signal in 1..<Int32(32) { #expect(contains(mask(), signal) == contains(before, signal)) }
     }
 
     @Test func `a thread that is dropped goes on by itself`() throws {

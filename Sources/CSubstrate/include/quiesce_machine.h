@@ -45,8 +45,8 @@ void quiesce_write_error(const void *_Nonnull bytes, size_t count);
 /// The bytes that the allocator gave the object at `address`, which came from it.
 size_t quiesce_allocated_size(const void *_Nonnull address);
 
-/// Starts a thread that runs `body(context)`. Returns 0 or an error number.
-int32_t quiesce_thread_start(unsigned long *_Nonnull handle, const char *_Nullable name,
+/// Starts a thread that runs `body(context)`. Returns 0 or an error number. Where it blocks signals, those that are sent to the process go to others.
+int32_t quiesce_thread_start(unsigned long *_Nonnull handle, const char *_Nullable name, bool blocks_signals,
                              void (*_Nonnull body)(void *_Nullable), void *_Nullable context);
 void quiesce_thread_join(unsigned long handle);
 void quiesce_thread_detach(unsigned long handle);

@@ -63,7 +63,9 @@ extension Scheduler {
         if threads[index].declarations > 0 { threads[index].declarations -= 1 }
         guard threads[index].operations > 0 else { return }
         threads[index].operations -= 1
-        if threads[index].operations == 0 { suspendOperation(of: current) }
+        guard threads[index].operations == 0 else { return }
+        suspendOperation(of: current)
+        recorder?.deeds[current] = nil
     }
 
     // MARK: The step
@@ -122,7 +124,10 @@ extension Scheduler {
         guard mode == .exploring || mode == .finishing else { return }
         threads[index].object = openOperations[index].subject
         commit(openOperations[index].event, site: openOperations[index].site)
-        recorder?.describe(old: "", new: "\(openOperations[index].name)")
+        if let recorder {
+            let deed = recorder.deeds.removeValue(forKey: thread)
+            recorder.describe(old: deed ?? "", new: "\(openOperations[index].name)")
+        }
     }
 
     /// Where the last event of `thread` is, or will be that of the step that it is in the midst of.

@@ -645,6 +645,9 @@ final class Scheduler: Observer, @unchecked Sendable {
         beginOperation(name, address, writes: writes, site)
     }
     override var isInOperation: Bool { current >= 0 && threads[Int(current)].declarations > 0 }
+    override func operationDoes(_ deed: String) {
+        if current >= 0, threads[Int(current)].operations > 0 { recorder?.deeds[current] = deed }
+    }
     override func operationEnds() { endOperation() }
     override func end(old: Bits, new: Bits, wrote: Bool) { endAtomic(old: old, new: new, wrote: wrote) }
     override func describe(old: String, new: String) {

@@ -53,7 +53,8 @@ enum Watchdog {
                 Watched(heartbeat: heartbeat, limit: limit, last: heartbeat.count, since: Clock.now().nanoseconds))
             guard !state.isRunning else { return }
             // Without a watchdog a program that blocks outside Substrate hangs; that is no reason not to explore.
-            state.isRunning = (try? Thread.spawn(name: "watchdog", isService: true) { run() }) != nil
+            state.isRunning =
+                (try? Thread.spawn(name: "watchdog", isService: true, blocksSignals: true) { run() }) != nil
         }
         defer { state.withLock { $0.watched.removeAll { $0.heartbeat === heartbeat } } }
         return try body()

@@ -39,6 +39,8 @@ final class Recorder {
     private(set) var positions: [Int] = []
     let history = History()
     var wokenNames = ""
+    /// What the operations of threads, whose steps are not over, have turned out to do.
+    var deeds: [Int32: String] = [:]
     /// Where the task goes on whose job begins with the next step.
     var frames: [UInt] = []
 
@@ -55,6 +57,7 @@ final class Recorder {
 
     func removeAll() {
         entries.removeAll()
+        deeds.removeAll()
         positions.removeAll()
         history.removeAll()
     }

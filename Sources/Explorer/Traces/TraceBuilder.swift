@@ -198,7 +198,7 @@ struct TraceBuilder {
         case .resume: return "goes on"
         case .spawn: return entry.old == "task" ? entry.new : "start \(entry.new)"
         case .census: return "look for threads"
-        case .operation: return "\(entry.new) \(name)"
+        case .operation: return entry.old.isEmpty ? "\(entry.new) \(name)" : entry.old
         case .arrive: return "queues for \(entry.new)"
         case .records: return "waits for cancellation"
         case .job:

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Substrate
+import Synchronization
 
 /// The word of an item: whether it is pending, and on which queue; where it was last; how often it is disabled.
 ///
@@ -55,18 +56,14 @@ struct WorkNumbers {
 
         fileprivate static let stock: UInt64 = 1 << 20
 
-        private let items = Atomic<UInt64>(1)
-        private let queues = Atomic<UInt64>(0)
+        // Not watched: whatever the order, numbers differ, and that is all that anybody may rely on.
+        private let items = Synchronization.Atomic<UInt64>(1)
+        private let queues = Synchronization.Atomic<UInt64>(0)
 
-        private init() {
-            items.label("item numbers")
-            queues.label("queue numbers")
-        }
-
-        fileprivate func takeStock() -> UInt64 { items.add(Self.stock, ordering: .relaxed).oldValue }
+        fileprivate func takeStock() -> UInt64 { items.wrappingAdd(Self.stock, ordering: .relaxed).oldValue }
 
         // 2^46 of them can be told apart.
-        func takeQueueNumber() -> UInt64 { queues.add(1, ordering: .relaxed).newValue }
+        func takeQueueNumber() -> UInt64 { queues.wrappingAdd(1, ordering: .relaxed).newValue }
     }
 }
 

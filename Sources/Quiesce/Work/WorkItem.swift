@@ -345,7 +345,7 @@ public class WorkItem: @unchecked Sendable {
 
     /// The queues that it may be running on, and who it is.
     private var everyHome: ([WorkQueue], id: UInt64) {
-        whole.read("look at") {
+        whole.read("locate") {
             homes.withLock { ($0.earlier.map(\.queue) + ($0.current.map { [$0] } ?? []), id: id.load()) }
         }
     }

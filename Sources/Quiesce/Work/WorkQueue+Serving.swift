@@ -55,6 +55,7 @@ extension WorkQueue {
             roused = serving.end(worker.ticket)
             if unsafe worker.following == nil, !goesOn || serving.servers.count > serving.limit {
                 serving.leave(worker)
+                Subject.does("leave \(name) to others")
                 return Step(runs: false, calls: intake.withLock { attend(&serving, &$0) })
             }
             // An only server goes on being the one who looks.
@@ -71,7 +72,10 @@ extension WorkQueue {
     private func take(_ serving: inout Serving, _ worker: Worker, _ intake: inout Intake) -> Step {
         serving.list.take(&intake.list)
         let isFound = pick(&serving, worker)
-        if !isFound { serving.leave(worker) }
+        if !isFound {
+            serving.leave(worker)
+            Subject.does("find \(name) empty")
+        }
         // One who finds nothing to run has left nothing to be called for.
         return Step(runs: isFound, calls: attend(&serving, &intake))
     }
@@ -88,6 +92,7 @@ extension WorkQueue {
             case .item(let item): unsafe start(item, worker)
             }
         }
+        Subject.does("start \(worker.name)")
         if serving.isTimed { worker.starts(at: Clock.now()) }
         return true
     }

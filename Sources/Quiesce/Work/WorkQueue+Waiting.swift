@@ -186,7 +186,8 @@ extension WorkQueue {
         let inside = Worker.running.flatMap { $0.queue === self ? $0.name : nil }
         var waitsForItself = false
         let waiter: Waiter? = whole.write("flush an item of") {
-            serving.withLock { serving in
+            Subject.does("flush \(item.name) on \(name)")
+            return serving.withLock { serving in
                 if isPendingHere(item, &serving) {
                     waitsForItself = inside != nil && serving.limit == 1
                     return waitsForItself ? nil : serving.join(.of(ticket: item.ticket.load()), isTimed)

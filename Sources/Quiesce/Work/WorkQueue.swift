@@ -169,6 +169,7 @@ public final class WorkQueue: Sendable {
                 return .queued
             }
             if calls { pool.list(self) }
+            tell(answer, Self.unnamed)
             return answer
         }
     }
@@ -231,6 +232,7 @@ public final class WorkQueue: Sendable {
                 return .queued
             }
             if calls { pool.list(self) }
+            tell(answer, item.name)
             return answer
         }
         if hasMoved { item.forgetEarlierHomes() }
@@ -251,6 +253,12 @@ public final class WorkQueue: Sendable {
         item.payload.store(payload)
         unsafe _ = Unmanaged.passRetained(item)
         return .queued
+    }
+
+    /// Has the trace of an exploration say what was enqueued.
+    @inline(__always)
+    func tell(_ answer: Enqueued, _ item: @autoclosure () -> String, isArmed: Bool = false) {
+        Subject.does("\(isArmed ? "arm" : "enqueue") \(item()) on \(name)" + (answer == .queued ? "" : " → .\(answer)"))
     }
 
     /// What the tracer is told.

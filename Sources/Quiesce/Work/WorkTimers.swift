@@ -51,6 +51,7 @@ final class WorkTimers: Sendable, LeftBehindByFork {
                 let answer = queue.whole.write("enqueue on") {
                     queue.intake.withLock { queue.claim(item, payload, &$0, isArmed: true, &hasMoved) }
                 }
+                queue.tell(answer, item.name, isArmed: true)
                 guard answer == .queued else { return answer }
                 state.armings += 1
                 insert(Timer(deadline: deadline, arming: state.armings, queue: queue, item: item), &state.heap)
@@ -72,7 +73,7 @@ final class WorkTimers: Sendable, LeftBehindByFork {
 
     private func start() {
         do {
-            _ = try Thread.spawn(name: "timers") { [self] in serve() }
+            _ = try Thread.spawn(name: "timers", blocksSignals: true) { [self] in serve() }
         } catch { fatalError("no thread could be started for timers: \(error)") }
     }
 
@@ -85,6 +86,7 @@ final class WorkTimers: Sendable, LeftBehindByFork {
             state.withLock { state in
                 guard ItemState.isArmed(item.state.load(ordering: .relaxed)) else { return nil }
                 let timer = remove(item.timer.load(), &state.heap)
+                Subject.does("stop the timer of \(item.name)")
                 let payload = item.payload.load()
                 item.state.bitwiseAnd(ItemState.idleMask, ordering: .acquiringAndReleasing)
                 return (payload, timer)
@@ -142,7 +144,8 @@ final class WorkTimers: Sendable, LeftBehindByFork {
     private func enqueue(_ timer: Timer, _ calls: inout [WorkQueue]) -> WorkEvent? {
         let (item, queue) = unsafe (timer.item, timer.queue)
         return queue.whole.write("enqueue on") {
-            queue.intake.withLock { intake in
+            Subject.does("enqueue \(item.name) on \(queue.name) by its timer")
+            return queue.intake.withLock { intake in
                 item.state.bitwiseAnd(~ItemState.armed, ordering: .acquiringAndReleasing)
                 if queue.accept(item, &intake) { calls.append(queue) }
                 return queue.isTraced ? queue.event(item.id.load(), item.name, intake.ticket) : nil

@@ -91,7 +91,7 @@ final class WorkerPool: Sendable, LeftBehindByFork {
         case .wake(let worker): worker.call()
         case .start(let worker):
             do {
-                _ = try Thread.spawn(name: "worker \(worker.number)") { [self] in
+                _ = try Thread.spawn(name: "worker \(worker.number)", blocksSignals: true) { [self] in
                     withExtendedLifetime(self) { worker.work() }
                 }
             } catch {

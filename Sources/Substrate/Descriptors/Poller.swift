@@ -119,7 +119,7 @@ public final class Poller: Sendable, InterestKeeper, LeftBehindByFork {
         let made = quiesce_epoll_create()
         guard made >= 0 else { return -made }
         do {
-            _ = try Thread.spawn(name: "poller", isService: true) { self.serve(made) }
+            _ = try Thread.spawn(name: "poller", isService: true, blocksSignals: true) { self.serve(made) }
         } catch {
             quiesce_descriptor_close(made)
             switch error {

@@ -85,6 +85,8 @@ open class Observer: @unchecked Sendable {
     open func operationBegins(_ name: StaticString, on address: UInt, writes: Bool, at site: Site) {}
     /// Whether the watched thread is inside of an operation.
     open var isInOperation: Bool { false }
+    /// What the running operation has turned out to do; called only while recording. The last word counts.
+    open func operationDoes(_ deed: String) {}
     /// The operation that began last ends.
     open func operationEnds() {}
 

@@ -51,6 +51,17 @@ public struct Subject: ~Copyable, Sendable {
     }
 }
 
+extension Subject {
+    /// Says for traces what the running operation has turned out to do, where that tells more than its name and subject. The last word
+    /// counts.
+    @inlinable
+    @inline(__always)
+    public static func does(_ deed: @autoclosure () -> String) {
+        guard _slowPath(unsafe quiesce_current_block().pointee.observer != nil) else { return }
+        Watch.observer?.with { if unsafe $0.isRecording { $0.operationDoes(deed()) } }
+    }
+}
+
 extension Atomic {
     /// Runs `body`, an operation whose subject is this atomic itself, as `Subject.read` and `write` do.
     ///
