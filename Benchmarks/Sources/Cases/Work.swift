@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import CDispatch
 import Dispatch
 import Foundation
 import NIOCore
@@ -12,7 +13,7 @@ import Synchronization
 public enum WorkQueues {
     public static let all = [
         submit, submitFunction, twoProducers, submitConcurrent, roundTrip, dispatchSerial, dispatchItems,
-        dispatchGlobal, dispatchRoundTrip, operations, eventLoop, tasks,
+        dispatchFunction, dispatchGlobal, dispatchRoundTrip, operations, eventLoop, tasks,
     ]
 
     /// Counts to a number that a thread waits for.
@@ -131,6 +132,18 @@ public enum WorkQueues {
         let queue = DispatchQueue(label: "bench")
         return { queue.async(execute: $0) }
     }
+
+    /// As C uses it: a function and its context, and no closure to allocate.
+    public static let dispatchFunction = Case(
+        "dispatch_async_f, serial", count: 100_000,
+        .blocking { _ in
+            nonisolated(unsafe) let queue = dispatch_queue_create("bench", nil)
+            return { count in
+                countdown.begin(count)
+                for _ in 0..<count { dispatch_async_f(queue, nil) { _ in countdown.count() } }
+                countdown.wait()
+            }
+        })
 
     /// Items that are enqueued again and again, as ours.
     public static let dispatchItems = resubmitting("DispatchQueue.async of an item, serial") {

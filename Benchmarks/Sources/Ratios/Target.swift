@@ -44,6 +44,7 @@ struct Target {
         Target(ours: Gates.close.with(.busy), peer: Gates.membarrier.with(.busy), bound: .ratio(2)),
         Target(ours: Events.signal, peer: Events.eventDescriptor, bound: .ratio(0.05)),
         Target(ours: WorkQueues.submitFunction, peer: WorkQueues.dispatchSerial, bound: .ratio(0.25)),
+        Target(ours: WorkQueues.submitFunction, peer: WorkQueues.dispatchFunction, bound: .ratio(1)),
         Target(ours: WorkQueues.submit, peer: WorkQueues.dispatchSerial, bound: .ratio(0.25)),
         Target(ours: WorkQueues.submit, peer: WorkQueues.dispatchItems, bound: .none),
         Target(ours: WorkQueues.twoProducers, peer: WorkQueues.submitFunction, bound: .ratio(1)),
