@@ -508,6 +508,9 @@ import Testing
             isOver.advance(to: 1)
             try queue.destroy()
             #expect(runs.total == count)
+            waitUntil { queue.serving.withLock { $0.servers.isEmpty } }
+            let kept = queue.serving.withLock { $0.list.capacity + queue.intake.withLock { $0.list.capacity } }
+            #expect(kept < 1 << 18)
         }
         #expect(least <= 64 * count || isSanitized)
     }

@@ -10,7 +10,7 @@ import Substrate
 struct WorkList: ~Copyable, @unchecked Sendable {
     // Unchecked: an item is Sendable, and kept.
     private var memory: UnsafeMutablePointer<Entry>
-    private var capacity = 0
+    private(set) var capacity = 0
     private var head = 0
     private var end = 0
     private(set) var count = 0
@@ -65,7 +65,7 @@ struct WorkList: ~Copyable, @unchecked Sendable {
         guard other.count > 0 else { return }
         if count == 0 {
             let last = lastTaken
-            if capacity > 4096, capacity / 8 > other.count { giveBackRoom() }
+            if capacity > Self.burst, capacity / 8 > other.count { giveBackRoom() }
             swap(&self, &other)
             lastTaken = last
             return
@@ -121,7 +121,14 @@ struct WorkList: ~Copyable, @unchecked Sendable {
         end = kept
     }
 
-    /// What a burst took is given back once it is over.
+    /// What a long burst took is given back when nothing is left of it; of a shorter one, when the next is much smaller.
+    mutating func becomeQuiet() {
+        if count == 0, capacity > Self.longBurst { giveBackRoom() }
+    }
+
+    private static let burst = 1 << 12
+    private static let longBurst = 1 << 16
+
     private mutating func giveBackRoom() {
         unsafe memory.deallocate()
         unsafe memory = .allocate(capacity: 0)

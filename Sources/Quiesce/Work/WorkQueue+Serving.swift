@@ -74,6 +74,8 @@ extension WorkQueue {
         let isFound = pick(&serving, worker)
         if !isFound {
             serving.leave(worker)
+            serving.list.becomeQuiet()
+            intake.list.becomeQuiet()
             Subject.does("find \(name) empty")
         }
         // One who finds nothing to run has left nothing to be called for.
