@@ -95,6 +95,19 @@ import Testing
             log.set("was pending", sure { try item.disableAndWait() } ?? false)
             log.set("runs", runs.total)
         },
+        Use("an item is disabled, and looked at") { world, log in
+            let queue = WorkQueue(name: "queue", .ordered)
+            let item = Work(name: "item") {}
+            queue.enqueue(item)
+            world.thread("disabler") { log.set("disable said pending", item.disable()) }
+            world.thread("observer") { if item.isDisabled { log.set("pending", item.isPending) } }
+        },
+        Use("an item is enabled by two") { world, log in
+            let item = Work(name: "item") {}
+            item.disable()
+            item.disable()
+            for name in ["one", "other"] { world.thread(name) { log.set(name, item.enable()) } }
+        },
         Use("a queue is destroyed against another path") { world, log in
             let queue = WorkQueue(name: "queue", .ordered)
             let runs = Runs()

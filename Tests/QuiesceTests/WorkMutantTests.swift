@@ -32,6 +32,29 @@ import Testing
         expect(queue.enqueue(item) == .disabled)
     }
 
+    /// Only the one who undoes the last disable may say that the item is enabled.
+    static let enabledTwice: Program = { world in
+        let item = Work(name: "item") {}
+        item.disable()
+        item.disable()
+        let enabled = Runs("enabled")
+        world.thread("other") { if item.enable() { enabled.count() } }
+        if item.enable() { enabled.count() }
+        world.afterwards { expect(enabled.total == 1 && !item.isDisabled, "enabled twice, or never") }
+    }
+
+    /// Nobody finds a disabled item pending, or has it run.
+    static let disabledAndEnqueued: Program = { world in
+        let queue = WorkQueue(name: "queue", .ordered)
+        let runs = Runs()
+        let item = Work(name: "item", on: queue) { runs.count() }
+        world.thread("enqueuer") { queue.enqueue(item) }
+        item.disable()
+        guard item.activity == [] else { return expect(!item.isPending, "what is disabled is pending") }
+        let total = runs.total
+        world.afterwards { expect(runs.total == total, "an item ran that was disabled") }
+    }
+
     /// Two queues have different locks: what decides between them is the item's word. The item was on one of them before.
     private static let onTwoQueues: Program = { world in
         let queues = [WorkQueue(name: "q1", .ordered), WorkQueue(name: "q2", .ordered)]
@@ -83,7 +106,7 @@ import Testing
     static let mutants: [Mutant] = [
         // Becoming pending.
         Mutant(onTwoQueues, "WorkItem.swift", "let (isMine, now) = state.compareExchange(", .unconditional),
-        Mutant(disabledBefore, "WorkItem.swift", "let (isMine, now) = state.compareExchange(", .skipped),
+        Mutant(disabledBefore, "WorkItem.swift", "let (isCounted, _) = state.compareExchange(", .skipped),
         Mutant(again, "WorkItem.swift", "let (isMine, now) = state.compareExchange(", .relaxed),
         Mutant(flushedByAnother, "WorkItem.swift", "homes.withLock { homes in", .skipped),
         Mutant(destroy, "WorkQueue.swift", "let answer: Enqueued = intake.withLock { intake in", .skipped),
@@ -99,8 +122,10 @@ import Testing
         Mutant(idle, "Worker.swift", "point.wake(1)", .skipped),
         Mutant(idle, "WorkerPool.swift", "worker.point.word.store(0, ordering: .relaxed)", .skipped),
         // Cancelling.
-        Mutant(cancelled, "WorkQueue+Serving.swift", "item.state.bitwiseAnd(ItemState.idleMask", .skipped),
-        Mutant(cancelAndEnqueue, "WorkQueue+Serving.swift", "item.state.bitwiseAnd(ItemState.idleMask", .relaxed),
+        Mutant(cancelled, "WorkItem.swift", "state.exchange(idle", .skipped),
+        Mutant(cancelAndEnqueue, "WorkItem.swift", "state.exchange(idle", .relaxed),
+        Mutant(enabledTwice, "WorkItem.swift", "let (isUndone, now) = state.compareExchange(", .unconditional),
+        Mutant(disabledAndEnqueued, "WorkItem.swift", "let (isCounted, _) = state.compareExchange(", .unconditional),
         Mutant(
             WorkQueueTests.cancel, "WorkQueue+Serving.swift", "let state = item.state.load(ordering: .relaxed)",
             .sees(0)),
@@ -118,8 +143,8 @@ import Testing
         Mutant(DelayedWorkTests.again, "WorkTimers.swift", "point.wake(1)", .skipped),
         Mutant(DelayedWorkTests.again, "WorkTimers.swift", "point.word.add(1, ordering: .releasing)", .skipped),
         Mutant(DelayedWorkTests.cancel, "WorkQueue+Serving.swift", "item.state.load(ordering: .acquiring)", .sees(0)),
-        Mutant(DelayedWorkTests.directly, "WorkTimers.swift", "bitwiseAnd(ItemState.idleMask", .relaxed),
-        Mutant(DelayedWorkTests.cancel, "WorkTimers.swift", "bitwiseAnd(ItemState.idleMask", .skipped),
+        Mutant(DelayedWorkTests.directly, "WorkItem.swift", "state.exchange(idle", .relaxed),
+        Mutant(DelayedWorkTests.cancel, "WorkItem.swift", "state.exchange(idle", .skipped),
         Mutant(
             DelayedWorkTests.flush, "WorkTimers.swift",
             "isArmed = ItemState.isArmed(item.state.load(ordering: .relaxed))",
@@ -137,6 +162,8 @@ import Testing
         WorkQueueTests.Case(testDescription: "an item is flushed while it is enqueued", program: flushedByAnother),
         WorkQueueTests.Case(testDescription: "a queue is destroyed against an item", program: destroy),
         WorkQueueTests.Case(testDescription: "an item is enqueued after it was cancelled", program: cancelled),
+        WorkQueueTests.Case(testDescription: "an item is enabled by two", program: enabledTwice),
+        WorkQueueTests.Case(testDescription: "an item is disabled and enqueued", program: disabledAndEnqueued),
         WorkQueueTests.Case(testDescription: "a worker becomes idle", program: idle),
         WorkQueueTests.Case(testDescription: "two arm timers", program: twoTimers),
     ]

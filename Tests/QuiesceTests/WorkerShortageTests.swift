@@ -10,20 +10,45 @@ import Testing
 /// A system that has no thread to give, for a while.
 @Suite struct WorkerShortageTests {
     @Test func `an item that waits for another has a worker started once there are threads again`() async {
-        await #expect(processExitsWith: .success) { try waitThroughShortage() }
+        await #expect(processExitsWith: .success) {
+            try waitThroughShortage { queue, first, second in
+                queue.enqueue { second.advance(to: 1) }
+                first.store(true, ordering: .releasing)
+                Clock.sleep(for: .milliseconds(50))
+            }
+        }
+    }
+
+    @Test func `what is enqueued later has a worker started for what was enqueued in vain`() async {
+        await #expect(processExitsWith: .success) {
+            try waitThroughShortage { queue, first, second in
+                first.store(true, ordering: .releasing)
+                // It blocks. Enqueued now, what it waits for has no worker.
+                waitUntil { queue.pool.census.running == 0 }
+                queue.enqueue { second.advance(to: 1) }
+                #expect(queue.pool.isShort)
+            } then: { queue in
+                queue.enqueue {}
+                #expect(!queue.pool.isShort)
+            }
+        }
     }
 }
 
-/// A process's own: it lets no thread have a stack.
-private func waitThroughShortage() throws {
+/// A process's own: it lets no thread have a stack. An item of the queue waits until `first` is raised, and then for `second`.
+private func waitThroughShortage(
+    _ body: (_ queue: WorkQueue, _ first: borrowing Atomic<Bool>, _ second: WaitPoint.Shared) -> Void,
+    then: (WorkQueue) -> Void = { _ in }
+) throws {
     let queue = WorkQueue(name: "queue")
-    let (first, second, runs) = (Held(), WaitPoint.Shared(), Runs())
+    let flags = Flags()
     queue.enqueue {
-        first.run()
-        // Now it blocks, and what it waits for has no worker.
-        second.wait(for: 1)
+        flags.hasStarted.store(true, ordering: .releasing)
+        // The pool is not told of this wait.
+        while !flags.first.load(ordering: .acquiring) { sched_yield() }
+        flags.second.wait(for: 1)
     }
-    first.waitUntilStarted()
+    waitUntil { flags.hasStarted.load(ordering: .acquiring) }
 
     let resource = __rlimit_resource_t(RLIMIT_AS.rawValue)
     var limit = rlimit()
@@ -33,13 +58,14 @@ private func waitThroughShortage() throws {
     least.rlim_cur = try #require(statistics.split(separator: " ").first.flatMap { UInt($0) }) * UInt(getpagesize())
     #expect(unsafe setrlimit(resource, &least) == 0)
     #expect(throws: ThreadError.self) { _ = try Thread.spawn {} }
-    queue.enqueue {
-        runs.count()
-        second.advance(to: 1)
-    }
-    first.release()
-    Clock.sleep(for: .milliseconds(50))
-    #expect(runs.total == 0)
+    body(queue, flags.first, flags.second)
     #expect(unsafe setrlimit(resource, &limit) == 0)
+    then(queue)
     try queue.flush(until: Clock.now() + .seconds(60))
+}
+
+private final class Flags: Sendable {
+    let hasStarted = Atomic(false)
+    let first = Atomic(false)
+    let second = WaitPoint.Shared()
 }

@@ -100,9 +100,9 @@ public enum WorkQueues {
             return { count in
                 countdown.begin(count)
                 let other = try! Thread.spawn {
-                    for _ in 0..<count / 100000 { queue.enqueue { countdown.count() } }
+                    for _ in 0..<count / 2 { queue.enqueue { countdown.count() } }
                 }
-                for _ in 0..<count - count / 100000 { queue.enqueue { countdown.count() } }
+                for _ in 0..<count - count / 2 { queue.enqueue { countdown.count() } }
                 other.join()
                 countdown.wait()
             }

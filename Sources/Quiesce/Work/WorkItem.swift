@@ -62,6 +62,7 @@ public class WorkItem: @unchecked Sendable {
         ticket.label(name + ".ticket")
         payload.label(name + ".payload")
         id.label(name + ".id")
+        timer.label(name + ".timer")
         whole.label(name) { homes.label(name + ".homes") }
     }
 
@@ -172,20 +173,36 @@ public class WorkItem: @unchecked Sendable {
     /// - Returns: whether it was pending.
     @discardableResult
     public func cancel() -> Bool {
-        guard let payload = whole.read("cancel", { withdraw() }) else { return false }
+        guard let payload = whole.read("cancel", { withdraw(disabling: false).payload }) else { return false }
         letGo(payload)
         return true
     }
 
-    /// Makes the item not pending, and returns what its function would have been given; nil when it was not.
-    private func withdraw() -> UInt? {
+    /// Makes the item not pending, and returns what its function would have been given; nil when it was not. Disables it by the same change of its
+    /// state, if that is wanted and can be counted: nobody finds a disabled item pending.
+    private func withdraw(disabling: Bool) -> (isCounted: Bool, payload: UInt?) {
         while true {
             let found = state.load(ordering: .acquiring)
-            guard ItemState.isPending(found) else { return nil }
-            // Else it has moved on between the two looks.
-            guard let home, home.number == ItemState.queue(found) else { continue }
-            if let payload = home.withdraw(self) { return payload }
+            if ItemState.isPending(found) {
+                // Else it has moved on between the two looks.
+                guard let home, home.number == ItemState.queue(found) else { continue }
+                if let payload = home.withdraw(self, disabling: disabling) { return (true, payload) }
+            } else {
+                guard disabling else { return (true, nil) }
+                guard ItemState.depth(found) < ItemState.depthLimit else { return (false, nil) }
+                let (isCounted, _) = state.compareExchange(
+                    expected: found, desired: found + ItemState.oneDisable, ordering: .acquiringAndReleasing)
+                if isCounted { return (true, nil) }
+            }
         }
+    }
+
+    /// Ends the item's being pending, under the lock that it is pending under. So it is not disabled.
+    func endPending(disabling: Bool) {
+        let found = state.load(ordering: .relaxed)
+        let idle = (found & ItemState.idleMask) + (disabling ? ItemState.oneDisable : 0)
+        // Whoever finds it pending exchanges it for the same.
+        _ = state.exchange(idle, ordering: .acquiringAndReleasing)
     }
 
     /// Gives back what the queue kept of an item that is not pending any more.
@@ -206,23 +223,10 @@ public class WorkItem: @unchecked Sendable {
     }
 
     private func disable(_ file: StaticString, _ line: UInt) -> (isCounted: Bool, wasPending: Bool) {
-        let (isCounted, payload) = whole.read("disable") { (changeDepth(by: 1), withdraw()) }
+        let (isCounted, payload) = whole.read("disable") { withdraw(disabling: true) }
         if !isCounted { Misuse.report(.disabledTooOften, file, line) }
         if let payload { letGo(payload) }
         return (isCounted, payload != nil)
-    }
-
-    /// Changes how often the item is disabled. False when it cannot be.
-    private func changeDepth(by change: Int) -> Bool {
-        var found = state.load(ordering: .relaxed)
-        while true {
-            guard ItemState.depth(found) != (change > 0 ? ItemState.depthLimit : 0) else { return false }
-            let desired = change > 0 ? found + ItemState.oneDisable : found - ItemState.oneDisable
-            let (isMine, now) = state.compareExchange(
-                expected: found, desired: desired, ordering: .acquiringAndReleasing)
-            if isMine { return true }
-            found = now
-        }
     }
 
     /// Undoes one `disable`. What was cancelled stays so. Kernel: `enable_work`.
@@ -230,11 +234,18 @@ public class WorkItem: @unchecked Sendable {
     /// - Returns: whether the item can be enqueued now.
     @discardableResult
     public func enable(file: StaticString = #filePath, line: UInt = #line) -> Bool {
-        let (isCounted, isEnabled) = whole.read("enable") {
-            (changeDepth(by: -1), ItemState.depth(state.load(ordering: .relaxed)) == 0)
+        let depth: UInt64? = whole.read("enable") {
+            var found = state.load(ordering: .relaxed)
+            while true {
+                guard ItemState.depth(found) > 0 else { return nil }
+                let (isUndone, now) = state.compareExchange(
+                    expected: found, desired: found - ItemState.oneDisable, ordering: .acquiringAndReleasing)
+                if isUndone { return ItemState.depth(found) - 1 }
+                found = now
+            }
         }
-        if !isCounted { Misuse.report(.enabledTooOften, file, line) }
-        return isEnabled
+        if depth == nil { Misuse.report(.enabledTooOften, file, line) }
+        return (depth ?? 0) == 0
     }
 
     // MARK: Waiting
@@ -298,9 +309,7 @@ public class WorkItem: @unchecked Sendable {
     @available(*, noasync, message: "it would block a thread of the cooperative pool; await the other spelling")
     @discardableResult
     public func flush(until deadline: Clock.Instant? = nil) throws(WorkError) -> Bool {
-        try checkNotInside()
-        let wasArmed = hasten()
-        guard let home else { return false }
+        guard let (home, wasArmed) = try beginFlush() else { return false }
         // What was pending by its timer may be over already.
         return try home.flush(self, until: deadline) || wasArmed
     }
@@ -310,12 +319,18 @@ public class WorkItem: @unchecked Sendable {
     /// - Throws: as the blocking spelling, and `.cancelled` when the task is cancelled.
     @discardableResult
     public func flush(until deadline: Clock.Instant? = nil) async throws(WorkError) -> Bool {
-        try checkNotInside()
-        let wasArmed = hasten()
-        guard let home else { return false }
-        // What was pending by its timer may be over already.
+        guard let (home, wasArmed) = try beginFlush() else { return false }
+        // As above.
         let hadToWait = try await home.flush(self, until: deadline)
         return hadToWait || wasArmed
+    }
+
+    /// Checks that the wait can end, and then ends that of the item's timer. Nil when the item was never enqueued.
+    private func beginFlush() throws(WorkError) -> (home: WorkQueue, wasArmed: Bool)? {
+        try checkNotInside()
+        guard let home else { return nil }
+        if isPending { try home.checkCanFlush() }
+        return (home, hasten())
     }
 
     /// Ends the wait of a timer. False when none runs.

@@ -123,8 +123,11 @@ extension WorkQueue {
 
     /// Takes a pending item out of the queue, and returns what its function would have been given. Nil when it is not pending here any
     /// more.
-    func withdraw(_ item: WorkItem) -> UInt? {
-        if ItemState.isArmed(item.state.load(ordering: .acquiring)) { return timers.withdraw(item) }
+    func withdraw(_ item: WorkItem, disabling: Bool) -> UInt? {
+        checkGeneration()
+        if ItemState.isArmed(item.state.load(ordering: .acquiring)) {
+            return timers.withdraw(item, disabling: disabling)
+        }
         return whole.write("cancel on") {
             var roused: [Waiter.Roused] = []
             let payload: UInt? = serving.withLock { serving in
@@ -136,7 +139,7 @@ extension WorkQueue {
                     serving.list.remove(ticket)
                 }
                 let payload = item.payload.load()
-                item.state.bitwiseAnd(ItemState.idleMask, ordering: .acquiringAndReleasing)
+                item.endPending(disabling: disabling)
                 roused = serving.end(ticket)
                 return payload
             }
@@ -157,7 +160,8 @@ extension WorkQueue {
     /// Whether the item's function is running here.
     func isRunning(_ item: WorkItem) -> Bool {
         let id = item.knownID
-        guard id != 0 else { return false }
+        // In a forked child nothing runs that ran before.
+        guard id != 0, isOfThisProcess else { return false }
         return whole.read("look at") { serving.withLock { serving in serving.servers.contains { $0.id == id } } }
     }
 }

@@ -37,6 +37,13 @@ extension WorkQueue {
         try await wait(awaitAll(isTimed: deadline != nil), until: deadline)
     }
 
+    /// Throws where the caller would wait for what can only run after it.
+    func checkCanFlush() throws(WorkError) {
+        checkGeneration()
+        guard let worker = Worker.running, worker.queue === self, limit == 1 else { return }
+        throw .inside(item: worker.name, queue: name)
+    }
+
     /// Waits until the item's last enqueueing here is over. False when there is nothing to wait for.
     func flush(_ item: WorkItem, until deadline: Clock.Instant?) throws(WorkError) -> Bool {
         guard let waiter = try awaitItem(item, isTimed: deadline != nil) else { return false }
@@ -172,7 +179,7 @@ extension WorkQueue {
     }
 
     private func awaitRun(of id: UInt64, isTimed: Bool) -> Waiter? {
-        guard id != 0 else { return nil }
+        guard id != 0, isOfThisProcess else { return nil }
         return whole.write("await a run on") {
             serving.withLock { serving in
                 guard let server = serving.servers.first(where: { $0.id == id }) else { return nil }
@@ -182,6 +189,8 @@ extension WorkQueue {
     }
 
     private func awaitItem(_ item: WorkItem, isTimed: Bool) throws(WorkError) -> Waiter? {
+        // In a forked child nothing runs that ran before.
+        guard isOfThisProcess else { return nil }
         let id = item.knownID
         let inside = Worker.running.flatMap { $0.queue === self ? $0.name : nil }
         var waitsForItself = false
@@ -221,7 +230,8 @@ extension WorkQueue {
             serving.withLock { serving in
                 serving.awaited.removeAll { $0.waiter === waiter }
                 if ending == .cancelled { return .cancelled(queue: name) }
-                let (now, pending) = (Clock.now(), serving.list.count + intake.withLock { $0.list.count })
+                let (now, following) = (Clock.now(), serving.servers.count { unsafe $0.following != nil })
+                let pending = serving.list.count + following + intake.withLock { $0.list.count }
                 let running = serving.servers.filter { $0.id != 0 }.map { $0.occupant(at: now) }
                 return .timedOut(queue: name, running: running, pending: pending)
             }

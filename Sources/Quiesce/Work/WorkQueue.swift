@@ -39,11 +39,6 @@ public final class WorkQueue: Sendable {
     private let gapAfterIntake = Gap()
     let whole = Subject()
 
-    /// Two cache lines, since processors fetch them in pairs.
-    private struct Gap: Sendable {
-        private let words = InlineArray<16, UInt64>(repeating: 0)
-    }
-
     /// How many items run at a time.
     public enum Kind: Sendable, Equatable {
         /// So many. Kernel: `max_active`.
@@ -164,11 +159,11 @@ public final class WorkQueue: Sendable {
         return whole.write("enqueue on") {
             var calls = false
             let answer: Enqueued = intake.withLock { intake in
-                guard intake.isOpen || isChained else { return .draining }
+                guard admits(&intake, isArmed: false) else { return .draining }
                 calls = intake.append(.function(function))
                 return .queued
             }
-            if calls { pool.list(self) }
+            call(calls)
             tell(answer, Self.unnamed)
             return answer
         }
@@ -199,19 +194,30 @@ public final class WorkQueue: Sendable {
 
     /// Has the item's function be called after `delay` from now, whether it was pending or not. Kernel: `mod_delayed_work`.
     ///
+    /// A timer that runs gets the new delay. An item that waits for its turn is cancelled and enqueued anew, and is not pending in between.
+    ///
     /// - Returns: `.alreadyPending` when it was pending, and now has the new delay; else what `enqueue` would have answered. A queue that
     ///   does not admit it leaves it as it was; one that has begun to refuse only in that moment, not pending.
     @discardableResult
     public func reschedule(_ item: DelayedWork, after delay: Duration) -> Enqueued {
-        guard whole.read("look at", { intake.withLock { $0.isOpen } || isChained }) else { return .draining }
+        checkGeneration()
+        let isAdmitted: Bool = whole.read("look at") { intake.withLock { admits(&$0, isArmed: delay > .zero) } }
+        guard isAdmitted else { return .draining }
         var wasPending = false
         while true {
+            if timers.rearm(item, on: self, after: delay) { return .alreadyPending }
             if item.cancel() { wasPending = true }
             let answer = enqueue(item, after: delay)
             // Somebody else was quicker.
             if answer == .alreadyPending { continue }
             return answer == .queued && wasPending ? .alreadyPending : answer
         }
+    }
+
+    /// Whether the caller may enqueue an item, or arm its timer. What the queue's own items enqueue is waited for; a timer that they arm would
+    /// outlive the queue.
+    private func admits(_ intake: inout Intake, isArmed: Bool) -> Bool {
+        intake.isOpen || isChained && !(isArmed && intake.isEnding)
     }
 
     private func admit(_ item: WorkItem, _ payload: UInt = 0, after delay: Duration) -> Enqueued {
@@ -231,21 +237,28 @@ public final class WorkQueue: Sendable {
                 if isTraced { event = self.event(item.id.load(), item.name, intake.ticket) }
                 return .queued
             }
-            if calls { pool.list(self) }
+            call(calls)
             tell(answer, item.name)
             return answer
         }
         if hasMoved { item.forgetEarlierHomes() }
+        // In a forked child, one that was pending before would be so for ever.
+        if answer == .alreadyPending { item.home?.checkGeneration() }
         if let event { tracer?.queued(event) }
         return answer
+    }
+
+    /// Something was enqueued, for which a server has to be called or not.
+    @inline(__always)
+    private func call(_ calls: Bool) {
+        if calls { pool.list(self) } else if pool.isShort { pool.tryAgain() }
     }
 
     /// Makes the item pending here, unless the queue or the item refuses. The queue keeps it from here on.
     func claim(
         _ item: WorkItem, _ payload: UInt, _ intake: inout Intake, isArmed: Bool, _ hasMoved: inout Bool
     ) -> Enqueued {
-        // What its own items enqueue is waited for; a timer that they arm would outlive the queue.
-        guard intake.isOpen || isChained && !(isArmed && intake.isEnding) else { return .draining }
+        guard admits(&intake, isArmed: isArmed) else { return .draining }
         let answer = item.claim(for: self, &intake.numbers, isArmed: isArmed, &hasMoved)
         guard answer == .queued else { return answer }
         // Else its first move gave it one.
@@ -276,8 +289,11 @@ public final class WorkQueue: Sendable {
     /// In a forked child the threads of before are not there, and whoever held a lock may not be either.
     @inline(__always)
     func checkGeneration() {
-        guard generation == World.generation else { isOfBeforeFork() }
+        guard isOfThisProcess else { isOfBeforeFork() }
     }
+
+    /// Whether it was made after the last fork.
+    var isOfThisProcess: Bool { generation == World.generation }
 
     @inline(never)
     private func isOfBeforeFork() -> Never {
@@ -309,4 +325,9 @@ public final class WorkQueue: Sendable {
 
 extension WorkQueue: CustomStringConvertible {
     public var description: String { name }
+}
+
+/// Two cache lines, since processors fetch them in pairs, between what different threads change.
+struct Gap: Sendable {
+    private let words = InlineArray<16, UInt64>(repeating: 0)
 }

@@ -63,7 +63,28 @@ final class WorkTimers: Sendable, LeftBehindByFork {
         }
         if starts { start() } else if isFirst { call() }
         if hasMoved { item.forgetEarlierHomes() }
+        if answer == .alreadyPending { item.home?.checkGeneration() }
         return answer
+    }
+
+    /// Gives an item's timer another delay. False when none runs for this queue.
+    func rearm(_ item: WorkItem, on queue: WorkQueue, after delay: Duration) -> Bool {
+        let deadline = (Clock.now() + delay).nanoseconds
+        var isFirst = false
+        let isArmed = whole.write("arm one of") {
+            state.withLock { state in
+                let found = item.state.load(ordering: .relaxed)
+                guard ItemState.isArmed(found), ItemState.queue(found) == queue.number else { return false }
+                _ = remove(item.timer.load(), &state.heap)
+                state.armings += 1
+                insert(Timer(deadline: deadline, arming: state.armings, queue: queue, item: item), &state.heap)
+                isFirst = item.timer.load() == 0
+                Subject.does("arm \(item.name) on \(queue.name) again")
+                return true
+            }
+        }
+        if isFirst { call() }
+        return isArmed
     }
 
     private func call() {
@@ -80,7 +101,7 @@ final class WorkTimers: Sendable, LeftBehindByFork {
     // MARK: Ending early
 
     /// Takes the timer of an item away, and returns what its function would have been given. Nil when it has fired.
-    func withdraw(_ item: WorkItem) -> UInt? {
+    func withdraw(_ item: WorkItem, disabling: Bool) -> UInt? {
         // What a timer keeps goes once the lock is given back.
         let withdrawn: (payload: UInt, timer: Timer)? = whole.write("stop one of") {
             state.withLock { state in
@@ -88,7 +109,7 @@ final class WorkTimers: Sendable, LeftBehindByFork {
                 let timer = remove(item.timer.load(), &state.heap)
                 Subject.does("stop the timer of \(item.name)")
                 let payload = item.payload.load()
-                item.state.bitwiseAnd(ItemState.idleMask, ordering: .acquiringAndReleasing)
+                item.endPending(disabling: disabling)
                 return (payload, timer)
             }
         }

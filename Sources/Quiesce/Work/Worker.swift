@@ -41,6 +41,7 @@ final class Worker: BlockingObserver, @unchecked Sendable {
     /// Says what runs next, under the lock of the queue.
     func prepare(_ item: Unmanaged<WorkItem>) {
         unsafe self.item = item
+        unsafe address = UInt(bitPattern: item.toOpaque())
         since = nil
         unsafe item._withUnsafeGuaranteedRef { item in
             id = item.id.load()
@@ -97,7 +98,6 @@ final class Worker: BlockingObserver, @unchecked Sendable {
         if let function = function.take() {
             function()
         } else if let item = unsafe item {
-            unsafe address = UInt(bitPattern: item.toOpaque())
             // Gives the queue's reference back: from here on the item belongs to those who use it, and may be gone.
             let body = unsafe item.takeRetainedValue().body
             switch consume body {

@@ -15,6 +15,11 @@ final class WorkerPool: Sendable, LeftBehindByFork {
 
     /// How many workers run at a time.
     private let size: Int
+    /// Whether a worker looks after each item who else waits, and gives way to whoever does, as tests explore it.
+    private let givesWay: Bool
+    private let shortage = Hint()
+    // Who enqueues reads what is before, and should not wait for those who change what is behind.
+    private let gap = Gap()
     private let state = Mutex(State())
     private let hint = Hint()
     private let whole = Subject()
@@ -30,8 +35,6 @@ final class WorkerPool: Sendable, LeftBehindByFork {
         var running = 0
         /// How many urgent queues were served since a normal one was.
         var urgentTurns = 0
-        /// Whether it was said that the system refuses threads.
-        var hasWarned = false
 
         /// The next queue in line. A normal one gets a turn among urgent ones, too.
         mutating func popFirst() -> WorkQueue? {
@@ -49,8 +52,9 @@ final class WorkerPool: Sendable, LeftBehindByFork {
     /// How long a worker beyond the pool's size stays with nothing to do. Kernel: `IDLE_WORKER_TIMEOUT`.
     static let idleTime = Duration.seconds(300)
 
-    init(size: Int) {
+    init(size: Int, givesWay: Bool = false) {
         self.size = size
+        self.givesWay = givesWay
         whole.label("pool") { state.label("pool.state") }
     }
 
@@ -58,14 +62,49 @@ final class WorkerPool: Sendable, LeftBehindByFork {
 
     /// Has a worker serve `queue`.
     func list(_ queue: WorkQueue) {
-        _ = whole.write("call a worker of") {
+        call("call a worker of") { state in
+            if queue.priority == .high { state.urgent.append(queue) } else { state.normal.append(queue) }
+        }
+    }
+
+    /// Makes a change that may call for one more worker.
+    ///
+    /// Where the system has no thread to give and nobody else is there to see to what is listed, since all that run are blocked, perhaps by what is
+    /// listed, it is tried for a second to get one. Kernel: the cooldown in `maybe_create_worker`.
+    private func call(_ name: StaticString, _ change: (inout State) -> Void) {
+        var hasEnough = whole.write(name) {
             make(
                 state.withLock { state in
-                    if queue.priority == .high { state.urgent.append(queue) } else { state.normal.append(queue) }
+                    change(&state)
                     defer { tell(state) }
                     return wakeOne(&state)
                 })
         }
+        var pause = Duration.milliseconds(1)
+        while !hasEnough {
+            guard pause < .seconds(1) else { return isShortOfThreads() }
+            Clock.sleep(for: pause)
+            pause *= 2
+            hasEnough = tryAgain()
+        }
+    }
+
+    /// Has one more worker run if need be. False when there was no thread to be had, and nobody else will.
+    @discardableResult
+    func tryAgain() -> Bool { whole.write("call a worker of") { make(state.withLock { wakeOne(&$0) }) } }
+
+    /// Whether something is listed that nobody sees to, for want of a thread.
+    var isShort: Bool { shortage.value != 0 }
+
+    private func isShortOfThreads() {
+        let isAlone = state.withLock { $0.workers.allSatisfy { $0 == nil } }
+        if isAlone { fatalError("no thread could be started to run work") }
+        if shortage.value == 0 {
+            warn(
+                "no further thread could be started to run work, and all that run it are blocked; it is tried again when more is enqueued, or an item blocks or ends"
+            )
+        }
+        shortage.value = 1
     }
 
     private enum Call {
@@ -84,7 +123,7 @@ final class WorkerPool: Sendable, LeftBehindByFork {
         return .start(worker)
     }
 
-    /// False when a thread was to be started and there is none to be had.
+    /// False when a thread was to be started and there is none to be had, and nobody else will see to what is listed.
     private func make(_ call: Call?) -> Bool {
         switch call {
         case nil: break
@@ -94,27 +133,26 @@ final class WorkerPool: Sendable, LeftBehindByFork {
                 _ = try Thread.spawn(name: "worker \(worker.number)", blocksSignals: true) { [self] in
                     withExtendedLifetime(self) { worker.work() }
                 }
-            } catch {
-                isRefused(worker, error)
-                return false
-            }
+            } catch { return isRefused(worker) }
         }
+        if isShort { shortage.value = 0 }
         return true
     }
 
-    /// The system has no thread to give. Those that are there will do what is listed, later.
-    private func isRefused(_ worker: Worker, _ error: ThreadError) {
-        let (isAlone, isFirst) = state.withLock { state in
+    /// The system has no thread to give. Those that run will do what is listed, later. One that had nothing to do because this one was to run
+    /// is called.
+    private func isRefused(_ worker: Worker) -> Bool {
+        let (idle, willBeSeenTo): (Worker?, Bool) = state.withLock { state in
             state.running -= 1
             state.workers[worker.number] = nil
-            defer { state.hasWarned = true }
-            return (state.workers.allSatisfy { $0 == nil }, !state.hasWarned)
+            guard state.isAnyListed else { return (nil, true) }
+            let idle = state.idle.popLast()
+            if idle != nil { state.running += 1 }
+            tell(state)
+            return (idle, state.running > 0)
         }
-        if isAlone { fatalError("no thread could be started to run work: \(error)") }
-        guard isFirst else { return }
-        warn(
-            "no further thread could be started to run work (\(error)); it is tried again when more is enqueued or an item blocks"
-        )
+        idle?.call()
+        return willBeSeenTo
     }
 
     // MARK: What workers do
@@ -170,24 +208,7 @@ final class WorkerPool: Sendable, LeftBehindByFork {
     }
 
     /// A worker's item blocks, or is one that others should run beside.
-    ///
-    /// Where there is no thread to run meanwhile, it is tried for a second to get one: all others may be blocked, and then nobody but this one
-    /// is there to see to what is listed, which they may be waiting for. Kernel: the cooldown in `maybe_create_worker`.
-    func stopsRunning() {
-        var hasEnough = whole.write("block in") {
-            make(
-                state.withLock { state in
-                    state.running -= 1
-                    return wakeOne(&state)
-                })
-        }
-        var pause = Duration.milliseconds(1)
-        while !hasEnough, pause < .seconds(1) {
-            Clock.sleep(for: pause)
-            pause *= 2
-            hasEnough = whole.write("call a worker of") { make(state.withLock { wakeOne(&$0) }) }
-        }
-    }
+    func stopsRunning() { call("block in") { $0.running -= 1 } }
 
     func runsAgain() {
         whole.write("go on in") {
@@ -213,28 +234,30 @@ final class WorkerPool: Sendable, LeftBehindByFork {
         static let tooMany: UInt32 = 4
     }
 
-    /// Says without the lock who waits.
-    private func tell(_ state: borrowing State) {
-        hint.value =
-            (state.urgent.isEmpty ? 0 : Waiting.urgent) | (state.normal.isEmpty ? 0 : Waiting.normal)
+    private func whoWaits(_ state: borrowing State) -> UInt32 {
+        (state.urgent.isEmpty ? 0 : Waiting.urgent) | (state.normal.isEmpty ? 0 : Waiting.normal)
             | (state.running > size ? Waiting.tooMany : 0)
     }
 
+    /// Says without the lock who waits.
+    private func tell(_ state: borrowing State) { hint.value = whoWaits(state) }
+
     /// Whether a worker that has run one more item of a queue should look who else waits. Kernel: `keep_working`.
     func isOver(_ turn: inout Turn, _ priority: WorkQueue.Priority) -> Bool {
-        let waiting = hint.value
+        let waiting = givesWay ? whole.read("look who waits in") { state.withLock { whoWaits($0) } } : hint.value
         guard waiting & (Waiting.urgent | Waiting.normal) != 0 else { return false }
         if waiting & Waiting.tooMany != 0 || waiting & Waiting.urgent != 0 && priority == .normal { return true }
+        if givesWay { return true }
         turn.items += 1
         let now = Hint.nanoseconds
         if turn.othersSince == 0 { turn.othersSince = now }
         return turn.items >= 64 || now - turn.othersSince > 1_000_000
     }
 
-    /// How many threads there are, and how many of them have nothing to do.
-    var census: (workers: Int, idle: Int) {
+    /// How many threads there are, how many of them have nothing to do, and how many run or look for work.
+    var census: (workers: Int, idle: Int, running: Int) {
         whole.read("look at") {
-            state.withLock { state in (state.workers.count { $0 != nil }, state.idle.count) }
+            state.withLock { state in (state.workers.count { $0 != nil }, state.idle.count, state.running) }
         }
     }
 }

@@ -199,6 +199,8 @@ public final class World: Sendable {
             return left
         }
         for each in left { each.abandon() }
+        // The pool that was told when the forking thread blocks has stayed behind.
+        unsafe quiesce_current_block().pointee.blocking = nil
         let id = unsafe quiesce_current_block().pointee.id
         for other in 1..<max(1, threads.withLock { $0.next }) where other != id { presence.clear(other) }
         if id != 0 { presence.note(UInt(quiesce_thread_id()), threadOf: id) }

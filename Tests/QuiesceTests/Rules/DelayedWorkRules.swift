@@ -38,6 +38,47 @@ extension WorkRules {
         }
     }
 
+    @Test func `a timer that is rescheduled is pending all the time`() throws {
+        try verifyInTime("rescheduled, and flushed", abandons: true) { world in
+            let queue = WorkQueue(name: "queue", .ordered)
+            let item = DelayedWork(name: "W") {}
+            queue.enqueue(item, after: .seconds(60))
+            world.thread("flusher") { expect(sure { try item.flush() } == true, "it was not pending") }
+            queue.reschedule(item, after: .seconds(120))
+        }
+    }
+
+    @Test func `a queue that is being destroyed lets an item be as it is, rather than reschedule it`() throws {
+        try verifyInTime("rescheduled by an item while the queue is destroyed", abandons: true) { world in
+            let queue = WorkQueue(name: "queue", .ordered)
+            let (held, runs, answers) = (Held(), Runs(), Seen<Enqueued>())
+            let item = DelayedWork(name: "W") { runs.run() }
+            queue.enqueue {
+                held.run()
+                answers.note(queue.reschedule(item, after: .seconds(1)))
+                expect(item.isPending, "it is not pending any more")
+            }
+            held.waitUntilStarted()
+            expect(queue.enqueue(item, after: .seconds(60)) == .queued)
+            world.thread("destroyer") { sure { try queue.destroy() } }
+            spin { queue.intake.withLock { !$0.isEnding } }
+            held.release()
+            world.afterwards { expect(answers.all == [.draining] && runs.total == 1) }
+        }
+    }
+
+    @Test func `a flush that throws leaves the timer as it is`() throws {
+        try expectRuns(at: [100], "flushed by an item of its ordered queue") { queue, item in
+            queue.enqueue(item, after: .milliseconds(100))
+            queue.enqueue(name: "other") {
+                do throws(WorkError) {
+                    try item.flush()
+                    expect(false, "it did not throw")
+                } catch { expect(error.description == "other, which runs on queue, would wait for itself to end") }
+            }
+        }
+    }
+
     @Test func delayed_twice() throws {
         try expectRuns(at: [50], "delayed twice") { queue, item in
             expect(queue.enqueue(item, after: .milliseconds(50)) == .queued)

@@ -74,6 +74,45 @@ import Testing
         }
     }
 
+    @Test func `what follows its own run is pending`() throws {
+        let queue = WorkQueue(name: "queue", .concurrent(limit: 2))
+        let held = Held()
+        let item = Work(name: "W") { held.run() }
+        queue.enqueue(item)
+        held.waitUntilStarted()
+        queue.enqueue(item)
+        // Another worker has seen that it runs.
+        waitUntil { queue.serving.withLock { $0.servers.contains { unsafe $0.following != nil } } }
+        let error = #expect(throws: WorkError.self) { try queue.flush(until: Clock.now()) }
+        guard case .timedOut(_, let running, let pending) = error else { throw try #require(error) }
+        #expect(running.map(\.name) == ["W"] && pending == 1)
+        held.release()
+        try queue.destroy()
+    }
+
+    @Test func `a tracer that waits for the item it is told of is refused`() throws {
+        final class Waiting: WorkTracer {
+            let item = Later<Work>()
+            let errors = Mutex<[String]>([])
+
+            func queued(_ event: WorkEvent) {}
+            func started(_ event: WorkEvent) { wait() }
+            func ended(_ event: WorkEvent) { wait() }
+
+            private func wait() {
+                do { try item.value.disableAndWait() } catch { errors.withLock { $0.append("\(error)") } }
+            }
+        }
+        let tracer = Waiting()
+        let queue = WorkQueue(name: "queue", tracer: tracer)
+        tracer.item.set(Work(name: "W") {})
+        queue.enqueue(tracer.item.value)
+        try queue.destroy()
+        let errors = tracer.errors.withLock { $0 }
+        #expect(errors == Array(repeating: "W, which runs on queue, would wait for itself to end", count: 2))
+        #expect(!tracer.item.value.isDisabled)
+    }
+
     @Test func width_hierarchy() throws {
         for limit in 1...4 {
             let queue = WorkQueue(name: "queue", limit == 1 ? .ordered : .concurrent(limit: limit))
