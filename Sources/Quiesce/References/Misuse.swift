@@ -4,8 +4,8 @@ import Substrate
 
 /// A mistake of the program that was survived, and that somebody should know of.
 ///
-/// While explored it is the finding of the execution. Otherwise it is written to standard error, each kind once at each
-/// place. Kernel counterpart: `WARN_ONCE`.
+/// While explored it is the finding of the execution. Otherwise it is written to standard error, each kind once for each
+/// culprit and place. Kernel counterpart: `WARN_ONCE`.
 public struct Misuse: Error, Sendable, Equatable, CustomStringConvertible {
     public enum Kind: Sendable, Hashable {
         /// A reference was taken to an object whose last one is gone.
@@ -29,7 +29,9 @@ public struct Misuse: Error, Sendable, Equatable, CustomStringConvertible {
     }
 
     public let kind: Kind
-    /// The place that did it.
+    /// What did it, where the place does not tell.
+    public let culprit: String?
+    /// The place that did it, or that found it.
     public let file: String
     public let line: UInt
 
@@ -46,7 +48,7 @@ public struct Misuse: Error, Sendable, Equatable, CustomStringConvertible {
             case .longDrain: "a work queue is drained, and its items enqueue more and more; the drain may not end"
             case .returnedInside: "a work item's function returned inside a gate; whoever closes it would wait for ever"
             }
-        return "\(what), at \(file):\(line)"
+        return "\(what)\(culprit.map { ": \($0)" } ?? ""), at \(file):\(line)"
     }
 
     /// Runs `body` and returns what was misused by this thread meanwhile, which is then reported nowhere else.
@@ -62,10 +64,10 @@ public struct Misuse: Error, Sendable, Equatable, CustomStringConvertible {
 
     private static let collected = ThreadLocal<[Misuse]?>(nil)
 
-    static func report(_ kind: Kind, _ file: StaticString, _ line: UInt) {
+    static func report(_ kind: Kind, _ file: StaticString, _ line: UInt, by culprit: String? = nil) {
         let path = "\(file)"
         let misuse = Misuse(
-            kind: kind, file: path.split(separator: "/").last.map(String.init) ?? path, line: line)
+            kind: kind, culprit: culprit, file: path.split(separator: "/").last.map(String.init) ?? path, line: line)
         let isCollected = collected.withValue { value in
             value?.append(misuse)
             return value != nil
@@ -79,6 +81,7 @@ public struct Misuse: Error, Sendable, Equatable, CustomStringConvertible {
 private final class MisuseLog: Sendable {
     private struct Place: Hashable {
         let kind: Misuse.Kind
+        let culprit: String?
         let file: String
         let line: UInt
     }
@@ -87,7 +90,7 @@ private final class MisuseLog: Sendable {
 
     func note(_ misuse: Misuse) {
         let isNew = known.withLock {
-            $0.insert(Place(kind: misuse.kind, file: misuse.file, line: misuse.line)).inserted
+            $0.insert(Place(kind: misuse.kind, culprit: misuse.culprit, file: misuse.file, line: misuse.line)).inserted
         }
         if isNew { warn(misuse.description) }
     }

@@ -91,7 +91,9 @@ final class Worker: BlockingObserver, @unchecked Sendable {
             if queue.isTraced { queue.tracer?.ended(queue.event(id, name, ticket)) }
         }
         unsafe served = nil
-        if !wasInside, Presence.isInsideAnything { Misuse.report(.returnedInside, #filePath, #line) }
+        if !wasInside, Presence.isInsideAnything {
+            Misuse.report(.returnedInside, #filePath, #line, by: "\(name), on \(queue.name)")
+        }
     }
 
     private func perform() {

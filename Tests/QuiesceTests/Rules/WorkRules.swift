@@ -161,12 +161,13 @@ import Testing
         let report = try Exploration("returns inside", options: options) { world in
             let queue = WorkQueue(name: "queue", .ordered)
             let (key, state) = (UInt(0x1000), AtomicBox())
-            queue.enqueue {
+            queue.enqueue(name: "culprit") {
                 _ = Presence.enter(key, unless: state.word, has: 1, section: WaitClass("gate"))
             }
         }.run()
         #expect(report.verdicts[.misuse] == 1)
-        #expect(report.counterexample?.verdict.sentence.contains("returned inside a gate") == true)
+        let sentence = try #require(report.counterexample?.verdict.sentence)
+        #expect(sentence.contains("returned inside a gate") && sentence.contains("culprit, on queue"), "\(sentence)")
     }
 
     private final class AtomicBox: Sendable {
