@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Explorer
 import Substrate
 import TestSupport
 import Testing
 
 @testable import Quiesce
 
-/// The waits of tasks for work, on real threads.
+/// The waits of tasks for work.
 @Suite struct WorkAsyncTests {
     /// An item that runs until it is let go on.
     private final class Held: Sendable {
@@ -47,16 +48,67 @@ import Testing
         case flushQueue, flushItem, cancelAndWait, disableAndWait, drain, destroy
     }
 
-    private func perform(_ wait: Wait, _ held: Held, until deadline: Clock.Instant? = nil) async throws {
+    private static func perform(
+        _ wait: Wait, _ queue: WorkQueue, _ work: Work, until deadline: Clock.Instant? = nil
+    ) async throws {
         switch wait {
-        case .flushQueue: try await held.queue.flush(until: deadline)
-        case .flushItem: _ = try await held.work.flush(until: deadline)
-        case .cancelAndWait: try await held.work.cancelAndWait(until: deadline)
-        case .disableAndWait: try await held.work.disableAndWait(until: deadline)
-        case .drain: try await held.queue.drain(until: deadline)
-        case .destroy: try await held.queue.destroy(until: deadline)
+        case .flushQueue: try await queue.flush(until: deadline)
+        case .flushItem: _ = try await work.flush(until: deadline)
+        case .cancelAndWait: try await work.cancelAndWait(until: deadline)
+        case .disableAndWait: try await work.disableAndWait(until: deadline)
+        case .drain: try await queue.drain(until: deadline)
+        case .destroy: try await queue.destroy(until: deadline)
         }
     }
+
+    private func perform(_ wait: Wait, _ held: Held, until deadline: Clock.Instant? = nil) async throws {
+        try await Self.perform(wait, held.queue, held.work, until: deadline)
+    }
+
+    // MARK: Explored
+
+    @Test(arguments: Wait.allCases) func `in every interleaving a task goes on when it is over`(_ wait: Wait)
+        async throws
+    {
+        let report = try await verifyTasks("waits for an item", granularity: .coarse) { world in
+            let queue = WorkQueue(name: "queue", .ordered)
+            let runs = Runs()
+            let item = Work(name: "item") { runs.run() }
+            queue.enqueue(item)
+            try await Self.perform(wait, queue, item)
+            let total = runs.total
+            switch wait {
+            case .cancelAndWait, .disableAndWait: expect(total <= 1)
+            default: expect(total == 1)
+            }
+            expect(runs.current == 0 && item.activity == [])
+            world.afterwards { expect(runs.total == total, "it ran after the wait") }
+        }
+        #expect(report.executions > 1)
+    }
+
+    @Test(arguments: Wait.allCases) func `in every interleaving a task that is cancelled leaves`(_ wait: Wait)
+        async throws
+    {
+        let report = try await verifyTasks("waits for an item and is cancelled", granularity: .coarse) { world in
+            let queue = WorkQueue(name: "queue", .ordered)
+            let runs = Runs()
+            let item = Work(name: "item") { runs.run() }
+            queue.enqueue(item)
+            let waiter = Task {
+                do {
+                    try await Self.perform(wait, queue, item)
+                    expect(runs.current == 0)
+                } catch { expect("\(error)" == "waiting for queue was cancelled", "\(error)") }
+            }
+            waiter.cancel()
+            await waiter.value
+            expect(!queue.isAwaited, "it is still in the line")
+        }
+        #expect(report.executions > 1)
+    }
+
+    // MARK: On real threads
 
     @Test(arguments: Wait.allCases) func `a task waits until the function has returned`(_ wait: Wait) async throws {
         let held = Held()

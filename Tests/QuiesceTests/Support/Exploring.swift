@@ -30,14 +30,15 @@ func verify(
     return report
 }
 
-/// Explores tasks finely and to the end. They share nothing but Substrate's objects and one another, which is declared.
+/// Explores tasks to the end, finely if nothing else is said. They share nothing but Substrate's objects and one another, which is declared.
 @discardableResult
 func verifyTasks(
-    _ name: String, preemptions: Int? = nil, executions: Int = .max, location: SourceLocation = #_sourceLocation,
+    _ name: String, preemptions: Int? = nil, executions: Int = .max,
+    granularity: ExplorationOptions.Granularity = .fine, location: SourceLocation = #_sourceLocation,
     _ body: @escaping @Sendable (ExploredWorld) async throws -> Void
 ) async throws -> ExplorationReport {
     var options = ExplorationOptions()
-    options.granularity = .fine
+    options.granularity = granularity
     options.executionLimit = executions
     options.secondsLimit = 100
     options.reduction = .declared
