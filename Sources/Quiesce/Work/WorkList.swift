@@ -127,7 +127,7 @@ struct WorkList: ~Copyable, @unchecked Sendable {
     }
 
     private static let burst = 1 << 12
-    private static let longBurst = 1 << 16
+    private static let longBurst = 1 << 18
 
     private mutating func giveBackRoom() {
         unsafe memory.deallocate()
