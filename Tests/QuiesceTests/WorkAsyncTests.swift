@@ -67,14 +67,19 @@ import Testing
 
     // MARK: Explored
 
+    private static func enqueued() -> (queue: WorkQueue, item: Work, runs: Runs) {
+        let queue = WorkQueue(name: "queue", .ordered)
+        let runs = Runs()
+        let item = Work(name: "item") { runs.run() }
+        queue.enqueue(item)
+        return (queue, item, runs)
+    }
+
     @Test(arguments: Wait.allCases) func `in every interleaving a task goes on when it is over`(_ wait: Wait)
         async throws
     {
         let report = try await verifyTasks("waits for an item", granularity: .coarse) { world in
-            let queue = WorkQueue(name: "queue", .ordered)
-            let runs = Runs()
-            let item = Work(name: "item") { runs.run() }
-            queue.enqueue(item)
+            let (queue, item, runs) = Self.enqueued()
             try await Self.perform(wait, queue, item)
             let total = runs.total
             switch wait {
@@ -91,10 +96,7 @@ import Testing
         async throws
     {
         let report = try await verifyTasks("waits for an item and is cancelled", granularity: .coarse) { world in
-            let queue = WorkQueue(name: "queue", .ordered)
-            let runs = Runs()
-            let item = Work(name: "item") { runs.run() }
-            queue.enqueue(item)
+            let (queue, item, runs) = Self.enqueued()
             let waiter = Task {
                 do {
                     try await Self.perform(wait, queue, item)

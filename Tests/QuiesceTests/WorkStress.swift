@@ -481,17 +481,6 @@ import Testing
         unsafe dlsym(nil, "__asan_init") != nil || dlsym(nil, "__tsan_init") != nil
     }
 
-    /// Bytes of memory that the process has.
-    private var resident: Int? {
-        guard let file = unsafe fopen("/proc/self/statm", "r") else { return nil }
-        defer { unsafe fclose(file) }
-        var line = [CChar](repeating: 0, count: 128)
-        guard unsafe fgets(&line, 128, file) != nil else { return nil }
-        let fields = String(decoding: line.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self).split(
-            separator: " ")
-        return Int(fields[1]).map { $0 * sysconf(Int32(_SC_PAGESIZE)) }
-    }
-
     @Test func `a pending function costs at most 64 bytes`() throws {
         let count = isSanitized ? 10_000 : 1_000_000
         var least = Int.max
@@ -502,9 +491,9 @@ import Testing
             let isOver = WaitPoint.Shared()
             queue.enqueue { isOver.wait(for: 1) }
             let function: @Sendable () -> Void = { runs.count() }
-            let before = resident
+            let before = processMemory()?.resident
             for _ in 0..<count { queue.enqueue(function) }
-            if let before, let after = resident { least = min(least, after - before) }
+            if let before, let after = processMemory()?.resident { least = min(least, after - before) }
             isOver.advance(to: 1)
             try queue.destroy()
             #expect(runs.total == count)

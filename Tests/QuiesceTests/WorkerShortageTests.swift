@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import Foundation
+import Glibc
 import Substrate
 import TestSupport
 import Testing
@@ -53,9 +53,8 @@ private func waitThroughShortage(
     let resource = __rlimit_resource_t(RLIMIT_AS.rawValue)
     var limit = rlimit()
     #expect(unsafe getrlimit(resource, &limit) == 0)
-    let statistics = try String(contentsOfFile: "/proc/self/statm", encoding: .utf8)
     var least = limit
-    least.rlim_cur = try #require(statistics.split(separator: " ").first.flatMap { UInt($0) }) * UInt(getpagesize())
+    least.rlim_cur = UInt(try #require(processMemory()).size)
     #expect(unsafe setrlimit(resource, &least) == 0)
     #expect(throws: ThreadError.self) { _ = try Thread.spawn {} }
     body(queue, flags.first, flags.second)

@@ -134,16 +134,10 @@ public enum WorkQueues {
     }
 
     /// As C uses it: a function and its context, and no closure to allocate.
-    public static let dispatchFunction = Case(
-        "dispatch_async_f, serial", count: 100_000,
-        .blocking { _ in
-            nonisolated(unsafe) let queue = dispatch_queue_create("bench", nil)
-            return { count in
-                countdown.begin(count)
-                for _ in 0..<count { dispatch_async_f(queue, nil) { _ in countdown.count() } }
-                countdown.wait()
-            }
-        })
+    public static let dispatchFunction = submitting("dispatch_async_f, serial") {
+        nonisolated(unsafe) let queue = dispatch_queue_create("bench", nil)
+        return { _ in dispatch_async_f(queue, nil) { _ in countdown.count() } }
+    }
 
     /// Items that are enqueued again and again, as ours.
     public static let dispatchItems = resubmitting("DispatchQueue.async of an item, serial") {

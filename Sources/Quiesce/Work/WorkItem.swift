@@ -152,8 +152,15 @@ public class WorkItem: @unchecked Sendable {
         }
     }
 
-    /// Forgets the queues where it was before and is not running any more. The caller holds no lock.
-    func forgetEarlierHomes() {
+    /// Does what is left when somebody has been told what came of enqueueing it. The caller holds no lock.
+    func wasAnswered(_ answer: Enqueued, hasMoved: Bool) {
+        if hasMoved { forgetEarlierHomes() }
+        // In a forked child, one that was pending before would be so for ever.
+        if answer == .alreadyPending { home?.checkGeneration() }
+    }
+
+    /// Forgets the queues where it was before and is not running any more.
+    private func forgetEarlierHomes() {
         let earlier = whole.read("look at") { homes.withLock { $0.earlier } }
         for home in earlier where !home.queue.isRunning(self) {
             whole.write("forget a queue of") { homes.withLock { $0.earlier.removeAll { $0.move == home.move } } }

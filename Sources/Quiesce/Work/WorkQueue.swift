@@ -241,9 +241,7 @@ public final class WorkQueue: Sendable {
             tell(answer, item.name)
             return answer
         }
-        if hasMoved { item.forgetEarlierHomes() }
-        // In a forked child, one that was pending before would be so for ever.
-        if answer == .alreadyPending { item.home?.checkGeneration() }
+        item.wasAnswered(answer, hasMoved: hasMoved)
         if let event { tracer?.queued(event) }
         return answer
     }

@@ -53,17 +53,14 @@ final class WorkTimers: Sendable, LeftBehindByFork {
                 }
                 queue.tell(answer, item.name, isArmed: true)
                 guard answer == .queued else { return answer }
-                state.armings += 1
-                insert(Timer(deadline: deadline, arming: state.armings, queue: queue, item: item), &state.heap)
-                isFirst = item.timer.load() == 0
+                isFirst = start(item, on: queue, deadline, &state)
                 starts = !state.isStarted
                 state.isStarted = true
                 return answer
             }
         }
         if starts { start() } else if isFirst { call() }
-        if hasMoved { item.forgetEarlierHomes() }
-        if answer == .alreadyPending { item.home?.checkGeneration() }
+        item.wasAnswered(answer, hasMoved: hasMoved)
         return answer
     }
 
@@ -76,15 +73,20 @@ final class WorkTimers: Sendable, LeftBehindByFork {
                 let found = item.state.load(ordering: .relaxed)
                 guard ItemState.isArmed(found), ItemState.queue(found) == queue.number else { return false }
                 _ = remove(item.timer.load(), &state.heap)
-                state.armings += 1
-                insert(Timer(deadline: deadline, arming: state.armings, queue: queue, item: item), &state.heap)
-                isFirst = item.timer.load() == 0
+                isFirst = start(item, on: queue, deadline, &state)
                 Subject.does("arm \(item.name) on \(queue.name) again")
                 return true
             }
         }
         if isFirst { call() }
         return isArmed
+    }
+
+    /// Puts an item's timer among the others. True when it is the first that will fire.
+    private func start(_ item: WorkItem, on queue: WorkQueue, _ deadline: UInt64, _ state: inout State) -> Bool {
+        state.armings += 1
+        insert(Timer(deadline: deadline, arming: state.armings, queue: queue, item: item), &state.heap)
+        return item.timer.load() == 0
     }
 
     private func call() {

@@ -17,6 +17,7 @@ final class WorkerPool: Sendable, LeftBehindByFork {
     private let size: Int
     /// Whether a worker looks after each item who else waits, and gives way to whoever does, as tests explore it.
     private let givesWay: Bool
+    /// Not 0 while something is listed that nobody sees to, for want of a thread.
     private let shortage = Hint()
     // Who enqueues reads what is before, and should not wait for those who change what is behind.
     private let gap = Gap()
@@ -72,14 +73,7 @@ final class WorkerPool: Sendable, LeftBehindByFork {
     /// Where the system has no thread to give and nobody else is there to see to what is listed, since all that run are blocked, perhaps by what is
     /// listed, it is tried for a second to get one. Kernel: the cooldown in `maybe_create_worker`.
     private func call(_ name: StaticString, _ change: (inout State) -> Void) {
-        var hasEnough = whole.write(name) {
-            make(
-                state.withLock { state in
-                    change(&state)
-                    defer { tell(state) }
-                    return wakeOne(&state)
-                })
-        }
+        var hasEnough = attempt(name, change)
         var pause = Duration.milliseconds(1)
         while !hasEnough {
             guard pause < .seconds(1) else { return isShortOfThreads() }
@@ -89,9 +83,22 @@ final class WorkerPool: Sendable, LeftBehindByFork {
         }
     }
 
-    /// Has one more worker run if need be. False when there was no thread to be had, and nobody else will.
+    /// Makes a change, and has one more worker run if need be. False when there was no thread to be had, and nobody else will see to what is
+    /// listed.
+    private func attempt(_ name: StaticString, _ change: (inout State) -> Void) -> Bool {
+        whole.write(name) {
+            make(
+                state.withLock { state in
+                    change(&state)
+                    defer { tell(state) }
+                    return wakeOne(&state)
+                })
+        }
+    }
+
+    /// Has one more worker run if need be, as above.
     @discardableResult
-    func tryAgain() -> Bool { whole.write("call a worker of") { make(state.withLock { wakeOne(&$0) }) } }
+    func tryAgain() -> Bool { attempt("call a worker of") { _ in } }
 
     /// Whether something is listed that nobody sees to, for want of a thread.
     var isShort: Bool { shortage.value != 0 }
