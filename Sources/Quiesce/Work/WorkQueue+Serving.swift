@@ -52,7 +52,8 @@ extension WorkQueue {
         var roused: [Waiter.Roused] = []
         let step: Step = serving.withLock { serving in
             worker.id = 0
-            roused = serving.end(worker.ticket)
+            // Mostly nobody waits, and then not even a call is made.
+            if !serving.awaited.isEmpty { roused = serving.end(worker.ticket) }
             if unsafe worker.following == nil, !goesOn || serving.servers.count > serving.limit {
                 serving.leave(worker)
                 Subject.does("leave \(name) to others")

@@ -265,14 +265,8 @@ extension WorkQueue.Serving {
     }
 
     /// The enqueueing that had this ticket is over. Returns those who waited for it, to be roused without the lock.
-    @inline(__always)
     mutating func end(_ ticket: UInt64) -> [Waiter.Roused] {
-        // Mostly nobody waits, and then not even a call is made.
-        awaited.isEmpty ? [] : endAwaited(ticket)
-    }
-
-    @inline(never)
-    private mutating func endAwaited(_ ticket: UInt64) -> [Waiter.Roused] {
+        guard !awaited.isEmpty else { return [] }
         let oldest = oldest ?? .max
         var roused: [Waiter.Roused] = []
         awaited.removeAll { awaited in

@@ -24,7 +24,8 @@ final class Worker: BlockingObserver, @unchecked Sendable {
     /// What it runs, for messages.
     var name: String { id == Self.anonymous ? WorkQueue.unnamed : itemName }
     /// Since when it is known to run that, and whether it began then; nil where nobody has asked.
-    private var start: (time: Clock.Instant, isExact: Bool)?
+    private var since: Clock.Instant?
+    private var isStartKnown = false
     /// The same item, enqueued anew. It follows.
     var following: Unmanaged<WorkItem>?
     // What it is to run next: an item with what its function is given, or a function.
@@ -41,7 +42,7 @@ final class Worker: BlockingObserver, @unchecked Sendable {
     func prepare(_ item: Unmanaged<WorkItem>) {
         unsafe self.item = item
         unsafe address = UInt(bitPattern: item.toOpaque())
-        start = nil
+        since = nil
         unsafe item._withUnsafeGuaranteedRef { item in
             id = item.id.load()
             ticket = item.ticket.load()
@@ -55,18 +56,18 @@ final class Worker: BlockingObserver, @unchecked Sendable {
         id = Self.anonymous
         self.ticket = ticket
         self.function = function
-        start = nil
+        since = nil
     }
 
     /// What runs next begins now.
-    func starts(at now: Clock.Instant) { start = (now, true) }
+    func starts(at now: Clock.Instant) { (since, isStartKnown) = (now, true) }
 
     /// Somebody sees what runs.
-    func isSeen(at now: Clock.Instant) { if start == nil { start = (now, false) } }
+    func isSeen(at now: Clock.Instant) { if since == nil { (since, isStartKnown) = (now, false) } }
 
     /// What it runs, for an error.
     func occupant(at now: Clock.Instant) -> Occupant {
-        Occupant(name, since: start?.time ?? now, isExact: start?.isExact ?? false, at: now)
+        Occupant(name, since: since ?? now, isExact: since != nil && isStartKnown, at: now)
     }
 
     init(_ number: Int, _ pool: WorkerPool) {
