@@ -28,9 +28,15 @@ let package = Package(
                 "Scenarios", "Explorer", "Quiesce",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ]),
+        .target(name: "Fuzzing", dependencies: ["Explorer", "Quiesce", "Substrate"], path: "Tests/Fuzzing"),
+        .executableTarget(
+            name: "FuzzExplorer",
+            dependencies: ["Fuzzing", .product(name: "ArgumentParser", package: "swift-argument-parser")],
+            path: "Scripts/FuzzExplorer"),
         .target(name: "TestSupport", dependencies: ["Substrate", "CSubstrate"], path: "Tests/TestSupport"),
         .testTarget(name: "SubstrateTests", dependencies: ["TestSupport", "Substrate", "CSubstrate"]),
-        .testTarget(name: "ExplorerTests", dependencies: ["Explorer", "Scenarios", "Substrate", "CSubstrate"]),
+        .testTarget(
+            name: "ExplorerTests", dependencies: ["Explorer", "Fuzzing", "Scenarios", "Substrate", "CSubstrate"]),
         .testTarget(
             name: "QuiesceTests", dependencies: ["TestSupport", "Quiesce", "Explorer", "Substrate", "CSubstrate"]),
         .testTarget(

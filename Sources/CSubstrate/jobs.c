@@ -1,9 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 
+#define _GNU_SOURCE
+
 #include "quiesce_jobs.h"
 #include "fiber_internal.h"
+#include "interpose.h"
+#include <dlfcn.h>
+#include <pthread.h>
 #include <stddef.h>
 #include <string.h>
+#include <time.h>
 
 // The pointers through which the runtime announces. Weak: a toolchain without them links, and `listen` says no.
 extern void (*_swift_tsan_acquire)(void *) __attribute__((weak));
@@ -19,7 +25,7 @@ enum {
     // Of a job; all but the status are part of the stable binary interface.
     job_kind = 0x20, job_priority = 0x21, job_resume = 0x38, job_context = 0x40,
     // Of a task: the list of its task-local values, and a word of flags.
-    task_locals = 0x88, task_status = 0x60, status_cancelled = 0x100, status_held = 0x200, status_queued = 0x1000, status_completed = 0x2000, status_depends = 0x4000,
+    task_locals = 0x88, task_status = 0x60, status_cancelled = 0x100, status_queued = 0x1000, status_completed = 0x2000, status_depends = 0x4000,
     // Of a task, what it waits for, and of that the executor in whose queue it is.
     task_dependency = 0xa0, dependency_executor = 0x10, dependency_kind = 0x20, queued_on_executor = 4,
     // Of what a thread keeps about the executor it runs: whether a task may take the thread along to another one.
@@ -68,10 +74,70 @@ static void on_acquire(void *address) {
     else if (address != quiesce_jobs_current()) listener.touches(observer, address);
 }
 
+// The locks of the runtime, which would not keep one fiber from another of the same thread.
+static int lock_mutex(pthread_mutex_t *mutex) {
+    void *observer = quiesce_thread_block.observer;
+    if (observer) listener.locks(observer, mutex);
+    return pthread_mutex_lock(mutex);
+}
+
+static int unlock_mutex(pthread_mutex_t *mutex) {
+    int result = pthread_mutex_unlock(mutex);
+    void *observer = quiesce_thread_block.observer;
+    if (observer) listener.unlocks(observer, mutex);
+    return result;
+}
+
+// The runtime's clocks go with the explored one.
+static int get_time(clockid_t clock, struct timespec *time) {
+    void *observer = quiesce_thread_block.observer;
+    uint64_t now = observer ? listener.now(observer) : 0;
+    if (now == 0) return clock_gettime(clock, time);
+    time->tv_sec = (time_t)(now / 1000000000);
+    time->tv_nsec = (long)(now % 1000000000);
+    return 0;
+}
+
+static void (*real_cancel)(void *), (*real_cancel_all)(void *);
+
+static void cancel(void *task) {
+    void *observer = quiesce_thread_block.observer;
+    if (observer) listener.cancels(observer, task);
+    real_cancel(task);
+}
+
+static void cancel_all(void *group) {
+    void *observer = quiesce_thread_block.observer;
+    if (observer) listener.cancels(observer, NULL);
+    real_cancel_all(group);
+}
+
+// Swift's methods that cancel do nothing else; optimised code calls the runtime itself.
+static const char *const cancelling[] = {"swift_task_cancel", "$sScT6cancelyyF", "$sSct6cancelyyF", NULL};
+static const char *const cancelling_all[] = {
+    "swift_taskGroup_cancelAll", "$sScG9cancelAllyyF", "$sScg9cancelAllyyF",
+    "$ss19DiscardingTaskGroupV9cancelAllyyF", "$ss27ThrowingDiscardingTaskGroupV9cancelAllyyF", NULL,
+};
+
+// False where the runtime is not a library of its own, so that its calls are not seen.
+static bool interpose(void) {
+    real_cancel = (void (*)(void *))dlsym(RTLD_DEFAULT, "swift_task_cancel");
+    real_cancel_all = (void (*)(void *))dlsym(RTLD_DEFAULT, "swift_taskGroup_cancelAll");
+    if (!real_cancel || !real_cancel_all) return false;
+    static const char library[] = "libswift_Concurrency.so";
+    bool sees_locks = quiesce_interpose(library, "pthread_mutex_lock", (void *)lock_mutex)
+        && quiesce_interpose(library, "pthread_mutex_unlock", (void *)unlock_mutex);
+    bool sees_time = quiesce_interpose(library, "clock_gettime", (void *)get_time);
+    for (const char *const *name = cancelling; *name; name++) quiesce_interpose(NULL, *name, (void *)cancel);
+    for (const char *const *name = cancelling_all; *name; name++) quiesce_interpose(NULL, *name, (void *)cancel_all);
+    return sees_locks && sees_time;
+}
+
 bool quiesce_jobs_listen(const quiesce_job_listener *new_listener) {
     if (!&_swift_tsan_acquire || !&_swift_tsan_release || !quiesce_concurrency_segment()) return false;
     if (_swift_tsan_release == on_release) return true;
     listener = *new_listener;
+    if (!interpose()) return false;
     former_acquire = _swift_tsan_acquire;
     former_release = _swift_tsan_release;
     __atomic_store_n(&_swift_tsan_acquire, on_acquire, __ATOMIC_RELEASE);
@@ -136,24 +202,12 @@ void quiesce_jobs_lend_locals(quiesce_fiber *fiber, const void *task) {
 
 bool quiesce_jobs_is_cancelled(const void *task) { return status_of(task) & status_cancelled; }
 
-bool quiesce_jobs_is_held(const void *task) { return status_of(task) & status_held; }
-
-bool quiesce_jobs_is_cancelling(void) {
-    uintptr_t frames[48];
-    int32_t count = quiesce_backtrace(frames, 48);
-    for (int32_t i = 0; i < count; i++) {
-        uintptr_t offset;
-        const char *name = quiesce_symbol_name(frames[i], &offset);
-        if (name && strcmp(name, "swift_task_cancel") == 0) return true;
-    }
-    return false;
-}
-
 void quiesce_release_to_last(void *object) {
     if (!swift_isUniquelyReferenced_nonNull_native || !swift_release) return;
     while (!swift_isUniquelyReferenced_nonNull_native(object)) swift_release(object);
 }
 
 void quiesce_jobs_cancel(void *task) {
-    if (swift_task_cancel) swift_task_cancel(task);
+    if (real_cancel) real_cancel(task);
+    else if (swift_task_cancel) swift_task_cancel(task);
 }

@@ -58,7 +58,7 @@ private final class TaskOutcomes: Sendable {
             results.append((outcomes.all, report.executions))
         }
         for (outcomes, executions) in results {
-            #expect(outcomes == results[0].0, sourceLocation: location)
+            #expect(outcomes == results[0].0, "\(executions) \(results.map(\.1))", sourceLocation: location)
             #expect(executions <= results[0].1, sourceLocation: location)
         }
         if let expected { #expect(results[0].0 == expected, sourceLocation: location) }

@@ -23,6 +23,13 @@ typedef struct quiesce_job_listener {
     void (*_Nonnull completed)(void *_Nonnull observer, void *_Nonnull task);
     /// The running task orders itself with `task`: cancels it, asks for its value.
     void (*_Nonnull touches)(void *_Nonnull observer, void *_Nonnull task);
+    /// `task`, or with null the children of a group, are about to be cancelled.
+    void (*_Nonnull cancels)(void *_Nonnull observer, void *_Nullable task);
+    /// The runtime is about to lock a mutex of its own, which need not be free; it has unlocked one.
+    void (*_Nonnull locks)(void *_Nonnull observer, void *_Nonnull mutex);
+    void (*_Nonnull unlocks)(void *_Nonnull observer, void *_Nonnull mutex);
+    /// The time of the runtime's clocks, in nanoseconds; 0 for the system's.
+    uint64_t (*_Nonnull now)(void *_Nonnull observer);
 } quiesce_job_listener;
 
 /// Listens from now on. False where the runtime announces nothing.
@@ -55,12 +62,6 @@ void quiesce_jobs_lend_locals(struct quiesce_fiber *_Nonnull fiber, const void *
 
 /// Whether `task` has been cancelled.
 bool quiesce_jobs_is_cancelled(const void *_Nonnull task);
-
-/// Whether somebody goes through what is to be told when `task` is cancelled, and so keeps the task from changing that.
-bool quiesce_jobs_is_held(const void *_Nonnull task);
-
-/// Whether the calling fiber is inside of a call that cancels a task.
-bool quiesce_jobs_is_cancelling(void);
 
 /// Gives up all references to a Swift object but one.
 void quiesce_release_to_last(void *_Nonnull object);

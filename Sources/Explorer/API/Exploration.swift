@@ -91,6 +91,10 @@ public struct Exploration {
                 }
                 if let divergence = scheduler.divergence { return divergence }
                 count(outcome, scheduler, &report)
+                if let defect = scheduler.defect, report.defect == nil {
+                    let token = ReplayToken(test: name, steps: scheduler.scheduleSteps)
+                    report.defect = "\(defect) (the schedule so far: \(token))"
+                }
                 if let verdict = scheduler.verdict, isWorthShowing(verdict, instead: report.counterexample?.verdict) {
                     schedule = scheduler.scheduleSteps
                     number = report.executions
@@ -188,8 +192,7 @@ public struct Exploration {
 
     private func count(_ outcome: Outcome, _ scheduler: Scheduler, _ report: inout ExplorationReport) {
         if outcome == .blocked {
-            // Where time is discrete, a reversed race may want time to pass too early; nothing is lost within that bound.
-            if options.time == .any { report.blocked += 1 }
+            report.blocked += 1
             return
         }
         report.executions += 1
@@ -220,6 +223,7 @@ public struct Exploration {
             return .bounded(by: bound == 1 ? "1 preemption" : "\(bound) preemptions")
         }
         if !scheduler.seesAll, case .task = body { return .bounded(by: "what executors see of tasks") }
+        if report.defect != nil { return .bounded(by: "a mistake of the explorer") }
         if scheduler.detail.forbidsCreations {
             return .bounded(by: "locks of another library, held while a task is created or resumed")
         }

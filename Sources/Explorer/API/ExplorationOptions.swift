@@ -71,6 +71,8 @@ public struct ExplorationOptions: Sendable {
     public var mutation: Mutation?
     /// For tests: whether to see of tasks only what executors see.
     var isLimitedToExecutors = false
+    /// For tests of the explorer: called at the end of each execution that counts, before what is left of it is wound up.
+    package var concluded: (@Sendable (Verdict.Kind?) -> Void)?
     /// Called now and then with the number of executions so far.
     public var progress: (@Sendable (Int) -> Void)?
 

@@ -43,6 +43,9 @@ public struct ExplorationReport: Sendable {
     /// Executions with a verdict, by its kind.
     public internal(set) var verdicts: [Verdict.Kind: Int] = [:]
     public internal(set) var coverage = Coverage.all
+    /// What the explorer itself did wrong, with a token that shows where; nil as it should be. Whatever it did not find may be there all the same,
+    /// so that coverage is not *all*. Please report it.
+    public internal(set) var defect: String?
     public internal(set) var seconds = 0.0
     /// Threads that did not end even when every wait was granted.
     public internal(set) var abandonedThreads = 0

@@ -15,14 +15,18 @@ enum StepKind: UInt8 {
     case wait, timeout, reacquire, signal, broadcast
     case park, unpark, wake
     case join, arm, fire, readClock
-    case free, touch, mark
+    /// Nobody can run, and time passes up to the next deadline.
+    case tick
+    case allocate, free, touch, mark
     case resume
     /// A thread starts another; a thread asks which there are. Steps only where somebody asks.
     case spawn, census
     /// An operation of a primitive, as a whole, or what of it lies between two waits.
     case operation
-    /// A thread waits to do something to a task whose cancellation handlers run.
+    /// A thread waits for a lock of the runtime's: that of a task's records, say, whose cancellation handlers run.
     case records
+    /// A thread is about to cancel a task.
+    case cancel
     /// A task goes to the queue of an actor.
     case arrive
     /// A job of a task begins: the task starts, or goes on after an `await`.
@@ -31,7 +35,9 @@ enum StepKind: UInt8 {
     /// Whether the step has to wait until its thread's store buffer is empty.
     var drains: Bool {
         switch self {
-        case .load, .bufferedStore, .flush, .touch, .readClock, .mark, .resume, .join, .census, .job, .records, .arrive:
+        case .load, .bufferedStore, .flush, .touch, .readClock, .mark, .resume, .join, .census, .job, .records, .cancel,
+            .arrive,
+            .tick, .allocate:
             false
         default: true
         }
@@ -40,41 +46,52 @@ enum StepKind: UInt8 {
 
 /// One step of an execution, as the reduction sees it.
 struct Event: BitwiseCopyable {
-    var thread: Int32
+    /// What the thread was about to do.
+    var step: Step
+    /// What that turned out to be: a wait can end in two ways.
     var kind: StepKind
-    /// Whether the step depends on the value it finds: a compare-exchange or a try.
-    var isConditional = false
     /// Whether an atomic step left the value as it was: it wakes nobody who spins on it.
     var isSilent = false
     /// Whether a lock step acquired.
     var acquires = false
-    /// Whether `old` and `expected` hold a compare-exchange's bits.
-    var comparesBits = false
+    /// Whether the thread waits from here on.
+    var waits = false
+    /// Whether something was added once the step had happened.
+    var isAmended = false
+    /// Whether what the step touches at another place cannot be told.
+    var isVague = false
+    /// Whether the step may touch more at another place: other things than those that it conflicts on.
+    var mayGrow = false
     /// The waiter that a signal woke, when it had a choice; else -1.
     var choice: Int32 = -1
     var footprint = Footprint()
-    /// Events that come before this one other than by conflict: the same thread's last, and whoever enabled it. -1 for none.
+    /// Events that come before this one other than by conflict: the same thread's last (or, for its first, what its starter did last), and
+    /// what enabled it. -1 for none.
     var previous: Int32 = -1
     var enabler: Int32 = -1
-    /// A second event that enables this one: the end of what held a serial executor before.
+    /// A second event that enables this one: the end of what held a serial executor before, or time that has passed.
     var cause: Int32 = -1
-    /// The event that opened the window which this one closes (unlock: its lock), and the reverse.
+    /// The event that this one closes (a flush: its store; a firing: its arming; the end of a read: its beginning), and the reverse.
     var opener: Int32 = -1
     var closer: Int32 = -1
-    /// Where this event's access records begin.
+    /// The thread's next event.
+    var next: Int32 = -1
+    /// Where this event's access records and its objects' new versions begin.
     var accesses: Int32 = 0
-    /// The bits found, and for a compare-exchange those expected. For a condition's event `old.low` is the set of waiters before it.
+    var versions: Int32 = 0
+    /// The bits that an atomic step or a parking wait found.
     var old = Bits()
-    var expected = Bits()
-    /// When the timer that was armed or fired ends.
-    var deadline: UInt64 = 0
-    /// The deadline of the timer that the step armed on its way to the next, 0 for none.
+    /// The deadline of the task's timer that the step armed on its way to the next, 0 for none.
     var arms: UInt64 = 0
-    /// Whether something was added once the step had happened.
-    var isAmended = false
 
-    init(thread: Int32, kind: StepKind) {
-        self.thread = thread
-        self.kind = kind
+    @inline(__always)
+    var thread: Int32 { step.thread }
+
+    @inline(__always)
+    init(_ step: Step) {
+        self.step = step
+        kind = step.kind
     }
+
+    init(thread: Int32, kind: StepKind) { self.init(Step(thread: thread, kind: kind)) }
 }

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Substrate
+
 /// The events of one execution with the happens-before order of their conflicts, as vector clocks.
 ///
 /// Events are appended and cut off at the end only. An execution that shares a prefix with the one before keeps the clocks of it.
@@ -9,6 +11,10 @@ final class History {
     /// By object: its last access, -1 for none.
     private let heads = Stack<Int32>(capacity: 128)
     private let clocks = Stack<UInt32>(capacity: 4096)
+    private let versions = Stack<Version>(capacity: 512)
+    /// By object: its last version, -1 for none.
+    private let lastVersions = Stack<Int32>(capacity: 128)
+    private let kept = Stack<Version>(capacity: 16)
     /// How many threads a clock has room for.
     private(set) var width = 8
 
@@ -20,6 +26,18 @@ final class History {
         /// The object's access before, and its last write before.
         var previous: Int32
         var lastWrite: Int32
+    }
+
+    /// The state of an object after an event.
+    struct Version: BitwiseCopyable {
+        /// -1 where the state is that before all events.
+        var event: Int32
+        var object: Int32
+        /// The object's version before.
+        var previous: Int32
+        /// How many readers of a lock more there are: such changes commute. 0 for all others.
+        var readers: Int32
+        var state: Bits
     }
 
     @inline(__always)
@@ -54,6 +72,7 @@ final class History {
         }
         if event.enabler >= 0 { clocks.joinRow(at: row, with: Int(event.enabler) * width, length: width) }
         if event.cause >= 0 { clocks.joinRow(at: row, with: Int(event.cause) * width, length: width) }
+        if event.kind == .tick { joinAll(row, before: position) }
         let firstAccess = Int32(truncatingIfNeeded: accesses.count)
         for index in 0..<Int(event.footprint.count) {
             let object = event.footprint.object(index)
@@ -86,6 +105,10 @@ final class History {
         clocks[row + Int(event.thread)] = UInt32(truncatingIfNeeded: position + 1)
         events.append(event)
         events[position].accesses = firstAccess
+        events[position].versions = Int32(truncatingIfNeeded: versions.count)
+        if event.previous >= 0, events[Int(event.previous)].thread == event.thread {
+            events[Int(event.previous)].next = Int32(truncatingIfNeeded: position)
+        }
         if event.opener >= 0 { events[Int(event.opener)].closer = Int32(truncatingIfNeeded: position) }
     }
 
@@ -93,6 +116,53 @@ final class History {
     private func join(_ row: Int, _ event: Int) {
         guard clocks[row + Int(events[event].thread)] < UInt32(truncatingIfNeeded: event + 1) else { return }
         clocks.joinRow(at: row, with: event * width, length: width)
+    }
+
+    /// Time passes when all that can happen has happened.
+    private func joinAll(_ row: Int, before position: Int) {
+        var earlier = position
+        while earlier > 0 {
+            earlier -= 1
+            join(row, earlier)
+            if events[earlier].kind == .tick { return }
+        }
+    }
+
+    // MARK: Versions
+
+    /// The last event has changed an object.
+    @inline(__always)
+    func addVersion(_ change: StateChange) {
+        if let before = change.before, lastVersion(of: change.object) < 0 {
+            addVersion(Version(event: -1, object: change.object, previous: -1, readers: 0, state: before))
+        }
+        addVersion(
+            Version(
+                event: Int32(truncatingIfNeeded: events.count - 1), object: change.object, previous: -1,
+                readers: change.readers, state: change.state))
+    }
+
+    @inline(__always)
+    private func addVersion(_ version: Version) {
+        lastVersions.extend(to: Int(version.object) + 1, with: -1)
+        versions.append(version)
+        versions[versions.count - 1].previous = lastVersions[Int(version.object)]
+        lastVersions[Int(version.object)] = Int32(truncatingIfNeeded: versions.count - 1)
+    }
+
+    /// The last version of `object`, -1 for none.
+    @inline(__always)
+    func lastVersion(of object: Int32) -> Int32 { Int(object) < lastVersions.count ? lastVersions[Int(object)] : -1 }
+
+    @inline(__always)
+    func version(_ index: Int32) -> Version { versions[Int(index)] }
+
+    private func truncateVersions(to first: Int) {
+        while versions.count > first {
+            let version = versions[versions.count - 1]
+            lastVersions[Int(version.object)] = version.previous
+            versions.truncate(to: versions.count - 1)
+        }
     }
 
     func truncate(to count: Int) {
@@ -103,6 +173,7 @@ final class History {
             heads[Int(record.object)] = record.previous
             accesses.truncate(to: accesses.count - 1)
         }
+        truncateVersions(to: Int(events[count].versions))
         clocks.truncate(to: count * width)
         events.truncate(to: count)
     }
@@ -111,8 +182,20 @@ final class History {
 
     /// Replaces the last event by what has become of it.
     func amendLast(_ event: Event) {
+        kept.removeAll()
+        for index in Int(events[events.count - 1].versions)..<versions.count { kept.append(versions[index]) }
         truncate(to: events.count - 1)
         append(event)
+        for index in 0..<kept.count { addVersion(kept[index]) }
+    }
+
+    /// The event of its thread that follows `event`, or nil.
+    func next(after event: Int) -> Int? {
+        let next = Int(events[event].next)
+        guard next > event, next < events.count, Int(events[next].previous) == event,
+            events[next].thread == events[event].thread
+        else { return nil }
+        return next
     }
 
     /// The event that closed the window opened by `opener`, or nil while it is open.

@@ -9,6 +9,8 @@ final class WakeupTrees {
         var thread: Int32
         var choice: Int32
         var footprint: Footprint
+        /// Whether the step may touch something else here.
+        var isVague = false
         var firstChild: Int32 = -1
         var next: Int32 = -1
     }

@@ -13,16 +13,14 @@ final class ObjectTable {
         /// In which execution this was written, and how many objects that one had before.
         var execution: UInt32 = 0
         var order: Int32 = 0
-        /// The storage that holds the object, or -1.
+        /// The storage that holds the object, and what stands for its lifetime, or -1.
         var storage: Int32 = -1
+        var lifetime: Int32 = -1
         /// The subject that the object is a part of, `everySubject`, or -1.
         var subject: Int32 = -1
-        /// A lock's holder, and where it acquired; -1 when free.
-        var owner: Int32 = -1
-        var acquired: Int32 = -1
-        /// A reader-writer lock: how many read, how many writers wait.
-        var readers: Int32 = 0
-        var waitingWriters: Int32 = 0
+        /// The state of a lock, and that of a condition or a wait point's queue.
+        var lock = LockState()
+        var waiters = WaiterState()
     }
 
     private struct Slot: BitwiseCopyable {
@@ -51,8 +49,6 @@ final class ObjectTable {
     private let records = Stack<Record>(capacity: 128)
     private let identities = Stack<Identity>(capacity: 128)
     private let cursors = Stack<Cursor>(capacity: 32)
-    /// How many objects this execution has.
-    private(set) var count: Int32 = 0
 
     /// Objects without an address of their own: the clock, what barriers order, which threads there are, and all that jobs share
     /// without a word to Substrate, and the main actor.
@@ -63,12 +59,20 @@ final class ObjectTable {
     static let mainActor: Int32 = 4
     /// The order in which tasks arrive at actors.
     static let arrivals: Int32 = 5
+    /// Which freed memory there is to be used again.
+    static let allocator: Int32 = 6
+    /// The order of marks.
+    static let marks: Int32 = 7
+    static let last = marks
 
     static let everySubject: Int32 = -2
 
+    /// How many objects this execution has.
+    private(set) var count: Int32 = 0
+
     init() {
         slots.extend(to: 256, with: Slot())
-        for _ in 0...Self.arrivals { _ = makeIdentity() }
+        for _ in 0...Self.last { _ = makeIdentity() }
     }
 
     /// A number above every object's.
@@ -85,13 +89,14 @@ final class ObjectTable {
         execution &+= 1
         used = 0
         count = 0
-        for object in 0...Self.arrivals { begin(object, 0) }
+        for object in 0...Self.last { begin(object, 0) }
     }
 
     /// Whether `object` is one of this execution's.
     func isLive(_ object: Int32) -> Bool { object >= 0 && object < limit && self[object].execution == execution }
 
     /// Whether the number means the same object in every execution that shares the first `count` objects with this one.
+    @inline(__always)
     func isStable(_ object: Int32, among count: Int32) -> Bool {
         !identities[Int(object)].isFound || isLive(object) && self[object].order < count
     }
@@ -123,6 +128,7 @@ final class ObjectTable {
         }
         if self[companion].execution != execution { begin(companion, self[object].address + offset) }
         self[companion].storage = self[object].storage
+        self[companion].lifetime = self[object].lifetime
         self[companion].subject = self[object].subject
         return companion
     }

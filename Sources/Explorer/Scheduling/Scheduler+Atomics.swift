@@ -70,6 +70,9 @@ extension Scheduler {
         default: kind = .compareExchange
         }
         threads[index].announce(kind, object, operation)
+        if kind == .load, threads[index].isAsymmetric {
+            threads[index].other = knownBufferObject(thread, operation.object)
+        }
         park(thread)
         pendingSite = operation.site
         if kind == .load, threads[index].isAsymmetric, mode != .draining {
@@ -81,22 +84,17 @@ extension Scheduler {
     func endAtomic(old: Bits, new: Bits, wrote: Bool) {
         guard mode == .exploring || mode == .finishing else { return }
         let thread = current
-        if threads[Int(thread)].isInOperation { return endWithin(wrote: wrote) }
+        if threads[Int(thread)].isInOperation { return endWithin(old, new, wrote: wrote) }
         let object = threads[Int(thread)].object
         let kind = threads[Int(thread)].kind
         if !repeats(thread, kind, object) {
-            var event = Event(thread: thread, kind: kind)
+            // The processor has performed it; what it touches is what the step would say of the value found.
+            var event = Event(threads[Int(thread)].step(of: thread))
             event.footprint = footprint(object, writes: wrote)
+            event.footprint.add(threads[Int(thread)].other, writes: false)
             event.isSilent = old == new
-            if kind == .load, threads[Int(thread)].isAsymmetric {
-                addBufferAccess(thread, object, &event, writes: false)
-            }
             event.old = old
-            if kind == .compareExchange {
-                event.isConditional = true
-                event.comparesBits = true
-                event.expected = threads[Int(thread)].expected
-            }
+            if wrote { noteWord(object, old, new) }
             commit(event, site: pendingSite)
         }
         if tracksRaces { trackAtomic(thread, object, kind, wrote: wrote) }
@@ -120,20 +118,14 @@ extension Scheduler {
         guard let store = storeBuffers[Int(thread)].last(where: { $0.address == operation.object }) else {
             return .perform
         }
-        var event = Event(thread: thread, kind: .load)
-        addBufferAccess(thread, store.object, &event, writes: false)
-        if objects[store.object].storage >= 0 {
-            event.footprint.add(storages[Int(objects[store.object].storage)].lifetime, writes: false)
-        }
-        commit(event, site: operation.site)
+        take(thread, operation.site)
         return .forward(store.bits)
     }
 
-    /// A thread's own load of what it stored sees whether the store was flushed: the two steps conflict.
-    private func addBufferAccess(_ thread: Int32, _ object: Int32, _ event: inout Event, writes: Bool) {
-        let address = objects[object].address
-        guard bufferedAddresses[Int(thread)].contains(address) else { return }
-        event.footprint.add(bufferObject(thread, address), writes: writes)
+    /// What stands for the stores of `thread` to `address` that it buffered; -1 where it never did. A load of what the thread stored sees whether
+    /// the store was flushed: the two steps conflict.
+    private func knownBufferObject(_ thread: Int32, _ address: UInt) -> Int32 {
+        bufferedAddresses[Int(thread)].contains(address) ? bufferObject(thread, address) : -1
     }
 
     private func bufferObject(_ thread: Int32, _ address: UInt) -> Int32 {
@@ -152,12 +144,8 @@ extension Scheduler {
         _ = bufferObject(thread, operation.object)
         park(thread)
         if mode == .draining { return .perform }
-        var event = Event(thread: thread, kind: .bufferedStore)
-        event.footprint.add(ObjectTable.barrier, writes: false)
-        if objects[object].storage >= 0 {
-            event.footprint.add(storages[Int(objects[object].storage)].lifetime, writes: false)
-        }
-        let position = commit(event, site: operation.site)
+        let position = Int32(truncatingIfNeeded: steps)
+        take(thread, operation.site)
         storeBuffers[Int(thread)].append(
             BufferedStore(
                 address: operation.object, object: object, size: Int(operation.other), bits: operation.operand,
@@ -184,15 +172,12 @@ extension Scheduler {
                 unsafe target.copyMemory(from: $0.baseAddress!, byteCount: store.size)
             }
         }
-        var event = Event(thread: buffer, kind: .flush)
-        event.footprint = footprint(store.object, writes: true)
-        event.footprint.add(ObjectTable.barrier, writes: false)
-        addBufferAccess(Int32(owner), store.object, &event, writes: true)
-        event.old = old
-        event.opener = store.event
+        noteWord(store.object, old, store.bits)
         threads[Int(buffer)].object = store.object
+        threads[Int(buffer)].other = knownBufferObject(Int32(owner), store.address)
         threads[Int(buffer)].enabler = store.event
-        threads[owner].lastFlush = commit(event, site: store.site)
+        threads[owner].lastFlush = Int32(truncatingIfNeeded: steps)
+        take(buffer, store.site, closing: store.event)
         if tracksRaces { sync.flush(store.object, store.published) }
     }
 }

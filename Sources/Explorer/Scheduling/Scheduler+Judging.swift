@@ -79,11 +79,12 @@ extension Scheduler {
     private func holder(for thread: Int32) -> Int32 {
         let record = threads[Int(thread)]
         switch record.kind {
-        case .lock: return objects[record.object].owner
-        case .reacquire: return record.isWoken ? objects[record.other].owner : -1
+        case .lock: return objects[record.object].lock.owner
+        case .reacquire: return record.isWoken ? objects[record.other].lock.owner : -1
         case .join: return record.other
+        case .records: return holderOfRecords(for: thread)
         case .readLock, .writeLock:
-            if objects[record.object].owner >= 0 { return objects[record.object].owner }
+            if objects[record.object].lock.owner >= 0 { return objects[record.object].lock.owner }
             if let section = readSections.first(where: { $0.lock == record.object && $0.thread != thread }) {
                 return section.thread
             }
@@ -122,6 +123,7 @@ extension Scheduler {
         case .reacquire where record.isWoken: return "waits for \(name(of: record.other))\(held)\(ended)"
         case .reacquire, .unpark: return "waits on \(waitName(record.object))"
         case .join: return "waits for \(name(ofThread: record.other)) to end"
+        case .records: return "waits until a cancellation is over\(held)\(ended)"
         case .resume: return "spins on \(name(of: record.object)), which nobody writes any more"
         default: return "waits for \(name(of: record.object))\(held)\(ended)"
         }
@@ -167,15 +169,13 @@ extension Scheduler {
             return
         }
         // One object for all marks: their order is what is explored.
-        let object = object(at: 3)
+        let object = ObjectTable.marks
         threads[Int(thread)].object = object
         threads[Int(thread)].kind = .mark
         park(thread)
         if mode == .draining { return }
         var event = Event(thread: thread, kind: .mark)
         event.footprint.add(object, writes: true)
-        labels[object] = "declared order"
-        needsTidying = true
         commit(event, site: site)
         recorder?.describe(old: "", new: label)
         marks.insert(label)

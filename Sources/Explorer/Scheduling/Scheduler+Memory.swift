@@ -9,10 +9,13 @@ extension Scheduler {
     ) -> UnsafeMutableRawPointer {
         guard mode != .idle else { return .allocate(byteCount: size, alignment: alignment) }
         trackRaces()
+        let isStep = options.reusesAddresses && awaitAllocator()
         let pointer: UnsafeMutableRawPointer
-        if options.reusesAddresses, let old = reusableBlock(size),
+        var former: Int32 = -1
+        if options.reusesAddresses, mode == .exploring || mode == .finishing, let old = reusableBlock(size),
             let memory = unsafe UnsafeMutableRawPointer(bitPattern: storages[old].base)
         {
+            former = storages[old].lifetime
             unsafe storages[old].destroy(memory)
             storages[old].isReused = true
             objects.forget(~storages[old].base)
@@ -24,6 +27,8 @@ extension Scheduler {
         // What died at these addresses in this execution is not what will live there.
         for object in liveObjects(in: base, size) { objects.forget(objects[object].address) }
         unsafe beginLife(base, size, name, site, destroy)
+        if former >= 0 { beginSecondLife(of: former, at: base, size) }
+        if isStep { commitAllocation(storages[storages.blocks.count - 1].lifetime, former, site) }
         return unsafe pointer
     }
 
@@ -39,7 +44,10 @@ extension Scheduler {
         storages[Int(block)].isAdopted = true
         storages[Int(block)].exempt = exempt
         for object in liveObjects(in: base, size) {
-            if objects[object].address != exempt { objects[object].storage = block }
+            if objects[object].address != exempt {
+                objects[object].storage = block
+                objects[object].lifetime = storages[Int(block)].lifetime
+            }
             if let label = labels[object] { labels[object] = "\(storages[Int(block)].name).\(label)" }
         }
     }
@@ -66,20 +74,78 @@ extension Scheduler {
         needsTidying = true
     }
 
+    /// Which memory an allocation gets depends on what was freed before: so it is a step. False when there are no steps now.
+    private func awaitAllocator() -> Bool {
+        guard mode == .exploring || mode == .finishing else { return false }
+        if joinOperation() { return true }
+        threads[Int(current)].kind = .allocate
+        threads[Int(current)].object = ObjectTable.allocator
+        park(current)
+        return mode != .draining
+    }
+
+    /// The memory has the life `lifetime` from here on; the one before, if there was one, is over for those as well who reach for it late.
+    private func commitAllocation(_ lifetime: Int32, _ former: Int32, _ site: Site) {
+        if isInStep {
+            for object in [ObjectTable.allocator, lifetime, former] where object >= 0 { touch(object, writes: true) }
+            return
+        }
+        var event = Event(threads[Int(current)].step(of: current))
+        event.footprint.add(ObjectTable.allocator, writes: true)
+        event.footprint.add(lifetime, writes: true)
+        event.footprint.add(former, writes: true)
+        commit(event, site: site)
+    }
+
+    /// Whether the step touches memory in its second life: before that began, it would touch the first.
+    func reachesSecondLife(_ event: Event) -> Bool {
+        if event.kind == .allocate { return true }
+        for index in 0..<Int(event.footprint.count) {
+            if let block = storages.block(withLifetime: event.footprint.object(index)), storages[block].isSecondLife {
+                return true
+            }
+        }
+        return false
+    }
+
+    /// Who is about to reach for the memory that had the life `former` reaches for what lives there now.
+    private func beginSecondLife(of former: Int32, at base: UInt, _ size: Int) {
+        let block = storages.blocks.count - 1
+        storages[block].isSecondLife = true
+        for thread in 0..<threadCount where threads[Int(thread)].state == .parked {
+            if threads[Int(thread)].object == former { threads[Int(thread)].object = storages[block].lifetime }
+            for object in [\ThreadRecord.object, \.other] {
+                let known = threads[Int(thread)][keyPath: object]
+                guard objects.isLive(known), threads[Int(thread)].kind != .join else { continue }
+                let address = objects[known].address
+                guard address >= base, address < base + UInt(max(size, 1)) else { continue }
+                // The queue of a wait point is found by its word.
+                let isQueue = address & 1 == 1
+                let (found, isNew) = objects.find(address & ~1, by: thread)
+                if isNew { adopt(found) }
+                threads[Int(thread)][keyPath: object] = isQueue ? objects.companion(of: found, 1) : found
+            }
+        }
+    }
+
     private func reusableBlock(_ size: Int) -> Int? {
         storages.blocks.lastIndex { $0.isFreed && !$0.isReused && !$0.isAdopted && $0.size == size }
     }
 
     func free(_ thread: Int32, _ operation: Operation) {
-        guard let index = storages.block(at: operation.object) else {
+        guard let announced = storages.block(at: operation.object) else {
             return fail(.misuse, "\(name(ofThread: thread)) freed memory that was not allocated while exploring")
         }
-        threads[Int(thread)].object = storages[index].lifetime
+        threads[Int(thread)].object = storages[announced].lifetime
         threads[Int(thread)].kind = .free
         park(thread)
         if mode == .draining { return }
-        var event = Event(thread: thread, kind: .free)
+        // Meanwhile the memory may have come to a second life.
+        let index = storages.block(at: operation.object) ?? announced
+        threads[Int(thread)].object = storages[index].lifetime
+        var event = Event(threads[Int(thread)].step(of: thread))
         event.footprint.add(storages[index].lifetime, writes: true)
+        if options.reusesAddresses { event.footprint.add(ObjectTable.allocator, writes: true) }
         let block = storages[index]
         commit(event, site: operation.site)
         let entry = recorder.map { $0.count - 1 } ?? -1
@@ -100,7 +166,7 @@ extension Scheduler {
 
     /// A step that touches freed memory is late.
     func checkLifetimes(_ event: Event) {
-        guard event.kind != .free else { return }
+        guard event.kind != .free, event.kind != .allocate else { return }
         for index in 0..<Int(event.footprint.count) {
             let object = event.footprint.object(index)
             guard let index = storages.block(withLifetime: object) else { continue }
@@ -193,7 +259,7 @@ extension Scheduler {
             storages[index].isFreed = true
         case .lock, .readLock, .writeLock, .tryLock, .tryWriteLock:
             let lock = object(at: address)
-            let owner = objects[lock].owner
+            let owner = objects[lock].lock.owner
             if owner >= 0 {
                 if kind == .tryLock || kind == .tryWriteLock { return false }
                 fail(
@@ -235,7 +301,7 @@ extension Scheduler {
     /// While recording, gives an object that has no label a name that says what it is.
     func nameObject(of thread: Int32) {
         let object = threads[Int(thread)].object
-        guard object > ObjectTable.arrivals, labels[object] == nil else { return }
+        guard object > ObjectTable.last, labels[object] == nil else { return }
         // A wait point's queue goes by the name of its word, which may have been given one.
         if objects[object].address & 1 == 1, labels[self.object(at: objects[object].address - 1)] != nil { return }
         let kind =
@@ -277,6 +343,8 @@ extension Scheduler {
         case ObjectTable.jobs: return "what jobs share"
         case ObjectTable.mainActor: return "the main actor"
         case ObjectTable.arrivals: return "the queues of actors"
+        case ObjectTable.allocator: return "memory"
+        case ObjectTable.marks: return "declared order"
         default: break
         }
         return "object \(object)"

@@ -132,7 +132,7 @@ extension Scheduler {
 
     /// Where the last event of `thread` is, or will be that of the step that it is in the midst of.
     func lastPosition(of thread: Int32) -> Int32 {
-        threads[Int(thread)].isInOperation ? Int32(truncatingIfNeeded: steps) : threads[Int(thread)].last
+        threads[Int(thread)].isInOperation ? Int32(truncatingIfNeeded: steps) : threads[Int(thread)].handsOn
     }
 
     // MARK: What is done within
@@ -153,10 +153,18 @@ extension Scheduler {
         return .perform
     }
 
-    func endWithin(wrote: Bool) {
+    func endWithin(_ old: Bits, _ new: Bits, wrote: Bool) {
         let object = threads[Int(current)].object
         touch(object, writes: wrote)
+        if wrote { noteWord(object, old, new) }
         if tracksRaces { trackAtomic(current, object, threads[Int(current)].kind, wrote: wrote) }
+    }
+
+    /// A lock is taken or given back within a step.
+    private func changeWithin(_ lock: Int32, _ kind: StepKind) {
+        var state = objects[lock].lock
+        _ = state.apply(kind, by: current, prefersReaders: false, at: Int32(truncatingIfNeeded: steps))
+        set(lock, state)
     }
 
     /// Whether an operation of this kind can be a part of a step.
@@ -173,22 +181,24 @@ extension Scheduler {
         switch operation.kind {
         case .lock, .tryLock:
             let lock = object(at: operation.object)
-            guard objects[lock].owner < 0 else {
+            guard !objects[lock].lock.isHeld else {
                 if operation.kind == .lock { break }
                 touch(lock, writes: false)
                 return false
             }
             touch(lock, writes: true)
-            held(lock, by: thread, .lock, since: Int32(truncatingIfNeeded: steps))
+            changeWithin(lock, .lock)
+            acquire(lock, by: thread, .lock)
             return true
         case .unlock:
             let lock = object(at: operation.object)
             // Taken by a step of its own, it is given back by one.
-            guard objects[lock].owner == thread, objects[lock].acquired == Int32(truncatingIfNeeded: steps) else {
-                break
-            }
+            guard objects[lock].lock.owner == thread,
+                objects[lock].lock.acquired == Int32(truncatingIfNeeded: steps)
+            else { break }
             touch(lock, writes: true)
-            released(lock, by: thread)
+            changeWithin(lock, .unlock)
+            publish(lock, by: thread)
             return true
         case .parkWhile:
             let word = object(at: operation.object)
@@ -198,18 +208,14 @@ extension Scheduler {
             return true
         case .wake:
             let queue = objects.companion(of: object(at: operation.object), 1)
-            let waiting = waiters(on: queue)
-            guard waiting & (waiting &- 1) == 0, operation.operand.low > 0 else { break }
-            if waiting != 0 {
-                let waiter = waiting.trailingZeroBitCount
-                guard threads[waiter].armed < 0 else { break }
-                threads[waiter].isWoken = true
-                touch(queue, writes: true)
-                threads[waiter].enabler = Int32(truncatingIfNeeded: steps)
-                waiterCount -= 1
-            } else {
-                touch(queue, writes: true)
-            }
+            let waiters = objects[queue].waiters
+            guard waiters.choices(.wake) == 0, waiters.timed == 0, operation.operand.low > 0 else { break }
+            touch(queue, writes: true)
+            guard waiters.waiting != 0 else { return true }
+            let waiter = waiters.waiting.trailingZeroBitCount
+            set(queue, WaiterState())
+            threads[waiter].isWoken = true
+            threads[waiter].enabler = Int32(truncatingIfNeeded: steps)
             return true
         case .fence:
             if tracksRaces { sync.fence(thread, operation.order) }

@@ -4,9 +4,8 @@ import Substrate
 
 // Who can run, and what a step leaves behind.
 extension Scheduler {
-    var objectCount: Int32 { objects.count }
-
     /// Whether a footprint means the same objects in every execution that has the first `count` objects of this one.
+    @inline(__always)
     func areStable(_ footprint: Footprint, among count: Int32) -> Bool {
         for index in 0..<Int(footprint.count) where !objects.isStable(footprint.object(index), among: count) {
             return false
@@ -19,11 +18,10 @@ extension Scheduler {
     func isEnabled(_ thread: Int32) -> Bool {
         let index = Int(thread)
         guard threads[index].state == .parked || threads[index].isBuffer else { return false }
-        if threads[index].canceller >= 0, isHeldBack(index) { return false }
         switch threads[index].kind {
         case .load, .bufferedStore, .touch: return true
         case .unlock, .signal: return threads[index].buffered == 0
-        case .lock: return objects[threads[index].object].owner < 0 && threads[index].buffered == 0
+        case .lock: return objects[threads[index].object].lock.owner < 0 && threads[index].buffered == 0
         default: return isEnabledSlow(index)
         }
     }
@@ -31,64 +29,30 @@ extension Scheduler {
     @inline(never)
     private func isEnabledSlow(_ index: Int) -> Bool {
         if threads[index].isBuffer { return threads[Int(threads[index].bufferLink)].buffered > 0 }
+        let thread = Int32(truncatingIfNeeded: index)
         switch threads[index].kind {
-        case .reacquire:
-            if threads[index].isWoken { return objects[threads[index].other].owner < 0 }
-            return mayFire(index)
-        case .unpark, .fire:
-            return threads[index].isWoken || mayFire(index)
-        case .readLock:
-            let lock = objects[threads[index].object]
-            return lock.owner < 0 && (threads[index].prefersReaders || lock.waitingWriters == 0)
-                && threads[index].buffered == 0
-        case .writeLock:
-            let lock = objects[threads[index].object]
-            return lock.owner < 0 && lock.readers == 0 && threads[index].buffered == 0
         case .join:
             let target = threads[index].other
             return target < 0 || threads[Int(target)].state == .finished || threads[Int(target)].state == .dead
-        case .membarrier:
-            return bufferedCount == 0
         case .resume:
             return threads[index].isWoken
-        case .readClock, .mark, .census, .arrive:
-            return true
         case .job:
             return mayBegin(index)
         case .records:
-            return threads[Int(threads[index].other)].canceller < 0
-        default:
-            // Everything else is, or contains, an instruction that drains the store buffer.
-            return threads[index].buffered == 0
+            return mayLockRecords(index)
+        case .reacquire, .unpark, .fire, .membarrier:
+            return threads[index].step(of: thread).isEnabled(in: self)
+        case let kind:
+            // What is, or contains, an instruction that drains the store buffer waits until it is empty.
+            return (threads[index].buffered == 0 || !kind.drains) && threads[index].step(of: thread).isEnabled(in: self)
         }
-    }
-
-    /// Whether the timer of this thread may fire: timers fire in the order of their deadlines.
-    private func mayFire(_ index: Int) -> Bool {
-        guard threads[index].armed >= 0 else { return false }
-        for other in 0..<Int(threadCount)
-        where threads[other].state == .parked && threads[other].armed >= 0
-            && threads[other].deadline < threads[index].deadline
-        {
-            return false
-        }
-        return options.time == .any || !canOthersRun()
-    }
-
-    /// Whether somebody can run without time passing.
-    private func canOthersRun() -> Bool {
-        for other in 0..<threadCount where threads[Int(other)].armed < 0 || threads[Int(other)].isWoken {
-            if isEnabled(other) { return true }
-        }
-        return false
     }
 
     /// The waiters among which the next step of `thread` chooses, as a set; 0 when it has no choice.
     @inline(__always)
     func choices(of thread: Int32) -> UInt64 {
         guard threads[Int(thread)].kind == .signal || threads[Int(thread)].kind == .wake else { return 0 }
-        let waiters = waiters(on: threads[Int(thread)].object)
-        return waiters & (waiters &- 1) == 0 ? 0 : waiters
+        return threads[Int(thread)].step(of: thread).choices(in: self)
     }
 
     /// The waiter that a signal wakes when nothing else says which; -1 when there is no choice.
@@ -97,22 +61,35 @@ extension Scheduler {
         return waiters == 0 ? -1 : Int32(waiters.trailingZeroBitCount)
     }
 
-    /// The threads that wait on `object`, as a set.
-    func waiters(on object: Int32) -> UInt64 {
-        guard waiterCount > 0 else { return 0 }
-        var set: UInt64 = 0
-        for thread in 0..<Int(threadCount)
-        where threads[thread].state == .parked && !threads[thread].isWoken && threads[thread].object == object
-            && (threads[thread].kind == .reacquire || threads[thread].kind == .unpark)
-        {
-            guard thread < 64 else {
-                fatalError(
-                    "a thread that waits on a condition is numbered above 64; explored programs with waits have fewer threads"
-                )
-            }
-            set |= 1 << UInt64(thread)
+    /// Takes the step that `thread` waited for, which it was picked to do: its objects change, and its event is committed.
+    @discardableResult
+    @inline(__always)
+    func take(_ thread: Int32, _ site: Site, closing opener: Int32 = -1) -> Step.Effect {
+        var states = self
+        let step = threads[Int(thread)].step(of: thread)
+        let position = Int32(truncatingIfNeeded: steps)
+        let effect = step.apply(to: &states, choosing: choice, at: position)
+        var event = Event(step)
+        event.kind = effect.kind
+        event.footprint = effect.footprint
+        event.acquires = effect.acquires
+        event.waits = effect.waits
+        event.opener = opener
+        event.mayGrow = step.mayGrow && !(step.kind == .park && effect.waits)
+        if step.kind == .park { event.old = word(step.object) }
+        if effect.waits || step.kind == .arm { noteBlockingTask(thread, site) }
+        if recorder != nil, step.kind == .signal || step.kind == .broadcast || step.kind == .wake {
+            recorder!.wokenNames = names(ofThreads: effect.woken)
         }
-        return set
+        commit(event, site: site)
+        var woken = effect.woken
+        while woken != 0 {
+            let waiter = woken.trailingZeroBitCount
+            woken &= woken - 1
+            threads[waiter].isWoken = true
+            threads[waiter].enabler = position
+        }
+        return effect
     }
 
     /// The number of the object at `address`, which tells where the next step of the running thread goes.
@@ -123,10 +100,11 @@ extension Scheduler {
         return object
     }
 
-    private func adopt(_ object: Int32) {
+    func adopt(_ object: Int32) {
         guard let block = storages.block(at: objects[object].address) else { return }
         if objects[object].address == storages[block].exempt { return }
         objects[object].storage = Int32(block)
+        objects[object].lifetime = storages[block].lifetime
         guard isRecordingTrace else { return }
         // For want of a better name: where it is in what it is part of.
         let offset = objects[object].address - storages[block].base
@@ -134,24 +112,18 @@ extension Scheduler {
         needsTidying = true
     }
 
-    /// What a step of `thread` on its object touches.
+    /// What an access of an object touches.
     @inline(__always)
     func footprint(_ object: Int32, writes: Bool) -> Footprint {
         var footprint = Footprint()
-        footprint.add(object, writes: writes)
-        guard object >= 0 else { return footprint }
-        if objects[object].storage >= 0 {
-            footprint.add(storages[Int(objects[object].storage)].lifetime, writes: false)
-        }
-        // Those who operate on the whole touch the part.
-        if objects[object].subject >= 0 { footprint.add(objects[object].subject, writes: writes) }
+        touch(object, writes: writes, &footprint)
         return footprint
     }
 
     /// Whether this step repeats the last execution's, so that all about it is known. Then it is done.
     @inline(__always)
     func repeats(_ thread: Int32, _ kind: StepKind, _ object: Int32) -> Bool {
-        guard steps < replayedSteps, !jobs.isUsed, !isWatchedClosely else { return false }
+        guard steps < replayedSteps, !jobs.isUsed, !isWatchedClosely, options.time == .any else { return false }
         guard strategy.with({ $0.repeats(thread, kind, object) }) else { return false }
         threads[Int(thread)].repeatStep(at: Int32(truncatingIfNeeded: steps))
         choice = -1
@@ -170,9 +142,14 @@ extension Scheduler {
     func commit(_ event: Event, site: Site) -> Int32 {
         var event = event
         let thread = Int(event.thread)
-        if jobs.isUsed { addJobs(to: &event) }
+        if jobs.isUsed, event.kind != .tick { addJobs(to: &event) }
+        event.isVague =
+            event.kind == .operation || options.reusesAddresses && reachesSecondLife(event) || jobs.isUsed && isDeclared
+        if event.isVague { event.mayGrow = true }
         let position = Int32(truncatingIfNeeded: steps)
         threads[thread].take(&event, at: position)
+        // What happens after time has passed comes after all that happened before.
+        if lastTick > max(event.previous, event.enabler, event.cause) { event.cause = lastTick }
         event.choice = choice
         choice = -1
         steps += 1
@@ -183,6 +160,7 @@ extension Scheduler {
         if mode == .exploring {
             if let divergence = strategy.with({ $0.committed(event) }) { diverge(divergence) }
         }
+        changes.removeAll()
         if spinnerCount > 0 { wakeSpinners(event) }
         if !storages.isEmpty { checkLifetimes(event) }
         return position
@@ -230,8 +208,14 @@ extension Scheduler {
         park(thread)
         if mode == .draining { return }
         var event = Event(thread: thread, kind: .resume)
-        for object in spinReads[Int(thread)] { event.footprint.add(object, writes: false) }
+        event.footprint = spinFootprint(of: thread)
         commit(event, site: site)
+    }
+
+    private func spinFootprint(of thread: Int32) -> Footprint {
+        var footprint = Footprint()
+        for object in spinReads[Int(thread)] { footprint.add(object, writes: false) }
+        return footprint
     }
 
     private func wakeSpinners(_ event: Event) {
@@ -271,10 +255,9 @@ extension Scheduler {
         for thread in 0..<threadCount where threads[Int(thread)].state == .parked && !threads[Int(thread)].isBuffer {
             guard !isEnabled(thread) else { continue }
             let record = threads[Int(thread)]
-            var event = Event(thread: thread, kind: record.kind)
-            event.previous = record.last
+            var event = Event(record.step(of: thread))
+            event.previous = record.handsOn
             event.enabler = record.enabler
-            event.deadline = record.isTimedOut ? 0 : record.deadline
             switch record.kind {
             case .lock, .writeLock: event.footprint = footprint(record.object, writes: true)
             case .readLock: event.footprint = footprint(record.object, writes: false)

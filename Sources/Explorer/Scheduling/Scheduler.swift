@@ -66,8 +66,14 @@ final class Scheduler: Observer, @unchecked Sendable {
     /// While recording, where each thread's next step is.
     var pendingSites: [Int: Site] = [:]
     var timerCount = 0
-    var waiterCount = 0
+    /// What the step that is being taken has changed.
+    let changes = Stack<StateChange>(capacity: 16)
+    /// What the explorer itself has done wrong, if anything.
+    var defect: String?
     var time: UInt64 = 0
+    /// Where time is discrete: what stands for its passing, and when it passed last.
+    private var timeThread: Int32 = -1
+    var lastTick: Int32 = -1
     /// Steps taken, which are the events of the execution while it is explored.
     var steps = 0
     /// How many steps repeat the last execution's.
@@ -176,6 +182,7 @@ final class Scheduler: Observer, @unchecked Sendable {
             if verdict == nil { checkLeaks() }
         }
         if verdict == nil { judge() }
+        if outcome != .blocked, let concluded = options.concluded { concluded(verdict?.kind) }
         drain()
         mode = .idle
         release()
@@ -221,8 +228,9 @@ final class Scheduler: Observer, @unchecked Sendable {
         bufferedCount = 0
         spinnerCount = 0
         timerCount = 0
-        waiterCount = 0
-        time = 1_000_000_000
+        changes.removeAll()
+        time = Self.beginning
+        lastTick = -1
         steps = 0
         choice = -1
         verdict = nil
@@ -230,6 +238,9 @@ final class Scheduler: Observer, @unchecked Sendable {
         if needsTidying { tidy() }
         recorder?.removeAll()
     }
+
+    /// When an execution begins.
+    static let beginning: UInt64 = 1_000_000_000
 
     private func tidy() {
         needsTidying = false
@@ -309,6 +320,7 @@ final class Scheduler: Observer, @unchecked Sendable {
     func pick() -> Int32 {
         while true {
             if steps >= options.stepLimit { cut() }
+            if options.time == .discrete, timePasses() { continue }
             let decision = mode == .exploring ? strategy.with { $0.choose() } : fairDecision()
             guard decision.thread >= 0 else {
                 conclude(decision)
@@ -338,7 +350,6 @@ final class Scheduler: Observer, @unchecked Sendable {
             transfer(from: thread, to: starter)
             return
         }
-        if jobs.cancelled.count > 0 || threads[Int(thread)].isCancelling { noteCancellations(by: thread) }
         waitForTurn(thread)
     }
 
@@ -349,6 +360,25 @@ final class Scheduler: Observer, @unchecked Sendable {
         let next = pick()
         if next == thread { return }
         if next < 0 { leave(thread) } else { transfer(from: thread, to: next) }
+    }
+
+    /// Where time is discrete and nobody can run, time passes up to the next deadline. False where there is none.
+    private func timePasses() -> Bool {
+        guard timerCount > 0, mode != .draining else { return false }
+        var next = UInt64.max
+        for thread in 0..<threadCount {
+            if isEnabled(thread) { return false }
+            if threads[Int(thread)].armed >= 0, threads[Int(thread)].state == .parked {
+                next = min(next, threads[Int(thread)].deadline)
+            }
+        }
+        guard next < .max, next > time else { return false }
+        time = next
+        if timeThread < 0 { timeThread = addThread(parent: -1) }
+        var step = Step(thread: timeThread, kind: .tick)
+        step.deadline = next
+        lastTick = commit(Event(step), site: Site("", 0))
+        return true
     }
 
     private func encode(_ decision: Strategy.Decision) -> UInt32 {
@@ -448,11 +478,10 @@ final class Scheduler: Observer, @unchecked Sendable {
         threads[Int(thread)].isService = isService
         threads[Int(thread)].isIdle = false
         threads[Int(thread)].starter = -1
-        threads[Int(thread)].canceller = -1
-        threads[Int(thread)].isCancelling = false
         threads[Int(thread)].armed = -1
         threads[Int(thread)].last = -1
-        threads[Int(thread)].enabler = parent >= 0 ? lastPosition(of: parent) : -1
+        threads[Int(thread)].enabler = -1
+        threads[Int(thread)].origin = parent >= 0 ? lastPosition(of: parent) : -1
         threads[Int(thread)].isSpinning = false
         if threads[Int(thread)].isTask {
             threads[Int(thread)].isTask = false
@@ -536,7 +565,6 @@ final class Scheduler: Observer, @unchecked Sendable {
             park(thread)
             if mode != .draining { commit(Event(thread: thread, kind: .fence), site: Site("", 0)) }
         }
-        if threads[Int(thread)].isCancelling { letGoOfRecords(thread) }
         threads[Int(thread)].state = .finished
         if mode == .draining { return leave(thread) }
         let starter = threads[Int(thread)].starter

@@ -19,6 +19,8 @@ final class StorageTable {
         var freedBy: Int32 = -1
         var site: Site
         var isReused = false
+        /// Whether the memory had another life before.
+        var isSecondLife = false
         /// Whether the memory is somebody else's to give back, and which object in it may be used late; 0 for none.
         var isAdopted = false
         var exempt: UInt = 0

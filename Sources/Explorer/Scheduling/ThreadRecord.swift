@@ -54,10 +54,8 @@ struct ThreadRecord: BitwiseCopyable {
     var hasEnabled = false
     /// Whether the job is no task's: it runs once.
     var isOneShot = false
-    /// Who cancels the task and calls its handlers, -1 for nobody.
-    var canceller: Int32 = -1
-    /// Whether it is the canceller of some task.
-    var isCancelling = false
+    /// Whether it has taken a step since its job began.
+    var hasStepped = false
     /// The thread that stands for the timer of the task's sleep, -1 for none.
     var timer: Int32 = -1
     /// The last event of whoever held the task's executor before it.
@@ -97,6 +95,8 @@ struct ThreadRecord: BitwiseCopyable {
     /// Its last event, and the event that enables its next.
     var last: Int32 = -1
     var enabler: Int32 = -1
+    /// Before its first event: the last one of whoever started it.
+    var origin: Int32 = -1
     /// Stores that have not been flushed.
     var buffered: Int32 = 0
     /// Whether it has made an asymmetric store: from then on its weaker stores wait behind one another.
@@ -110,6 +110,18 @@ struct ThreadRecord: BitwiseCopyable {
     var operations: Int32 = 0
     /// Whether the step that they are has begun.
     var isInOperation = false
+
+    /// The step that the thread, which is number `thread`, waits for.
+    @inline(__always)
+    func step(of thread: Int32) -> Step {
+        Step(
+            thread: thread, kind: kind, prefersReaders: prefersReaders, object: object, other: other,
+            expected: expected,
+            deadline: deadline)
+    }
+
+    /// What comes after the thread's end, or what it starts, comes after this event.
+    var handsOn: Int32 { last >= 0 ? last : origin }
 
     /// Says which atomic operation comes next.
     @inline(__always)
@@ -132,11 +144,12 @@ struct ThreadRecord: BitwiseCopyable {
     /// Takes the step at `position`, and fills in what its event comes after.
     @inline(__always)
     mutating func take(_ event: inout Event, at position: Int32) {
-        event.previous = last
+        event.previous = handsOn
         event.enabler = enabler
         event.cause = cause
         cause = -1
         hasEnabled = false
+        hasStepped = true
         if enabler < 0, lastFlush >= 0, event.kind.drains { event.enabler = lastFlush }
         enabler = -1
         last = position

@@ -27,6 +27,9 @@ class OptimalReduction: Strategy {
     }
 
     private let history = History()
+    /// Another place of the execution that is over, and the prefix into whose wake-up tree a sequence is inserted.
+    private let place: Configuration
+    private let origin: Configuration
     private let frames = Stack<Frame>(capacity: 256)
     private let sleepers = Stack<Sleeper>(capacity: 1024)
     private let trees = WakeupTrees()
@@ -38,7 +41,8 @@ class OptimalReduction: Strategy {
     private var branch = 0
     /// What the wake-up tree wants to happen after the step being taken.
     private var pendingTree: Int32 = -1
-    private var isInfeasible = false
+    /// Whether a step was met that touches other things at other places than can be told.
+    private(set) var isVague = false
 
     // Scratch for one inserted sequence.
     private let sequence = Stack<Int32>(capacity: 256)
@@ -46,15 +50,25 @@ class OptimalReduction: Strategy {
     private let isRemoved = Stack<Bool>(capacity: 256)
     private let firstOfThread = Stack<Int32>(capacity: 64)
     private let lastOfThread = Stack<Int32>(capacity: 64)
+    private let path = Stack<Int32>(capacity: 64)
     private let candidates = Stack<Int32>(capacity: 64)
+    /// The events without which the step that is reversed could not be taken at all.
+    private let anchors = Stack<Int32>(capacity: 4)
     /// What the second event of a race comes after, apart from the race itself.
     private let beginsAfter = Stack<Int32>(capacity: 64)
+    /// What is left out so that a step can come earlier.
+    private let dropped = Stack<Int32>(capacity: 16)
+
+    override init(_ scheduler: Scheduler) {
+        place = Configuration(history, scheduler)
+        origin = Configuration(history, scheduler)
+        super.init(scheduler)
+    }
 
     // MARK: Running
 
     override func beginExecution() {
         position = 0
-        isInfeasible = false
         scheduler.replayedSteps = replayed
     }
 
@@ -69,19 +83,21 @@ class OptimalReduction: Strategy {
         }
         if frames.count == position { enterFrame() }
         // What a wake-up tree wants comes first.
-        while frames[position].tree >= 0 {
+        if frames[position].tree >= 0 {
             let index = frames[position].tree
             let node = trees[index]
             frames[position].tree = node.next
             trees.release(index)
-            if scheduler.isEnabled(node.thread), isPossible(node.choice, of: node.thread) {
-                pendingTree = node.firstChild
-                return Decision(thread: node.thread, choice: node.choice)
+            guard scheduler.isEnabled(node.thread), isPossible(node.choice, of: node.thread) else {
+                // Nothing that cannot happen is ever inserted.
+                trees.releaseAll(node.firstChild)
+                scheduler.defect =
+                    "at step \(position + 1) its wake-up tree wants a step of \(scheduler.name(ofThread: node.thread)) that cannot be taken"
+                return .allAsleep
             }
-            trees.releaseAll(node.firstChild)
-            isInfeasible = true
+            pendingTree = node.firstChild
+            return Decision(thread: node.thread, choice: node.choice)
         }
-        if isInfeasible, position == branch { return .allAsleep }
         pendingTree = -1
         return arbitrary()
     }
@@ -131,20 +147,22 @@ class OptimalReduction: Strategy {
         if position > 0 {
             let last = history.events[position - 1]
             let before = frames[position - 1]
-            // What was first come across beyond the prefix may have another number where the sleeper met it.
-            let isVague =
-                before.sleepCount > 0 && !scheduler.areStable(last.footprint, among: before.objectCount)
+            let findsMore = before.sleepCount > 0 && !scheduler.areStable(last.footprint, among: before.objectCount)
             for index in Int(before.sleepBase)..<Int(before.sleepBase + before.sleepCount) {
                 let sleeper = sleepers[index]
                 if sleeper.thread == last.thread || sleeper.footprint.conflicts(with: last.footprint) { continue }
-                if isVague, !scheduler.areStable(sleeper.footprint, among: before.objectCount) { continue }
+                // What both found in the midst of their steps may be the same.
+                if findsMore, !scheduler.areStable(sleeper.footprint, among: before.objectCount) {
+                    isVague = true
+                    continue
+                }
                 sleepers.append(sleeper)
             }
         }
         frames.append(
             Frame(
                 tree: pendingTree, sleepBase: Int32(base), sleepCount: Int32(sleepers.count - base),
-                objectCount: scheduler.objectCount))
+                objectCount: scheduler.objects.count))
         pendingTree = -1
     }
 
@@ -167,7 +185,11 @@ class OptimalReduction: Strategy {
             position += 1
             return nil
         }
+        // Nobody was asked to pick the passing of time.
+        if event.kind == .tick, frames.count == position { enterFrame() }
         history.append(event)
+        for index in 0..<scheduler.changes.count { history.addVersion(scheduler.changes[index]) }
+        if event.isVague { isVague = true }
         position += 1
         if event.choice >= 0 { insertOtherChoices(of: position - 1) }
         return nil
@@ -186,13 +208,23 @@ class OptimalReduction: Strategy {
             pendingTree = -1
         }
         dropFrames(to: history.count)
-        if outcome != .blocked && outcome != .cut {
-            for event in branch..<history.count { reverseRaces(of: event) }
-            for index in 0..<scheduler.blockedSteps.count { reverseRaces(ofBlocked: scheduler.blockedSteps[index]) }
-        } else if outcome == .cut {
-            for event in branch..<history.count { reverseRaces(of: event) }
-        }
-        if outcome != .blocked {
+        if outcome == .blocked {
+            if scheduler.defect == nil, !isVague {
+                scheduler.defect = "after \(history.count) steps everybody who could go on had been explored"
+            }
+        } else {
+            // Those before the branch were reversed after an earlier execution; but what has happened since may conflict with a step that touches
+            // more where it comes earlier.
+            for event in 0..<branch where history.events[event].mayGrow {
+                reverseRaces(of: history.events[event], at: event)
+            }
+            for event in branch..<history.count { reverseRaces(of: history.events[event], at: event) }
+            if outcome != .cut {
+                // A thread that is blocked at the end has not taken its step: had it come earlier, it might have.
+                for index in 0..<scheduler.blockedSteps.count {
+                    reverseRaces(of: scheduler.blockedSteps[index], at: history.count)
+                }
+            }
             for index in 0..<scheduler.stoppedTimers.count { reverseStop(scheduler.stoppedTimers[index]) }
         }
         return backtrack()
@@ -224,35 +256,20 @@ class OptimalReduction: Strategy {
         return false
     }
 
-    private func reverseRaces(of position: Int) {
-        reverse(history.events[position], at: position)
-    }
-
-    /// A thread that is blocked at the end has not taken its step: had it come earlier, it might have.
-    private func reverseRaces(ofBlocked event: Event) {
-        reverse(event, at: history.count)
-    }
-
-    private func reverse(_ second: Event, at limit: Int) {
-        if second.kind == .reacquire || second.kind == .unpark, second.deadline != 0 { reverseWakeUp(of: second) }
+    private func reverseRaces(of second: Event, at limit: Int) {
+        if second.kind == .reacquire || second.kind == .unpark, second.step.deadline != 0 { reverseWakeUp(of: second) }
         candidates.removeAll()
         history.forEachConflict(of: second.footprint, before: limit) { event in
             if history.events[event].thread != second.thread { insertCandidate(Int32(truncatingIfNeeded: event)) }
         }
         if candidates.isEmpty { return }
-        beginsAfter.removeAll()
-        if second.previous >= 0 { beginsAfter.append(second.previous) }
-        if second.enabler >= 0 { beginsAfter.append(second.enabler) }
-        if second.cause >= 0 { beginsAfter.append(second.cause) }
+        begin(after: second.previous, second.enabler, second.cause)
         var index = 0
         while index < candidates.count {
             let first = Int(candidates[index])
             index += 1
             guard !happensBefore(first) else { continue }
-            guard let partner = Windows.partner(of: second, at: first, in: history) else { continue }
-            if history.events[partner].thread != second.thread, !happensBefore(partner) {
-                reverse(partner, second)
-            }
+            reverse(first, second)
             beginsAfter.append(Int32(truncatingIfNeeded: first))
         }
     }
@@ -261,29 +278,24 @@ class OptimalReduction: Strategy {
     private func reverseStop(_ stop: StoppedTimer) {
         let position = Int(stop.position)
         guard position >= branch, position < history.count else { return }
-        beginsAfter.removeAll()
-        beginsAfter.append(stop.fire.enabler)
-        candidates.removeAll()
+        begin(after: stop.fire.enabler, -1, -1)
         if !happensBefore(position) { reverse(position, stop.fire) }
     }
 
     /// A timed wait was ended by a wake-up: before that, its deadline might have passed.
     private func reverseWakeUp(of end: Event) {
-        guard end.enabler >= 0, end.previous >= 0, history.events[Int(end.enabler)].thread != end.thread else { return }
-        let wait = history.events[Int(end.previous)]
-        var timeout = Event(thread: end.thread, kind: .timeout)
-        timeout.previous = end.previous
-        timeout.deadline = end.deadline
-        timeout.opener = end.previous
-        for index in 0..<Int(wait.footprint.count) where wait.footprint.writes(index) {
-            timeout.footprint.add(wait.footprint.object(index), writes: true)
-            break
-        }
-        timeout.footprint.add(ObjectTable.clock, writes: true)
+        guard end.enabler >= 0, history.events[Int(end.enabler)].thread != end.thread else { return }
+        begin(after: end.previous, -1, -1)
+        if !happensBefore(Int(end.enabler)) { reverse(Int(end.enabler), end) }
+    }
+
+    private func begin(after first: Int32, _ second: Int32, _ third: Int32) {
+        anchors.removeAll()
+        if first >= 0 { anchors.append(first) }
+        if second >= 0 { anchors.append(second) }
+        if third >= 0 { anchors.append(third) }
         beginsAfter.removeAll()
-        beginsAfter.append(end.previous)
-        candidates.removeAll()
-        if !happensBefore(Int(end.enabler)) { reverse(Int(end.enabler), timeout) }
+        for index in 0..<anchors.count { beginsAfter.append(anchors[index]) }
     }
 
     /// Keeps the candidates latest first, each once.
@@ -307,28 +319,79 @@ class OptimalReduction: Strategy {
         return false
     }
 
-    /// Has `second` happen before `first`: inserts what does not depend on `first`, then `second`, where `first` was taken.
+    /// Whether the step that is reversed cannot be taken without `event`.
+    @inline(__always)
+    private func isAnchor(_ event: Int) -> Bool {
+        for index in 0..<anchors.count where history.happens(event, before: Int(anchors[index])) { return true }
+        return false
+    }
+
+    /// Has `second` happen before `first`: inserts what does not depend on `first`, then `second` as it is without `first`.
+    ///
+    /// It may be that it cannot happen then: whoever holds the lock at that place acquired it before `first` gave it back. That is left out
+    /// too, with all that depends on it, until the step can happen or cannot at all.
     private func reverse(_ first: Int, _ second: Event) {
+        dropped.removeAll()
+        dropped.append(Int32(truncatingIfNeeded: first))
+        buildSequence()
+        if second.kind == .resume {
+            guard isResumed(second, without: first) else { return }
+            return insert(second, at: first)
+        }
+        guard second.step.isMachine else { return insert(second, at: first) }
+        while !second.step.isEnabled(in: place) {
+            let obstacle = Int(place.obstacle(to: second.step))
+            guard obstacle >= 0, history.events[obstacle].thread != second.thread, !isAnchor(obstacle) else { return }
+            dropped.append(Int32(truncatingIfNeeded: obstacle))
+            buildSequence()
+        }
         var start = first
-        if Windows.needsAll(second.kind) {
-            guard let adjusted = buildSequence(droppingWindowsFor: second, from: first) else { return }
-            start = adjusted
-        } else {
-            beginSequence()
-            let thread = Int(history.events[first].thread)
-            let stamp = UInt32(truncatingIfNeeded: first + 1)
-            for event in first + 1..<history.count where history.clock(event, thread) < stamp {
+        for index in 0..<dropped.count { start = min(start, Int(dropped[index])) }
+        insert(applied(second, at: place), at: start)
+    }
+
+    /// `event` as it is at another place.
+    private func applied(_ event: Event, at place: Configuration) -> Event {
+        var result = event
+        let choices = event.step.choices(in: place)
+        if choices == 0 {
+            result.choice = -1
+        } else if event.choice < 0 || choices & (1 << UInt64(event.choice)) == 0 {
+            result.choice = Int32(choices.trailingZeroBitCount)
+        }
+        place.found = event.old
+        var states = place
+        let effect = event.step.apply(to: &states, choosing: result.choice, at: -1)
+        result.kind = effect.kind
+        result.footprint = effect.footprint
+        scheduler.addJobs(to: &result)
+        return result
+    }
+
+    /// Makes the sequence of what depends on nothing that was dropped.
+    private func buildSequence() {
+        var start = Int(dropped[0])
+        for index in 1..<dropped.count { start = min(start, Int(dropped[index])) }
+        beginSequence(after: start)
+        if dropped.count == 1 {
+            let thread = Int(history.events[start].thread)
+            let stamp = UInt32(truncatingIfNeeded: start + 1)
+            for event in start + 1..<history.count where history.clock(event, thread) < stamp {
                 appendToSequence(event)
             }
-            if second.kind == .resume, !isResumed(second, without: first) { return }
+        } else {
+            for event in start..<history.count where !dependsOnDropped(event) { appendToSequence(event) }
         }
-        insert(Windows.reversed(second, before: history.events[first]), at: start)
+    }
+
+    private func dependsOnDropped(_ event: Int) -> Bool {
+        for index in 0..<dropped.count where history.happens(Int(dropped[index]), before: event) { return true }
+        return false
     }
 
     /// Whether a spinning thread goes on although `first` has not happened: something else that it read was written.
     private func isResumed(_ resume: Event, without first: Int) -> Bool {
-        for event in Int(resume.previous) + 1..<history.count
-        where event < first || (event > first && isInSequence(event)) {
+        for event in Int(resume.previous) + 1..<history.count where place.contains(event) {
             if history.events[event].thread != resume.thread, !history.events[event].isSilent,
                 history.events[event].footprint.conflicts(with: resume.footprint)
             {
@@ -338,58 +401,25 @@ class OptimalReduction: Strategy {
         return false
     }
 
-    /// As above, where every window that keeps `second` from happening must be closed or left out.
-    private func buildSequence(droppingWindowsFor second: Event, from first: Int) -> Int? {
-        candidates.append(Int32(truncatingIfNeeded: first))
-        let base = candidates.count - 1
-        defer { candidates.truncate(to: base) }
-        var start = first
-        while true {
-            beginSequence()
-            for event in start..<history.count where !dependsOnDropped(event, base) { appendToSequence(event) }
-            var dropped = -1
-            for event in 0..<history.count where Windows.opens(event, against: second, in: history) {
-                guard event < start || isInSequence(event) else { continue }
-                if let closer = history.closer(of: event), closer < start || isInSequence(closer) { continue }
-                dropped = event
-                break
-            }
-            if dropped < 0 { return start }
-            // One that happens before `second` in any case cannot be left out.
-            if history.events[dropped].thread == second.thread || happensBefore(dropped) { return nil }
-            candidates.append(Int32(truncatingIfNeeded: dropped))
-            start = min(start, dropped)
-        }
-    }
-
-    private func dependsOnDropped(_ event: Int, _ base: Int) -> Bool {
-        for index in base..<candidates.count where history.happens(Int(candidates[index]), before: event) {
-            return true
-        }
-        return false
-    }
-
-    private func isInSequence(_ event: Int) -> Bool {
-        for index in 0..<sequence.count where sequence[index] == Int32(truncatingIfNeeded: event) { return true }
-        return false
-    }
-
+    /// The step at `position` chose a waiter: it might have chosen another.
     private func insertOtherChoices(of position: Int) {
         let event = history.events[position]
-        var waiters = event.old.low & ~(1 << UInt64(event.choice))
+        beginSequence(after: position)
+        anchors.removeAll()
+        var waiters = event.step.choices(in: place) & ~(1 << UInt64(event.choice))
         while waiters != 0 {
             var other = event
             other.choice = Int32(waiters.trailingZeroBitCount)
             waiters &= waiters - 1
-            beginSequence()
-            beginsAfter.removeAll()
-            insert(other, at: position)
+            beginSequence(after: position)
+            insert(applied(other, at: place), at: position)
         }
     }
 
     // MARK: Inserting a sequence
 
-    private func beginSequence() {
+    private func beginSequence(after prefix: Int) {
+        place.begin(prefix)
         sequence.removeAll()
         nextOfThread.removeAll()
         isRemoved.removeAll()
@@ -402,6 +432,7 @@ class OptimalReduction: Strategy {
     private func appendToSequence(_ event: Int) {
         let index = Int32(truncatingIfNeeded: sequence.count)
         sequence.append(Int32(truncatingIfNeeded: event))
+        place.add(event)
         link(index, Int(history.events[event].thread))
     }
 
@@ -425,12 +456,13 @@ class OptimalReduction: Strategy {
         var filter = last.footprint.filter
         for index in 0..<Int(lastIndex) { filter |= history.events[Int(sequence[index])].footprint.filter }
 
+        path.removeAll()
         // Something explored already begins an equivalent of this.
         let frame = frames[position]
         for index in Int(frame.sleepBase)..<Int(frame.sleepBase + frame.sleepCount) {
             let sleeper = sleepers[index]
             let result = match(
-                sleeper.thread, sleeper.choice, sleeper.footprint, last, filter, stableAmong: frame.objectCount)
+                sleeper.thread, sleeper.choice, known(sleeper.footprint, at: position), last, filter)
             if result != .no { return }
         }
 
@@ -440,7 +472,7 @@ class OptimalReduction: Strategy {
         while child >= 0 {
             let node = trees[child]
             let result = match(
-                node.thread, node.choice, node.footprint, last, filter, stableAmong: frame.objectCount)
+                node.thread, node.choice, touched(by: node, path(of: node.thread), at: position), last, filter)
             if result == .no {
                 tail = child
                 child = node.next
@@ -452,11 +484,82 @@ class OptimalReduction: Strategy {
             }
             // A leaf stands for everything that begins as it does.
             if node.firstChild < 0 { return }
+            path.append(result == .independent ? ~node.thread : node.thread)
             parent = child
             tail = -1
             child = node.firstChild
         }
         attach(last, lastIndex, position: position, parent: parent, after: tail)
+    }
+
+    /// How many steps of `thread` are on the way from the prefix to where the tree is looked at; nil where one of them is none of the sequence's,
+    /// so that what follows may not be what this execution did.
+    private func path(of thread: Int32) -> Int? {
+        var count = 0
+        for index in 0..<path.count {
+            if path[index] == ~thread { return nil }
+            if path[index] == thread { count += 1 }
+        }
+        return count
+    }
+
+    /// What the step of a node, `later` steps of its thread after the prefix, touches, in the numbers that this execution gives to objects.
+    ///
+    /// An object that carries no label has its number from the thread that came across it first. Within the prefix, and for all who stand there
+    /// before their next step, that is the same in every execution. One that is found later has the number that it has here if its
+    /// thread did the same here; else it is unknown, but none of those that are found within the prefix.
+    private func touched(by node: WakeupTrees.Node, _ later: Int?, at position: Int) -> Touched {
+        if node.isVague { return Touched(footprint: node.footprint, isAnything: true) }
+        let limit = frames[position].objectCount
+        if scheduler.areStable(node.footprint, among: limit) { return Touched(footprint: node.footprint) }
+        if var left = later {
+            for event in position..<history.count where history.events[event].thread == node.thread {
+                if left > 0 {
+                    left -= 1
+                    continue
+                }
+                let found = history.events[event].footprint
+                guard found.count == node.footprint.count else { break }
+                // The same operation touches the same things in the same order; how is known.
+                var result = Footprint()
+                for index in 0..<Int(found.count) {
+                    result.add(found.object(index), writes: node.footprint.writes(index))
+                }
+                return Touched(footprint: result)
+            }
+        }
+        return known(node.footprint, at: position)
+    }
+
+    /// What is known of a footprint of another execution with the same prefix.
+    ///
+    /// Whoever stands before a step in the prefix has found what it is done to; what a step finds in its midst is not known.
+    private func known(_ footprint: Footprint, at position: Int) -> Touched {
+        let limit = frames[position].objectCount
+        if scheduler.areStable(footprint, among: limit) { return Touched(footprint: footprint) }
+        var known = Footprint()
+        for index in 0..<Int(footprint.count) where scheduler.objects.isStable(footprint.object(index), among: limit) {
+            known.add(footprint.object(index), writes: footprint.writes(index))
+        }
+        return Touched(footprint: known, unknownBeyond: limit)
+    }
+
+    /// What a step touches, as far as that is known.
+    private struct Touched {
+        var footprint: Footprint
+        /// Whether it may be anything.
+        var isAnything = false
+        /// It touches an object besides which is none of the first so many; -1 where it does not.
+        var unknownBeyond: Int32 = -1
+    }
+
+    private func conflicts(_ touched: Touched, _ footprint: Footprint) -> Bool {
+        if touched.footprint.conflicts(with: footprint) { return true }
+        guard touched.unknownBeyond >= 0, !scheduler.areStable(footprint, among: touched.unknownBeyond) else {
+            return false
+        }
+        isVague = true
+        return true
     }
 
     private enum Match: Equatable {
@@ -466,8 +569,7 @@ class OptimalReduction: Strategy {
 
     /// Whether the step of `thread` can come first in an equivalent of the sequence (is a weak initial of it).
     private func match(
-        _ thread: Int32, _ choice: Int32, _ footprint: Footprint, _ last: Event, _ filter: UInt64,
-        stableAmong limit: Int32
+        _ thread: Int32, _ choice: Int32, _ touched: Touched, _ last: Event, _ filter: UInt64
     ) -> Match {
         let lastIndex = sequence.count - 1
         let index = Int(thread) < firstOfThread.count ? firstOfThread[Int(thread)] : -1
@@ -477,19 +579,12 @@ class OptimalReduction: Strategy {
             guard itsChoice == choice else { return .no }
             return isFirst(Int(index), isLast, last) ? .initial(index) : .no
         }
-        // An object first come across beyond the prefix may have another number there: assume the worst.
-        if limit < .max, !scheduler.areStable(footprint, among: limit) {
-            for index in 0..<sequence.count where !isRemoved[index] {
-                let other = index == lastIndex ? last.footprint : history.events[Int(sequence[index])].footprint
-                if !scheduler.areStable(other, among: limit) || footprint.conflicts(with: other) { return .no }
-            }
-            return .independent
-        }
-        if footprint.filter & filter == 0 { return .independent }
+        if touched.isAnything || !isRemoved[lastIndex] && last.isVague { return .no }
+        if touched.unknownBeyond < 0, touched.footprint.filter & filter == 0 { return .independent }
         for index in 0..<lastIndex where !isRemoved[index] {
-            if footprint.conflicts(with: history.events[Int(sequence[index])].footprint) { return .no }
+            if conflicts(touched, history.events[Int(sequence[index])].footprint) { return .no }
         }
-        return !isRemoved[lastIndex] && footprint.conflicts(with: last.footprint) ? .no : .independent
+        return !isRemoved[lastIndex] && conflicts(touched, last.footprint) ? .no : .independent
     }
 
     /// Whether nothing in the sequence comes before its element `index`.
@@ -498,9 +593,10 @@ class OptimalReduction: Strategy {
             let first = firstOfThread[thread]
             guard first >= 0, Int(first) != index, Int(first) < sequence.count - 1 else { continue }
             let other = Int(sequence[Int(first)])
-            if isLast ? happensBefore(other) : history.happens(other, before: Int(sequence[index])) { return false }
+            if isLast ? isAnchor(other) : history.happens(other, before: Int(sequence[index])) { return false }
         }
         guard isLast else { return true }
+        if last.isVague { return !(0..<sequence.count - 1).contains { !isRemoved[$0] } }
         for other in 0..<sequence.count - 1 where !isRemoved[other] {
             if last.footprint.conflicts(with: history.events[Int(sequence[other])].footprint) { return false }
         }
@@ -513,6 +609,7 @@ class OptimalReduction: Strategy {
         for index in 0..<sequence.count where !isRemoved[index] {
             let event = index == Int(lastIndex) ? last : history.events[Int(sequence[index])]
             let node = trees.make(thread: event.thread, choice: event.choice, footprint: event.footprint)
+            if index == Int(lastIndex), event.isVague { trees[node].isVague = true }
             if tail >= 0 {
                 trees[tail].next = node
             } else if parent >= 0 {

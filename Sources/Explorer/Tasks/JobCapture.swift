@@ -22,7 +22,11 @@ enum JobCapture {
             queued: { unsafe Scheduler.watching($0)?.taskQueued(UInt(bitPattern: $1)) },
             begins: { unsafe Scheduler.watching($0)?.taskBegins(UInt(bitPattern: $1)) },
             completed: { unsafe Scheduler.watching($0)?.taskCompleted(UInt(bitPattern: $1)) },
-            touches: { unsafe Scheduler.watching($0)?.taskTouched(UInt(bitPattern: $1)) })
+            touches: { unsafe Scheduler.watching($0)?.taskTouched(UInt(bitPattern: $1)) },
+            cancels: { unsafe Scheduler.watching($0)?.taskCancelled(UInt(bitPattern: $1)) },
+            locks: { unsafe Scheduler.watching($0)?.runtimeLocks(UInt(bitPattern: $1)) },
+            unlocks: { unsafe Scheduler.watching($0)?.runtimeUnlocks(UInt(bitPattern: $1)) },
+            now: { unsafe Scheduler.watching($0)?.runtimeTime ?? 0 })
         return unsafe quiesce_jobs_listen(&listener)
     }()
 

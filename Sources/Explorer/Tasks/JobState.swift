@@ -11,8 +11,8 @@ final class JobState {
     var awaitsLender = false
     /// By default actor: the last event of the task that it served last.
     let lastOfActor = AddressTable()
-    /// Tasks that the running step may have begun to cancel.
-    let cancelled = Stack<Int32>(capacity: 8)
+    /// The runtime's mutexes that fibers hold.
+    var locks: [Scheduler.RuntimeLock] = []
     /// Tasks of this execution that have not ended.
     var unfinished = 0
     /// Tasks of this execution by the address of their job.
@@ -61,7 +61,7 @@ final class JobState {
         mainPrevious = -1
         beforeChores = -1
         mainHasEnded = false
-        cancelled.removeAll()
+        locks.removeAll(keepingCapacity: true)
         unfinished = 0
         free.removeAll()
         for index in 0..<carriers.count { free.append(carriers[index]) }

@@ -131,13 +131,12 @@ extension Scheduler {
     func taskTouched(_ job: UInt) {
         let thread = jobs.table.value(of: job)
         guard seesAll, thread >= 0, thread != current, current >= 0 else { return }
-        if threads[Int(thread)].canceller >= 0 { awaitHandlers(of: thread) }
-        jobs.cancelled.append(thread)
         if recorder != nil, threads[Int(thread)].standing != .completed, !threads[Int(thread)].isCancelled,
             unsafe quiesce_jobs_is_cancelled(UnsafeRawPointer(bitPattern: job)!)
         {
             threads[Int(thread)].isCancelled = true
-            noteTask("cancels", thread)
+            // Where it is a step the step says so.
+            if lastEvent.kind != .cancel || lastEvent.thread != current { noteTask("cancels", thread) }
         }
         noteEffect()
         if isDeclared { amendShared(threads[Int(thread)].taskObject) }
@@ -154,28 +153,17 @@ extension Scheduler {
         threads[index].place = .pool
         threads[index].state = .parked
         threads[index].isWoken = false
-        threads[index].deadline = (Clock.Instant(nanoseconds: time) + .nanoseconds(rounded(delay))).nanoseconds
+        threads[index].deadline = (Clock.Instant(nanoseconds: time) + .nanoseconds(max(delay, 0))).nanoseconds
         threads[index].other = sleeper
         guard sleeper >= 0 else { return }
-        threads[index].armed = threads[Int(sleeper)].last
+        threads[index].armed = lastPosition(of: sleeper)
         threads[index].enabler = threads[index].armed
         threads[Int(sleeper)].timer = thread
         timerCount += 1
         amend { event in
             event.arms = threads[index].deadline
-            event.footprint.add(ObjectTable.clock, writes: true)
+            if hasOrderedTime { event.footprint.add(ObjectTable.clock, writes: true) }
         }
-    }
-
-    /// A duration as it was meant. The runtime hands out points in time, which were computed from a clock that has gone on since.
-    private func rounded(_ delay: Int64) -> Int64 {
-        guard delay > 0 else { return 0 }
-        // So much may have gone by: no more than a part of the duration that nobody writes down.
-        var unit: Int64 = 1_000
-        while unit <= 100_000_000, delay > unit * 100 { unit *= 10 }
-        // Nearly for ever is left as it is.
-        let (rounded, isTooLong) = ((delay - 1) / unit + 1).multipliedReportingOverflow(by: unit)
-        return isTooLong ? .max : rounded
     }
 
     // MARK: Tasks
@@ -199,10 +187,10 @@ extension Scheduler {
         threads[index].starter = -1
         threads[index].armed = -1
         threads[index].timer = -1
-        threads[index].canceller = -1
-        threads[index].isCancelling = false
+        threads[index].hasStepped = false
         threads[index].cause = -1
         threads[index].last = -1
+        threads[index].origin = -1
         threads[index].enabler = -1
         threads[index].isSpinning = false
         threads[index].object = -1
@@ -230,7 +218,9 @@ extension Scheduler {
     }
 
     /// The running thread takes a step that no operation of Substrate is. False when there are no steps now, or it has left its job.
-    func takeStep(_ kind: StepKind, other: Int32 = -1) -> Bool {
+    ///
+    /// - Parameter task: the task that it is done to.
+    func takeStep(_ kind: StepKind, on task: Int32 = -1) -> Bool {
         suspendOperation(of: current)
         let thread = current
         guard mode == .exploring || mode == .finishing,
@@ -238,10 +228,10 @@ extension Scheduler {
         else { return false }
         threads[Int(thread)].kind = kind
         threads[Int(thread)].object = -1
-        threads[Int(thread)].other = other
+        threads[Int(thread)].other = task
         park(thread)
         if mode == .draining { return false }
-        commit(Event(thread: thread, kind: kind), site: Site("", 0))
+        commit(Event(threads[Int(thread)].step(of: thread)), site: Site("", 0))
         return true
     }
 
@@ -271,7 +261,7 @@ extension Scheduler {
     /// `thread` goes into a queue: whoever puts it there enables it.
     private func noteQueued(_ thread: Int32) {
         if current >= 0, thread != current {
-            threads[Int(thread)].enabler = threads[Int(current)].last
+            threads[Int(thread)].enabler = lastPosition(of: current)
             if tracksRaces { sync.spawn(thread, by: current) }
             // Where it is a step the step says so.
             if !detail.creations { noteTask(threads[Int(thread)].last < 0 ? "creates" : "resumes", thread) }
@@ -317,18 +307,17 @@ extension Scheduler {
         threads[Int(thread)].timer = -1
         if timer == current { return }
         let index = Int(timer)
-        var fire = Event(thread: timer, kind: .fire)
-        fire.footprint.add(ObjectTable.clock, writes: true)
-        if tracksJobs { fire.footprint.add(ObjectTable.jobs, writes: true) }
+        var fire = Event(threads[index].step(of: timer))
+        if hasOrderedTime { fire.footprint.add(ObjectTable.clock, writes: true) }
         fire.enabler = threads[index].armed
         fire.opener = threads[index].armed
-        fire.deadline = threads[index].deadline
+        addJobs(to: &fire)
         stoppedTimers.append(StoppedTimer(fire: fire, position: Int32(truncatingIfNeeded: steps - 1)))
         disarm(index)
         threads[index].standing = .completed
         threads[index].state = .finished
         jobs.unfinished -= 1
-        amend { $0.footprint.add(ObjectTable.clock, writes: true) }
+        if hasOrderedTime { amend { $0.footprint.add(ObjectTable.clock, writes: true) } }
         // What is left for it to do is to let go of the sleep.
         jobs.table.set(threads[index].job, -1)
         jobs.chores.append(threads[index].job)
@@ -446,24 +435,22 @@ extension Scheduler {
             disarm(index)
             return
         }
-        var event = Event(thread: thread, kind: threads[index].kind)
+        var event = Event(threads[index].step(of: thread))
         if event.kind == .fire {
-            event.footprint.add(ObjectTable.clock, writes: true)
-            event.deadline = threads[index].deadline
+            if hasOrderedTime { event.footprint.add(ObjectTable.clock, writes: true) }
             event.opener = threads[index].armed
             time = max(time, threads[index].deadline)
             disarm(index)
         }
         if let recorder { recorder.frames = framesOfTask(thread) }
         commit(event, site: Site("", 0))
+        threads[index].hasStepped = false
     }
 
     /// The job of `thread` is over.
     private func endJob(_ thread: Int32) {
         let index = Int(thread)
         releaseLocals()
-        jobs.cancelled.removeAll()
-        if threads[index].isCancelling { letGoOfRecords(thread) }
         fibers[index] = nil
         if threads[index].home != 0 { jobs.lastOfActor.set(threads[index].home, threads[index].last) }
         if jobs.mainHolder == thread {

@@ -23,9 +23,16 @@ extension Scheduler {
         }
         guard tracksJobs else { return }
         guard options.reduction == .declared else {
-            return event.footprint.add(ObjectTable.jobs, writes: threads[index].isTask)
+            // A thread that cancels does what tasks may see.
+            let isThreadsOwn = !threads[index].isTask && event.kind != .cancel && event.kind != .records
+            return event.footprint.add(ObjectTable.jobs, writes: !isThreadsOwn)
         }
         event.footprint.add(ObjectTable.jobs, writes: false)
+        if event.kind == .cancel || event.kind == .records {
+            // Of a task that is not known it may be any.
+            if event.step.other < 0 { return event.footprint.set(ObjectTable.jobs, writes: true) }
+            share(threads[Int(event.step.other)].taskObject, &event)
+        }
         guard threads[index].isTask else { return }
         share(threads[index].taskObject, &event)
         if event.kind == .job, threads[index].place != .pool { share(actor(threads[index].executor), &event) }

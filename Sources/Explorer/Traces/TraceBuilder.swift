@@ -72,6 +72,8 @@ struct TraceBuilder {
         for (index, entry) in entries.enumerated() where index <= last || targets.contains(index) {
             let isKept: Bool
             switch entry.action {
+            // The timers that fire then say so.
+            case .event(let event) where event.kind == .tick: isKept = false
             case .event:
                 isKept =
                     isAboutAll || ends.contains { recorder.history.happens(entry.position, before: $0) }
@@ -188,8 +190,9 @@ struct TraceBuilder {
         case .unpark: return "woken"
         case .join: return "join \(scheduler.name(ofThread: entry.other))"
         case .arm: return "sleep"
-        case .fire: return "time passes"
+        case .fire, .tick: return "time passes"
         case .readClock: return "read the clock"
+        case .allocate: return "allocate"
         case .free: return "free \(name)"
         case .touch:
             if entry.isWrite == true { return write(name, entry) }
@@ -200,7 +203,8 @@ struct TraceBuilder {
         case .census: return "look for threads"
         case .operation: return entry.old.isEmpty ? "\(entry.new) \(name)" : entry.old
         case .arrive: return "queues for \(entry.new)"
-        case .records: return "waits for cancellation"
+        case .records: return "goes on after a cancellation"
+        case .cancel: return entry.new
         case .job:
             if event.previous < 0 { return "starts" }
             return place(of: entry).map { "goes on \($0.short)" } ?? "goes on"

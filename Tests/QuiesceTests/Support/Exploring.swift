@@ -20,7 +20,8 @@ func verify(
     let coverage =
         preemptions.map { ExplorationReport.Coverage.bounded(by: $0 == 1 ? "1 preemption" : "\($0) preemptions") }
         ?? ExplorationReport.Coverage.all
-    #expect(report.coverage == coverage, "\(report.counterexample?.text ?? "")", sourceLocation: location)
+    #expect(
+        report.coverage == coverage, "\(report.defect ?? report.counterexample?.text ?? "")", sourceLocation: location)
     // What an operation touches may depend on what came before it; then some executions turn out to repeat others.
     let isOptimal = report.blocked == 0 || granularity == .coarse
     #expect(
@@ -51,7 +52,7 @@ func verifyTasks(
     // With fewer executions than the limit it is all, and where there is but one task nothing has to be declared.
     #expect(
         [.bounded(by: coverage), .bounded(by: "what jobs are declared to share"), .all].contains(report.coverage),
-        "\(report.counterexample?.text ?? "")",
+        "\(report.defect ?? report.counterexample?.text ?? "")",
         sourceLocation: location)
     #expect(report.failed == 0 && report.abandonedThreads == 0, sourceLocation: location)
     return report

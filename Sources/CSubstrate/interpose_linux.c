@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#define _GNU_SOURCE
+
+#include "interpose.h"
+#include <link.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#if defined(__x86_64__)
+enum { by_call = R_X86_64_JUMP_SLOT, by_address = R_X86_64_GLOB_DAT };
+#elif defined(__aarch64__)
+enum { by_call = R_AARCH64_JUMP_SLOT, by_address = R_AARCH64_GLOB_DAT };
+#endif
+
+// What is replaced, and how many places did refer to it.
+typedef struct search {
+    const char *library, *symbol;
+    void *replacement;
+    int found;
+} search;
+
+static uintptr_t relocated(const struct dl_phdr_info *info, uintptr_t address) {
+    return address < info->dlpi_addr ? info->dlpi_addr + address : address;
+}
+
+// The table of offsets may be read-only once the program has started.
+static void write_slot(void **slot, void *value) {
+    if (__atomic_load_n(slot, __ATOMIC_RELAXED) == value) return;
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), start = (uintptr_t)slot & ~(page - 1);
+    if (mprotect((void *)start, page, PROT_READ | PROT_WRITE) != 0) return;
+    __atomic_store_n(slot, value, __ATOMIC_RELEASE);
+}
+
+static int patch(struct dl_phdr_info *info, size_t size, void *argument) {
+    (void)size;
+    search *wanted = argument;
+    if (wanted->library && !(info->dlpi_name && strstr(info->dlpi_name, wanted->library))) return 0;
+    const ElfW(Dyn) *dynamic = NULL;
+    for (int i = 0; i < info->dlpi_phnum; i++) {
+        if (info->dlpi_phdr[i].p_type == PT_DYNAMIC) dynamic = (const void *)(info->dlpi_addr + info->dlpi_phdr[i].p_vaddr);
+    }
+    if (!dynamic) return 0;
+    const ElfW(Sym) *symbols = NULL;
+    const char *names = NULL;
+    // Those of calls, and all others.
+    const ElfW(Rela) *tables[2] = {NULL, NULL};
+    size_t sizes[2] = {0, 0};
+    for (; dynamic->d_tag != DT_NULL; dynamic++) {
+        switch (dynamic->d_tag) {
+        case DT_SYMTAB: symbols = (const void *)relocated(info, dynamic->d_un.d_ptr); break;
+        case DT_STRTAB: names = (const void *)relocated(info, dynamic->d_un.d_ptr); break;
+        case DT_JMPREL: tables[0] = (const void *)relocated(info, dynamic->d_un.d_ptr); break;
+        case DT_PLTRELSZ: sizes[0] = dynamic->d_un.d_val; break;
+        case DT_RELA: tables[1] = (const void *)relocated(info, dynamic->d_un.d_ptr); break;
+        case DT_RELASZ: sizes[1] = dynamic->d_un.d_val; break;
+        default: break;
+        }
+    }
+    if (!symbols || !names) return 0;
+    for (int table = 0; table < 2; table++) {
+        for (size_t i = 0; tables[table] && i < sizes[table] / sizeof(ElfW(Rela)); i++) {
+            const ElfW(Rela) *entry = &tables[table][i];
+            uint32_t type = ELF64_R_TYPE(entry->r_info);
+            if (type != by_call && type != by_address) continue;
+            if (strcmp(names + symbols[ELF64_R_SYM(entry->r_info)].st_name, wanted->symbol) != 0) continue;
+            write_slot((void **)(info->dlpi_addr + entry->r_offset), wanted->replacement);
+            wanted->found++;
+        }
+    }
+    return 0;
+}
+
+bool quiesce_interpose(const char *library, const char *symbol, void *replacement) {
+    search wanted = {library, symbol, replacement, 0};
+    dl_iterate_phdr(patch, &wanted);
+    return wanted.found > 0;
+}

@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Substrate
+
+/// A place of an execution other than those that it passed through: a set of its events that is closed under happens-before.
+///
+/// (A *configuration*, as event structures call it.) Every object's state there is one of its versions. Steps that change an object conflict,
+/// so their order is the same wherever they happen, and the last of them that belongs to the configuration made the version. Readers of a
+/// lock are the exception: they commute, and are counted.
+final class Configuration: ObjectStates {
+    private let history: History
+    private let scheduler: Scheduler
+    /// The events before this position belong to it, and those with this stamp.
+    private var prefix = 0
+    private var stamp: UInt32 = 0
+    private let stamps = Stack<UInt32>(capacity: 256)
+    /// What the step that is applied found where it happened.
+    var found = Bits()
+
+    init(_ history: History, _ scheduler: Scheduler) {
+        self.history = history
+        self.scheduler = scheduler
+    }
+
+    /// From here on it holds the events before `prefix`.
+    func begin(_ prefix: Int) {
+        self.prefix = prefix
+        stamp &+= 1
+        stamps.extend(to: history.count, with: 0)
+    }
+
+    @inline(__always)
+    func add(_ event: Int) { stamps[event] = stamp }
+
+    @inline(__always)
+    func contains(_ event: Int) -> Bool { event < prefix || event < stamps.count && stamps[event] == stamp }
+
+    // MARK: States
+
+    /// The object's version here: its index, or -1. `readers` is what readers have changed since.
+    private func version(of object: Int32) -> (index: Int32, readers: Int32) {
+        var index = history.lastVersion(of: object)
+        var readers: Int32 = 0
+        while index >= 0 {
+            let version = history.version(index)
+            if contains(Int(version.event)) {
+                if version.readers == 0 { return (index, readers) }
+                readers += version.readers
+            }
+            index = version.previous
+        }
+        return (-1, readers)
+    }
+
+    func lock(_ object: Int32) -> LockState {
+        let (index, readers) = version(of: object)
+        var state = index < 0 ? LockState() : LockState(bits: history.version(index).state)
+        state.readers += readers
+        return state
+    }
+
+    func waiters(_ object: Int32) -> WaiterState {
+        let index = version(of: object).index
+        return index < 0 ? WaiterState() : WaiterState(bits: history.version(index).state)
+    }
+
+    func word(_ object: Int32) -> Bits {
+        let index = version(of: object).index
+        return index < 0 ? found : history.version(index).state
+    }
+
+    // The step that is applied is the last: nobody sees what it leaves.
+    func set(_ object: Int32, _ state: LockState) {}
+    func set(_ object: Int32, _ state: WaiterState) {}
+    func setTimer(of thread: Int32, _ deadline: UInt64) {}
+
+    var hasOrderedTime: Bool { scheduler.hasOrderedTime }
+
+    func mayFire(_ thread: Int32, at deadline: UInt64) -> Bool {
+        hasOrderedTime ? earlierTimer(than: deadline, thread) < 0 : deadline <= time
+    }
+
+    /// Where time is discrete: up to when it has passed.
+    private var time: UInt64 {
+        for event in stride(from: history.count - 1, through: 0, by: -1)
+        where history.events[event].kind == .tick && contains(event) {
+            return history.events[event].step.deadline
+        }
+        return Scheduler.beginning
+    }
+
+    func hasBufferedStores(_ thread: Int32?) -> Bool { bufferedStore(of: thread, to: nil) >= 0 }
+
+    func isBuffered(_ object: Int32, by thread: Int32) -> Bool { bufferedStore(of: thread, to: object) >= 0 }
+
+    func touch(_ object: Int32, writes: Bool, _ footprint: inout Footprint) {
+        scheduler.touch(object, writes: writes, &footprint)
+    }
+
+    func touchLifetime(of object: Int32, _ footprint: inout Footprint) {
+        scheduler.touchLifetime(of: object, &footprint)
+    }
+
+    // MARK: What keeps a step from being taken
+
+    /// The event without which `step`, which is not enabled here, might be; -1 when there is none.
+    func obstacle(to step: Step) -> Int32 {
+        switch step.kind {
+        case .lock: return holder(of: step.object)
+        case .readLock:
+            let holder = holder(of: step.object)
+            return holder >= 0 ? holder : request(for: step.object)
+        case .writeLock:
+            let holder = holder(of: step.object)
+            return holder >= 0 ? holder : reader(of: step.object)
+        case .reacquire, .unpark:
+            if waiters(step.object).contains(step.thread) {
+                return step.deadline == 0 ? -1 : earlierTimer(than: step.deadline, step.thread)
+            }
+            return step.kind == .unpark ? -1 : holder(of: step.other)
+        case .fire: return earlierTimer(than: step.deadline, step.thread)
+        case .membarrier: return bufferedStore(of: nil, to: nil)
+        default: return -1
+        }
+    }
+
+    private func holder(of object: Int32) -> Int32 {
+        let state = lock(object)
+        return state.isHeld ? state.acquired : -1
+    }
+
+    /// A writer's request of the lock that it has not acquired yet.
+    private func request(for object: Int32) -> Int32 {
+        first { event in
+            event.kind == .writeRequest && !event.acquires && event.step.object == object
+        } until: {
+            self.history.next(after: $0)
+        }
+    }
+
+    private func reader(of object: Int32) -> Int32 {
+        first { event in
+            (event.kind == .readLock || event.kind == .tryReadLock) && event.acquires && event.step.object == object
+        } until: {
+            self.history.closer(of: $0)
+        }
+    }
+
+    private func bufferedStore(of thread: Int32?, to object: Int32?) -> Int32 {
+        first { event in
+            event.kind == .bufferedStore && (thread == nil || event.thread == thread)
+                && (object == nil || event.step.object == object)
+        } until: {
+            self.history.closer(of: $0)
+        }
+    }
+
+    /// What armed a timer that ends before `deadline` and is armed here.
+    private func earlierTimer(than deadline: UInt64, _ thread: Int32) -> Int32 {
+        guard hasOrderedTime else { return -1 }
+        for event in 0..<history.count where contains(event) {
+            let record = history.events[event]
+            if record.arms != 0, record.arms < deadline, !isTaskTimerClosed(event) { return Int32(event) }
+            switch record.kind {
+            case .arm, .wait, .park:
+                guard record.step.deadline != 0, record.step.deadline < deadline, record.thread != thread,
+                    record.kind != .park || record.waits
+                else { continue }
+                if let next = history.next(after: event), contains(next) { continue }
+                let queue = record.kind == .park ? record.step.other : record.step.object
+                if record.kind != .arm, !waiters(queue).contains(record.thread) { continue }
+                return Int32(event)
+            default: continue
+            }
+        }
+        return -1
+    }
+
+    private func isTaskTimerClosed(_ event: Int) -> Bool {
+        if let fire = history.closer(of: event), contains(fire) { return true }
+        for index in 0..<scheduler.stoppedTimers.count {
+            let stop = scheduler.stoppedTimers[index]
+            if Int(stop.fire.opener) == event, contains(Int(stop.position)) { return true }
+        }
+        return false
+    }
+
+    /// The first event here that opens something which is not closed here.
+    private func first(_ opens: (Event) -> Bool, until closer: (Int) -> Int?) -> Int32 {
+        for event in 0..<history.count where contains(event) && opens(history.events[event]) {
+            if let closer = closer(event), contains(closer) { continue }
+            return Int32(event)
+        }
+        return -1
+    }
+}

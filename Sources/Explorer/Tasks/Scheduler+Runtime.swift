@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CSubstrate
+import Substrate
+
+// What the runtime does of which others may see a part: it locks a task's records, it reads the clock, it cancels.
+extension Scheduler {
+    /// A mutex of the runtime's that a fiber holds.
+    struct RuntimeLock {
+        var mutex: UInt
+        var holder: Int32
+        var count = 1
+    }
+
+    /// The runtime is about to lock `mutex`, on behalf of the running thread.
+    ///
+    /// A task's records are locked while somebody goes through them: the handlers that a cancellation calls run meanwhile. All fibers are on one
+    /// thread of the system, which the mutex would let in again; so whoever comes waits here.
+    func runtimeLocks(_ mutex: UInt) {
+        guard mode == .exploring || mode == .finishing, current >= 0 else { return }
+        if let index = jobs.locks.firstIndex(where: { $0.mutex == mutex }) {
+            if jobs.locks[index].holder == current {
+                jobs.locks[index].count += 1
+                return
+            }
+            noteRecords(at: mutex)
+            threads[Int(current)].expected = Bits(low: UInt64(mutex))
+            guard takeStep(.records, on: owner(of: mutex)) else { return }
+        }
+        noteRecords(at: mutex)
+        jobs.locks.append(RuntimeLock(mutex: mutex, holder: current))
+    }
+
+    func runtimeUnlocks(_ mutex: UInt) {
+        guard let index = jobs.locks.firstIndex(where: { $0.mutex == mutex && $0.holder == current }) else { return }
+        jobs.locks[index].count -= 1
+        guard jobs.locks[index].count == 0 else { return }
+        jobs.locks.remove(at: index)
+        noteRecords(at: mutex)
+        guard mode == .exploring || mode == .finishing else { return }
+        for thread in 0..<Int(threadCount)
+        where threads[thread].state == .parked && threads[thread].kind == .records
+            && threads[thread].expected.low == UInt64(mutex)
+        {
+            threads[thread].enabler = lastPosition(of: current)
+        }
+    }
+
+    /// The task whose records `mutex` protects, which is a part of the task; -1 where it is none's.
+    private func owner(of mutex: UInt) -> Int32 {
+        var found: Int32 = -1
+        for index in 0..<spawned.count where threads[Int(spawned[index])].isTask {
+            let task = threads[Int(spawned[index])].job
+            guard task <= mutex, mutex - task < Self.taskSize else { continue }
+            if found < 0 || threads[Int(found)].job < task { found = spawned[index] }
+        }
+        return found
+    }
+
+    /// More than the runtime's part of a task.
+    private static let taskSize: UInt = 1024
+
+    /// On its way to the next step the running thread locks or unlocks the records of another task, which that task may notice.
+    private func noteRecords(at mutex: UInt) {
+        guard isDeclared else { return }
+        let task = owner(of: mutex)
+        if task >= 0, task != current { amendShared(threads[Int(task)].taskObject) }
+    }
+
+    /// Whether nobody holds the mutex that the thread waits for.
+    func mayLockRecords(_ index: Int) -> Bool {
+        let mutex = UInt(threads[index].expected.low)
+        return !jobs.locks.contains { $0.mutex == mutex }
+    }
+
+    /// Who holds the mutex that the thread waits for, -1 for nobody.
+    func holderOfRecords(for thread: Int32) -> Int32 {
+        let mutex = UInt(threads[Int(thread)].expected.low)
+        return jobs.locks.first { $0.mutex == mutex }?.holder ?? -1
+    }
+
+    /// The time of the runtime's clocks: the explored one.
+    var runtimeTime: UInt64 { mode == .exploring || mode == .finishing ? time : 0 }
+
+    /// The running thread is about to cancel `task`, or with 0 the children of a group: a step, since others may have come before. At the
+    /// beginning of a job it is none: whatever came before could have come before the job.
+    func taskCancelled(_ task: UInt) {
+        guard current >= 0, seesAll, !threads[Int(current)].isTask || threads[Int(current)].hasStepped else { return }
+        let thread = task == 0 ? -1 : jobs.table.value(of: task)
+        guard takeStep(.cancel, on: thread) else { return }
+        if let recorder {
+            recorder.describe(old: "", new: thread < 0 ? "cancels a group" : "cancels \(name(ofThread: thread))")
+        }
+    }
+}

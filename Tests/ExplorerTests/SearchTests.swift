@@ -1,0 +1,346 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Explorer
+import Fuzzing
+import Quiesce
+import Substrate
+import Synchronization
+import Testing
+
+/// Programs of which the optimal strategy once missed outcomes, or ran executions in vain.
+@Suite struct SearchTests {
+    /// What the strategies come to, which is the same: every outcome, in every order of declaration, with no execution in vain.
+    private func agree(
+        _ threads: [ThreadProgram.Step]..., isLabelled: Bool = true, reusesAddresses: Bool = false,
+        isDiscrete: Bool = false,
+        location: SourceLocation = #_sourceLocation
+    ) -> FuzzRun {
+        var last: FuzzRun?
+        for order in permutations(threads) {
+            var program = ThreadProgram(threads: order)
+            program.isLabelled = isLabelled
+            program.reusesAddresses = reusesAddresses
+            program.isDiscrete = isDiscrete
+            let (difference, optimal, reference) = FuzzDifference.find(program, limit: 200_000)
+            #expect(difference == nil, "\(program): \(difference?.description ?? "")", sourceLocation: location)
+            #expect(reference.isComplete && optimal.isComplete, "\(program)", sourceLocation: location)
+            #expect(optimal.blocked == 0 || reusesAddresses, "\(program)", sourceLocation: location)
+            last = optimal
+        }
+        return last!
+    }
+
+    private func permutations<Element>(_ elements: [Element]) -> [[Element]] {
+        guard elements.count > 1 else { return [elements] }
+        return elements.indices.flatMap { index in
+            var rest = elements
+            let first = rest.remove(at: index)
+            return permutations(rest).map { [first] + $0 }
+        }
+    }
+
+    private func isLost(_ run: FuzzRun) -> Bool { run.outcomes.contains { $0.hasPrefix("lost wake-up") } }
+
+    private let wait = ThreadProgram.Step.park(0, 0, seconds: 0)
+    private let wake = ThreadProgram.Step.wake(0, 1)
+
+    // MARK: Wake-ups that come earlier
+
+    @Test func `a wake-up that comes earlier wakes another waiter`() {
+        #expect(isLost(agree([wait, wake], [wait, wake], [wake])))
+        #expect(isLost(agree([wait], [wake, wait], [wait, .store(0, 1)])))
+        // With another word, and with deadlines.
+        #expect(isLost(agree([wait, wake], [wait, .wake(1, 1)], [wake, .park(1, 0, seconds: 0)])))
+        _ = agree([.park(0, 0, seconds: 1), wake], [wait, wake], [wake])
+        _ = agree([wait], [.park(0, 0, seconds: 2)], [wake])
+    }
+
+    @Test func `a park that found another value might have waited`() {
+        #expect(isLost(agree([wait], [.setPoint(0, 1)], [wake])))
+        // What conflicts with the park where it waits comes after it where it does not.
+        #expect(isLost(agree([wait, wake], [.setPoint(0, 1)], [wake])))
+        #expect(isLost(agree([wait, .wake(0, .max)], [.setPoint(0, 1)], [.wake(0, .max), wake])))
+        _ = agree([.park(0, 0, seconds: 1), wake], [.setPoint(0, 1)], [wake])
+    }
+
+    // MARK: Threads before their first step
+
+    /// The values that the reader of `b` may see.
+    private func seen(
+        _ strategy: ExplorationOptions.Strategy, holdsReference: Bool, _ order: Bool
+    ) throws -> (values: Set<String>, blocked: Int) {
+        let values = Collected<String>()
+        var options = ExplorationOptions(strategy: strategy)
+        options.stopsAtFirstFailure = false
+        let report = try Exploration("early", options: options) { world in
+            let (a, b) = (Word("a"), Word("b"))
+            let object = Counted()
+            let reference = holdsReference ? Reference(object) : nil
+            let first = Handed(reference)
+            let starts: [() -> Void] = [
+                {
+                    let d = try? Thread.spawn(name: "d") {
+                        _ = a.value.exchange(1, ordering: .relaxed)
+                        let e = try? Thread.spawn(name: "e") { b.value.store(1, ordering: .relaxed) }
+                        let seen = b.value.load(ordering: .relaxed)
+                        values.insert("\(seen)")
+                        e?.join()
+                    }
+                    d?.join()
+                },
+                {
+                    world.thread("t") {
+                        _ = try? Thread.spawn(name: "other") { _ = a.value.exchange(2, ordering: .relaxed) }
+                    }
+                },
+            ]
+            for start in order ? starts : starts.reversed() { start() }
+            first.take()?.drop()
+        }.run()
+        #expect(report.failed == 0 && report.coverage == .all, "\(report)")
+        return (values.all, report.blocked)
+    }
+
+    /// What executions came to, each once.
+    private final class Collected<Value: Hashable & Sendable>: Sendable {
+        private let values = Synchronization.Mutex(Set<Value>())
+        func insert(_ value: Value) { values.withLock { _ = $0.insert(value) } }
+        var all: Set<Value> { values.withLock { $0 } }
+    }
+
+    private final class Order: Sendable {
+        private let values = Synchronization.Mutex<[Int]>([])
+        func append(_ value: Int) { values.withLock { $0.append(value) } }
+        var all: [Int] { values.withLock { $0 } }
+    }
+
+    private final class Word: Sendable {
+        let value = Atomic(0)
+        init(_ name: String) { value.label(name) }
+    }
+
+    private final class Counted: ReferenceCounted {
+        let referenceCount = ReferenceCount()
+        func release() {}
+    }
+
+    private final class Handed: @unchecked Sendable {
+        // Unchecked: all threads of an execution are fibers of one thread of the system.
+        private var reference: Reference<Counted>?
+        init(_ reference: consuming Reference<Counted>?) { self.reference = reference }
+        func take() -> Reference<Counted>? { reference.take() }
+    }
+
+    @Test(arguments: [false, true], [false, true])
+    func `a thread that starts or joins another before its first step hands on what it was given`(
+        holdsReference: Bool, order: Bool
+    ) throws {
+        for strategy in [ExplorationOptions.Strategy.depthFirst, .optimal] {
+            let (values, blocked) = try seen(strategy, holdsReference: holdsReference, order)
+            #expect(values == ["0", "1"] && blocked == 0, "\(strategy)")
+        }
+    }
+
+    @Test func `threads without steps start and join threads`() {
+        _ = agree(
+            [.spawn([.compare(1, 0)], joins: false)],
+            [.store(1, 1), .spawn([.spawn([.store(0, 1), .load(0)], joins: false)], joins: false)])
+        _ = agree(
+            [.write(prefersReaders: false)],
+            [.tryRead(prefersReaders: false), .spawn([.spawn([.load(0)], joins: true)], joins: true)])
+        _ = agree([.tried(0)], [.nested(0, 0), .spawn([.spawn([.add(0), .add(0)], joins: true)], joins: false)])
+    }
+
+    // MARK: Memory that comes back
+
+    @Test func `an address that comes back is found`() {
+        _ = agree([.load(0), .allocate], [.free(1)], reusesAddresses: true)
+        _ = agree([.allocate], [.use(0)], [.free(0), .use(0)], reusesAddresses: true)
+        _ = agree([.allocate, .free(0)], [.free(1)], [.free(1)], reusesAddresses: true)
+        // The first thing that a thread does.
+        let run = agree([.allocate], [.store(0, 1), .free(0)], reusesAddresses: true)
+        #expect(run.outcomes.contains { $0.contains("t0: -1") || $0.contains("t1: -1") })
+        #expect(run.outcomes.contains { $0.contains("t0: 0") || $0.contains("t1: 0") })
+    }
+
+    // MARK: Time
+
+    @Test func `time that passes hides no race`() {
+        let run = agree([.sleep(seconds: 1)], [.add(0)], [.add(0)], isDiscrete: true)
+        #expect(run.outcomes.count == 2)
+        #expect(
+            agree([.sleep(seconds: 1), .add(0)], [.sleep(seconds: 1), .add(0)], isDiscrete: true).outcomes.count == 2)
+        _ = agree([.wait(0, seconds: 1), .add(0)], [.sleep(seconds: 1), .signal(0)], [.load(0)], isDiscrete: true)
+    }
+
+    /// How many executions a poll of so many rounds takes, beside a thread that makes it end.
+    private func poll(_ rounds: Int, _ strategy: ExplorationOptions.Strategy) throws -> Int {
+        var options = ExplorationOptions(strategy: strategy)
+        options.time = .discrete
+        let report = try Exploration("poll", options: options) { world in
+            let flag = Word("flag")
+            world.thread("poller") {
+                for round in 1...rounds {
+                    if flag.value.load(ordering: .acquiring) == 1 { break }
+                    Clock.sleep(until: Clock.Instant(nanoseconds: 1_000_000_000 + UInt64(round) * 100_000_000))
+                }
+            }
+            world.thread("setter") { flag.value.store(1, ordering: .releasing) }
+        }.run()
+        #expect(report.blocked == 0 && report.failed == 0)
+        return report.executions
+    }
+
+    @Test(arguments: [1, 4, 16]) func `a poll takes as few executions as time is discrete`(rounds: Int) throws {
+        #expect(try poll(rounds, .optimal) <= poll(rounds, .depthFirst))
+        #expect(try poll(rounds, .optimal) <= 4)
+    }
+
+    @Test func `tasks that sleep for different durations wake in their order`() async throws {
+        for (first, second) in [(1050, 1100), (1100, 1050), (1001, 1002)] {
+            for strategy in [ExplorationOptions.Strategy.depthFirst, .optimal] {
+                for time in [ExplorationOptions.Time.any, .discrete] {
+                    let orders = Collected<[Int]>()
+                    var options = ExplorationOptions(strategy: strategy)
+                    options.time = time
+                    let settled = options
+                    _ = try await Task.detached {
+                        try Exploration("sleepers", options: settled) { _ in
+                            let order = Order()
+                            await withTaskGroup { group in
+                                for duration in [first, second] {
+                                    group.addTask {
+                                        try? await Task.sleep(for: .milliseconds(duration))
+                                        order.append(duration)
+                                    }
+                                }
+                            }
+                            orders.insert(order.all)
+                        }.run()
+                    }.value
+                    let expected: Set =
+                        time == .discrete ? [[first, second].sorted()] : [[first, second], [second, first]]
+                    #expect(orders.all == expected, "\(strategy) \(time)")
+                }
+            }
+        }
+    }
+
+    @Test func `the clocks of tasks stand still while they are explored`() async throws {
+        let report = try await Task.detached {
+            try Exploration("clocks") { _ in
+                let start = ContinuousClock.now
+                try await Task.sleep(for: .microseconds(1_234_567))
+                expect(start.duration(to: .now) == .microseconds(1_234_567))
+            }.run()
+        }.value
+        #expect(report.failed == 0)
+    }
+
+    // MARK: None in vain
+
+    @Test func `no execution is run in vain`() {
+        _ = agree([.wait(0, seconds: 0)], [.wait(0, seconds: 1)], [.signal(0)], [.sleep(seconds: 2)])
+        // Objects that carry no label.
+        _ = agree(
+            [.load(0)], [.tryWrite(prefersReaders: false), .read(prefersReaders: true)],
+            [.add(0), .tryRead(prefersReaders: false)], isLabelled: false)
+        _ = agree(
+            [.tried(1)], [.load(0), .spawn([.locked(1, 0)], joins: false)], [.read(prefersReaders: true)],
+            isLabelled: false)
+        _ = agree([.asymmetric(1)], [.wait(0, seconds: 0)], [.barrier, .wait(0, seconds: 0)], isLabelled: false)
+    }
+
+    // MARK: Operations as steps
+
+    @Test func `an operation may touch other things where it comes earlier`() {
+        for threads: [[PrimitiveProgram.Step]] in [
+            [[.destroy], [.isPending0, .flush0], [.flushQueue, .enqueue0]],
+            [[.destroy], [.isPending0], [.enqueue0, .cancelAndWait0]],
+            [[.drain], [.flushQueue, .enqueue0], [.isPending0, .disable0]],
+        ] {
+            let (difference, _, _) = FuzzDifference.find(PrimitiveProgram(threads: threads), limit: 30_000)
+            #expect(difference == nil, "\(threads): \(difference?.description ?? "")")
+        }
+    }
+
+    // MARK: Cancellation
+
+    /// What the strategies come to, which is the same.
+    private func agree(
+        _ tasks: [TaskProgram.Step]..., location: SourceLocation = #_sourceLocation
+    ) -> Set<String> {
+        var result: Set<String> = []
+        for order in permutations(tasks) {
+            let (difference, optimal, reference) = FuzzDifference.find(TaskProgram(tasks: order), limit: 200_000)
+            #expect(difference == nil, "\(order): \(difference?.description ?? "")", sourceLocation: location)
+            #expect(optimal.isComplete && reference.isComplete, "\(order)", sourceLocation: location)
+            result = optimal.outcomes
+        }
+        return result
+    }
+
+    /// A task makes two stores while another cancels it; the handler reads both.
+    private func handled(
+        _ strategy: ExplorationOptions.Strategy, byThread: Bool
+    ) async throws -> Set<String> {
+        let seen = Collected<String>()
+        let report = try await Task.detached {
+            try Exploration("handler", options: ExplorationOptions(strategy: strategy)) { world in
+                let (a, b) = (Word("a"), Word("b"))
+                let task = Task {
+                    await withTaskCancellationHandler {
+                        a.value.store(1, ordering: .relaxed)
+                        b.value.store(1, ordering: .relaxed)
+                    } onCancel: {
+                        let (first, second) = (a.value.load(ordering: .relaxed), b.value.load(ordering: .relaxed))
+                        seen.insert("\(first)\(second)")
+                    }
+                }
+                if byThread {
+                    world.thread("canceller") { task.cancel() }
+                } else {
+                    Task { task.cancel() }
+                }
+                await task.value
+            }.run()
+        }.value
+        #expect(report.failed == 0 && report.coverage == .all && report.blocked == 0, "\(report)")
+        return seen.all
+    }
+
+    @Test(arguments: [false, true]) func `a task goes on while its cancellation handler runs`(byThread: Bool)
+        async throws
+    {
+        for strategy in [ExplorationOptions.Strategy.depthFirst, .optimal] {
+            #expect(try await handled(strategy, byThread: byThread) == ["00", "01", "10", "11"], "\(strategy)")
+        }
+    }
+
+    @Test func `a cancellation comes at any moment`() {
+        let looks = [TaskProgram.Step.isCancelled, .store(0), .isCancelled]
+        _ = agree(looks, [.store(1), .cancel(0)])
+        // Before both looks, between them, and after.
+        let run = FuzzRun(TaskProgram(tasks: [looks, [.store(1), .cancel(0)]]), .optimal)
+        #expect(run.outcomes.count == 3, "\(run.outcomes)")
+        _ = agree([.handled([.store(0), .store(1)])], [.cancel(0)])
+        _ = agree([.handled([.store(0)]), .isCancelled], [.thread([.cancel(0)])])
+    }
+
+    @Test func `a thread whose first act is to cancel may do so late`() async throws {
+        for strategy in [ExplorationOptions.Strategy.depthFirst, .optimal] {
+            let seen = Collected<Bool>()
+            _ = try await Task.detached {
+                try Exploration("first act", options: ExplorationOptions(strategy: strategy)) { world in
+                    let task = Task {
+                        await Task.yield()
+                        seen.insert(Task.isCancelled)
+                    }
+                    world.thread("canceller") { task.cancel() }
+                    await task.value
+                }.run()
+            }.value
+            #expect(seen.all == [false, true], "\(strategy)")
+        }
+    }
+}
