@@ -33,6 +33,10 @@ let package = Package(
             name: "FuzzExplorer",
             dependencies: ["Fuzzing", .product(name: "ArgumentParser", package: "swift-argument-parser")],
             path: "Scripts/FuzzExplorer"),
+        .executableTarget(
+            name: "MutateExplorer",
+            dependencies: [.product(name: "ArgumentParser", package: "swift-argument-parser")],
+            path: "Scripts/MutateExplorer"),
         .target(name: "TestSupport", dependencies: ["Substrate", "CSubstrate"], path: "Tests/TestSupport"),
         .testTarget(name: "SubstrateTests", dependencies: ["TestSupport", "Substrate", "CSubstrate"]),
         .testTarget(

@@ -3,11 +3,17 @@
 #ifndef QUIESCE_INTERPOSE_H
 #define QUIESCE_INTERPOSE_H
 
-#include <stdbool.h>
+// A function that is called through the dynamic linker, and what is called in its place.
+typedef struct quiesce_replacement {
+    const char *symbol;
+    void *function;
+    // In whose calls: a part of the library's file name, or null for all that are loaded.
+    const char *library;
+    // How many places referred to it.
+    int found;
+} quiesce_replacement;
 
-// Has the calls of `symbol` that the loaded libraries make whose file name contains `library` (null: all) go to `replacement`. False where
-// nothing calls it through the dynamic linker.
 __attribute__((visibility("hidden")))
-bool quiesce_interpose(const char *library, const char *symbol, void *replacement);
+void quiesce_interpose(quiesce_replacement *replacements, int count);
 
 #endif

@@ -15,11 +15,9 @@ enum { by_call = R_X86_64_JUMP_SLOT, by_address = R_X86_64_GLOB_DAT };
 enum { by_call = R_AARCH64_JUMP_SLOT, by_address = R_AARCH64_GLOB_DAT };
 #endif
 
-// What is replaced, and how many places did refer to it.
 typedef struct search {
-    const char *library, *symbol;
-    void *replacement;
-    int found;
+    quiesce_replacement *replacements;
+    int count;
 } search;
 
 static uintptr_t relocated(const struct dl_phdr_info *info, uintptr_t address) {
@@ -36,8 +34,7 @@ static void write_slot(void **slot, void *value) {
 
 static int patch(struct dl_phdr_info *info, size_t size, void *argument) {
     (void)size;
-    search *wanted = argument;
-    if (wanted->library && !(info->dlpi_name && strstr(info->dlpi_name, wanted->library))) return 0;
+    const search *wanted = argument;
     const ElfW(Dyn) *dynamic = NULL;
     for (int i = 0; i < info->dlpi_phnum; i++) {
         if (info->dlpi_phdr[i].p_type == PT_DYNAMIC) dynamic = (const void *)(info->dlpi_addr + info->dlpi_phdr[i].p_vaddr);
@@ -65,16 +62,22 @@ static int patch(struct dl_phdr_info *info, size_t size, void *argument) {
             const ElfW(Rela) *entry = &tables[table][i];
             uint32_t type = ELF64_R_TYPE(entry->r_info);
             if (type != by_call && type != by_address) continue;
-            if (strcmp(names + symbols[ELF64_R_SYM(entry->r_info)].st_name, wanted->symbol) != 0) continue;
-            write_slot((void **)(info->dlpi_addr + entry->r_offset), wanted->replacement);
-            wanted->found++;
+            const char *name = names + symbols[ELF64_R_SYM(entry->r_info)].st_name;
+            for (int j = 0; j < wanted->count; j++) {
+                quiesce_replacement *replacement = &wanted->replacements[j];
+                // Most differ in one of these.
+                if (name[0] != replacement->symbol[0] || name[1] != replacement->symbol[1] || name[2] != replacement->symbol[2]) continue;
+                if (strcmp(name, replacement->symbol) != 0) continue;
+                if (replacement->library && !(info->dlpi_name && strstr(info->dlpi_name, replacement->library))) continue;
+                write_slot((void **)(info->dlpi_addr + entry->r_offset), replacement->function);
+                replacement->found++;
+            }
         }
     }
     return 0;
 }
 
-bool quiesce_interpose(const char *library, const char *symbol, void *replacement) {
-    search wanted = {library, symbol, replacement, 0};
+void quiesce_interpose(quiesce_replacement *replacements, int count) {
+    search wanted = {replacements, count};
     dl_iterate_phdr(patch, &wanted);
-    return wanted.found > 0;
 }

@@ -112,25 +112,28 @@ static void cancel_all(void *group) {
     real_cancel_all(group);
 }
 
-// Swift's methods that cancel do nothing else; optimised code calls the runtime itself.
-static const char *const cancelling[] = {"swift_task_cancel", "$sScT6cancelyyF", "$sSct6cancelyyF", NULL};
-static const char *const cancelling_all[] = {
-    "swift_taskGroup_cancelAll", "$sScG9cancelAllyyF", "$sScg9cancelAllyyF",
-    "$ss19DiscardingTaskGroupV9cancelAllyyF", "$ss27ThrowingDiscardingTaskGroupV9cancelAllyyF", NULL,
-};
-
 // False where the runtime is not a library of its own, so that its calls are not seen.
 static bool interpose(void) {
     real_cancel = (void (*)(void *))dlsym(RTLD_DEFAULT, "swift_task_cancel");
     real_cancel_all = (void (*)(void *))dlsym(RTLD_DEFAULT, "swift_taskGroup_cancelAll");
     if (!real_cancel || !real_cancel_all) return false;
-    static const char library[] = "libswift_Concurrency.so";
-    bool sees_locks = quiesce_interpose(library, "pthread_mutex_lock", (void *)lock_mutex)
-        && quiesce_interpose(library, "pthread_mutex_unlock", (void *)unlock_mutex);
-    bool sees_time = quiesce_interpose(library, "clock_gettime", (void *)get_time);
-    for (const char *const *name = cancelling; *name; name++) quiesce_interpose(NULL, *name, (void *)cancel);
-    for (const char *const *name = cancelling_all; *name; name++) quiesce_interpose(NULL, *name, (void *)cancel_all);
-    return sees_locks && sees_time;
+    static const char runtime[] = "libswift_Concurrency.so";
+    quiesce_replacement replacements[] = {
+        {"pthread_mutex_lock", (void *)lock_mutex, runtime, 0},
+        {"pthread_mutex_unlock", (void *)unlock_mutex, runtime, 0},
+        {"clock_gettime", (void *)get_time, runtime, 0},
+        // Swift's methods that cancel do nothing else; optimised code calls the runtime itself.
+        {"swift_task_cancel", (void *)cancel, NULL, 0},
+        {"$sScT6cancelyyF", (void *)cancel, NULL, 0},
+        {"$sSct6cancelyyF", (void *)cancel, NULL, 0},
+        {"swift_taskGroup_cancelAll", (void *)cancel_all, NULL, 0},
+        {"$sScG9cancelAllyyF", (void *)cancel_all, NULL, 0},
+        {"$sScg9cancelAllyyF", (void *)cancel_all, NULL, 0},
+        {"$ss19DiscardingTaskGroupV9cancelAllyyF", (void *)cancel_all, NULL, 0},
+        {"$ss27ThrowingDiscardingTaskGroupV9cancelAllyyF", (void *)cancel_all, NULL, 0},
+    };
+    quiesce_interpose(replacements, sizeof replacements / sizeof *replacements);
+    return replacements[0].found && replacements[1].found && replacements[2].found;
 }
 
 bool quiesce_jobs_listen(const quiesce_job_listener *new_listener) {

@@ -6,7 +6,7 @@ import Testing
 @testable import Explorer
 
 /// The states of a few objects, small enough to try all of them.
-private struct ModelStates: ObjectStates, Hashable {
+private struct ModelStates: Hashable {
     static let lock: Int32 = 10
     static let condition: Int32 = 11
     static let word: Int32 = 12
@@ -25,28 +25,38 @@ private struct ModelStates: ObjectStates, Hashable {
     /// By thread: whether a store to the word is in its buffer.
     var buffered = [false, false, false]
 
-    func lock(_ object: Int32) -> LockState { lockState }
-    mutating func set(_ object: Int32, _ state: LockState) {
-        lockState = state
+}
+
+/// Where a step finds and leaves them.
+private final class Model: ObjectStates {
+    var states: ModelStates
+
+    init(_ states: ModelStates) { self.states = states }
+
+    func lock(_ object: Int32) -> LockState { states.lockState }
+    func set(_ object: Int32, _ state: LockState) {
+        states.lockState = state
         // Where it was acquired is no part of what the program sees.
-        lockState.acquired = -1
+        states.lockState.acquired = -1
     }
     func waiters(_ object: Int32) -> WaiterState {
-        object == Self.condition ? conditionWaiters : queueWaiters
+        object == ModelStates.condition ? states.conditionWaiters : states.queueWaiters
     }
-    mutating func set(_ object: Int32, _ state: WaiterState) {
-        if object == Self.condition { conditionWaiters = state } else { queueWaiters = state }
+    func set(_ object: Int32, _ state: WaiterState) {
+        if object == ModelStates.condition { states.conditionWaiters = state } else { states.queueWaiters = state }
     }
-    func word(_ object: Int32) -> Bits { Bits(low: value) }
+    func word(_ object: Int32) -> Bits { Bits(low: states.value) }
     func mayFire(_ thread: Int32, at deadline: UInt64) -> Bool {
-        !timers.indices.contains { $0 != Int(thread) && timers[$0] != 0 && timers[$0] < deadline }
+        !states.timers.indices.contains {
+            $0 != Int(thread) && states.timers[$0] != 0 && states.timers[$0] < deadline
+        }
     }
-    mutating func setTimer(of thread: Int32, _ deadline: UInt64) { timers[Int(thread)] = deadline }
+    func setTimer(of thread: Int32, _ deadline: UInt64) { states.timers[Int(thread)] = deadline }
     var hasOrderedTime: Bool { true }
     func hasBufferedStores(_ thread: Int32?) -> Bool {
-        thread.map { buffered[Int($0)] } ?? buffered.contains(true)
+        thread.map { states.buffered[Int($0)] } ?? states.buffered.contains(true)
     }
-    func isBuffered(_ object: Int32, by thread: Int32) -> Bool { buffered[Int(thread)] }
+    func isBuffered(_ object: Int32, by thread: Int32) -> Bool { states.buffered[Int(thread)] }
     func touchLifetime(of object: Int32, _ footprint: inout Footprint) {}
     func touch(_ object: Int32, writes: Bool, _ footprint: inout Footprint) { footprint.add(object, writes: writes) }
 }
@@ -110,7 +120,7 @@ private struct ModelStep: CustomStringConvertible {
     func isEnabled(in states: ModelStates) -> Bool {
         // A store buffer is drained by its own steps alone.
         if step.kind != .flush, step.kind.drains, states.buffered[Int(step.thread)] { return false }
-        return step.isEnabled(in: states)
+        return step.isEnabled(in: Model(states))
     }
 
     /// What a thread sees of its step.
@@ -125,7 +135,9 @@ private struct ModelStep: CustomStringConvertible {
     func apply(to states: inout ModelStates, choosing choice: Int32) -> (Result, Footprint) {
         var found: UInt64?
         let before = states
-        let effect = step.apply(to: &states, choosing: choice, at: 1)
+        let model = Model(states)
+        let effect = step.apply(to: model, choosing: choice, at: 1)
+        states = model.states
         let writesWord = effect.footprint.writes(0) && effect.footprint.count > 0
         switch step.kind {
         case .load: found = effect.isForwarded ? nil : before.value
@@ -153,7 +165,7 @@ private struct ModelStep: CustomStringConvertible {
 
     /// The choices that there are, -1 alone where there is none.
     func choices(in states: ModelStates) -> [Int32] {
-        let set = step.choices(in: states)
+        let set = step.choices(in: Model(states))
         return set == 0 ? [-1] : (0..<3).filter { set & (1 << UInt64($0)) != 0 }.map { Int32($0) }
     }
 }

@@ -223,7 +223,7 @@ public struct Exploration {
             return .bounded(by: bound == 1 ? "1 preemption" : "\(bound) preemptions")
         }
         if !scheduler.seesAll, case .task = body { return .bounded(by: "what executors see of tasks") }
-        if report.defect != nil { return .bounded(by: "a mistake of the explorer") }
+        if let defect = report.defect { return .bounded(by: "a mistake of the explorer: \(defect)") }
         if scheduler.detail.forbidsCreations {
             return .bounded(by: "locks of another library, held while a task is created or resumed")
         }
@@ -307,6 +307,7 @@ public struct Exploration {
     private func scheduler(_ detail: StepDetail) -> Scheduler {
         let scheduler = Scheduler(options)
         scheduler.racesFromNext = true
+        scheduler.wordsFromNext = true
         scheduler.wantedDetail = detail
         scheduler.keepsNames = true
         scheduler.jobsFromNext = true
@@ -393,7 +394,7 @@ struct StepDetail: Equatable {
 
 extension Scheduler {
     /// Whether the last execution met something for the first time that its own steps left out.
-    var mustRepeat: Bool { racesFromNext || namesFromNext || isToStartAnew }
+    var mustRepeat: Bool { racesFromNext || wordsFromNext || namesFromNext || isToStartAnew }
     /// Whether schedules have other steps from the next execution on.
     var isToStartAnew: Bool { wantedDetail != detail || jobsFromNext }
     var scheduleSteps: [ScheduleStep] { (0..<schedule.count).map { ScheduleStep(encoded: schedule[$0]) } }

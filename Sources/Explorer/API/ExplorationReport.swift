@@ -32,9 +32,8 @@ public struct ExplorationReport: Sendable {
     public let name: String
     /// Executions, each a different trace under the optimal strategy. Those that deadlock or fail are among them.
     public internal(set) var executions = 0
-    /// Executions given up because all who could run slept. 0 for the optimal strategy, but for tasks that sleep or are declared to share
-    /// little, where a few reversals turn out not to be possible, and for operations of primitives taken as steps, which may touch other
-    /// things than foreseen.
+    /// Executions given up because they repeat others. 0 for the optimal strategy, but where it cannot be told what a step touches elsewhere:
+    /// operations of primitives taken as steps, tasks declared to share little, memory that is used again, objects without labels.
     public internal(set) var blocked = 0
     /// Executions that ended with a thread that waits for ever.
     public internal(set) var deadlocked = 0

@@ -41,7 +41,14 @@ extension Scheduler: ObjectStates {
     /// An atomic step found `old` and left `new`.
     @inline(__always)
     func noteWord(_ object: Int32, _ old: Bits, _ new: Bits) {
+        guard tracksWords else { return }
         note(StateChange(object: object, state: new, before: old))
+    }
+
+    /// Some step depends on the value that it finds: what others leave is remembered from the next execution on.
+    @inline(__always)
+    func trackWords() {
+        if !tracksWords { wordsFromNext = true }
     }
 
     /// Remembers a change for the strategy, unless it knows.
@@ -79,6 +86,7 @@ extension Scheduler: ObjectStates {
         return storeBuffers[Int(thread)].contains { $0.address == address }
     }
 
+    @inline(__always)
     func touchLifetime(of object: Int32, _ footprint: inout Footprint) {
         footprint.add(objects[object].lifetime, writes: false)
     }

@@ -6,19 +6,19 @@ import Substrate
 ///
 /// Three implement it: the execution that runs (`LiveStates`), a place of an execution that is over (`PastStates`), and a model of a
 /// few small objects, with which a test proves that steps commute whose footprints do not conflict.
-protocol ObjectStates {
+protocol ObjectStates: AnyObject {
     func lock(_ object: Int32) -> LockState
-    mutating func set(_ object: Int32, _ state: LockState)
+    func set(_ object: Int32, _ state: LockState)
     /// Those who wait on a condition, or in the queue of a wait point.
     func waiters(_ object: Int32) -> WaiterState
-    mutating func set(_ object: Int32, _ state: WaiterState)
+    func set(_ object: Int32, _ state: WaiterState)
     /// The value of an atomic variable.
     func word(_ object: Int32) -> Bits
 
     /// Whether no timer ends before `deadline`, so that the timer of `thread` may fire.
     func mayFire(_ thread: Int32, at deadline: UInt64) -> Bool
     /// The thread's timer ends at `deadline`; 0 for no timer.
-    mutating func setTimer(of thread: Int32, _ deadline: UInt64)
+    func setTimer(of thread: Int32, _ deadline: UInt64)
     /// Whether timers and readers of the clock order one another.
     var hasOrderedTime: Bool { get }
 

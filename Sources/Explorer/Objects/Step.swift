@@ -82,7 +82,7 @@ struct Step: BitwiseCopyable {
     }
 
     /// Takes the step, which is enabled, as the event at `position`.
-    func apply(to states: inout some ObjectStates, choosing choice: Int32, at position: Int32) -> Effect {
+    func apply(to states: some ObjectStates, choosing choice: Int32, at position: Int32) -> Effect {
         var effect = Effect(kind: kind)
         switch kind {
         case .load:
@@ -108,21 +108,21 @@ struct Step: BitwiseCopyable {
             states.touch(object, writes: effect.succeeds, &effect.footprint)
         case .lock, .tryLock, .unlock, .readLock, .tryReadLock, .readUnlock, .writeRequest, .writeLock, .tryWriteLock,
             .writeUnlock:
-            let outcome = applyToLock(object, kind, &states, position)
+            let outcome = applyToLock(object, kind, states, position)
             effect.acquires = outcome.acquires
             effect.succeeds = outcome.acquires
             states.touch(object, writes: outcome.writes, &effect.footprint)
         case .wait:
             states.touch(object, writes: true, &effect.footprint)
             states.touch(other, writes: true, &effect.footprint)
-            _ = applyToLock(other, .wait, &states, position)
-            wait(on: object, &states, &effect)
+            _ = applyToLock(other, .wait, states, position)
+            wait(on: object, states, &effect)
         case .park:
             effect.waits = states.word(object) == expected
             states.touch(object, writes: false, &effect.footprint)
             if effect.waits {
                 states.touch(other, writes: true, &effect.footprint)
-                wait(on: other, &states, &effect)
+                wait(on: other, states, &effect)
             }
         case .reacquire, .unpark:
             var waiters = states.waiters(object)
@@ -135,7 +135,7 @@ struct Step: BitwiseCopyable {
                 states.touch(object, writes: true, &effect.footprint)
                 touchClock(states, writes: true, &effect)
             } else if kind == .reacquire {
-                _ = applyToLock(other, .reacquire, &states, position)
+                _ = applyToLock(other, .reacquire, states, position)
                 effect.acquires = true
                 states.touch(other, writes: true, &effect.footprint)
             }
@@ -163,7 +163,7 @@ struct Step: BitwiseCopyable {
     }
 
     private func applyToLock(
-        _ lock: Int32, _ kind: StepKind, _ states: inout some ObjectStates, _ position: Int32
+        _ lock: Int32, _ kind: StepKind, _ states: some ObjectStates, _ position: Int32
     ) -> LockState.Outcome {
         var state = states.lock(lock)
         let outcome = state.apply(kind, by: thread, prefersReaders: prefersReaders, at: position)
@@ -171,7 +171,7 @@ struct Step: BitwiseCopyable {
         return outcome
     }
 
-    private func wait(on queue: Int32, _ states: inout some ObjectStates, _ effect: inout Effect) {
+    private func wait(on queue: Int32, _ states: some ObjectStates, _ effect: inout Effect) {
         var waiters = states.waiters(queue)
         waiters.add(thread, isTimed: deadline != 0)
         states.set(queue, waiters)

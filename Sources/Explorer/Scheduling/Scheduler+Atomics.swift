@@ -67,7 +67,9 @@ extension Scheduler {
             kind = .store
         case .asymmetricStore: return buffer(thread, object, operation)
         case .readModifyWrite: kind = .update
-        default: kind = .compareExchange
+        default:
+            kind = .compareExchange
+            trackWords()
         }
         threads[index].announce(kind, object, operation)
         if kind == .load, threads[index].isAsymmetric {

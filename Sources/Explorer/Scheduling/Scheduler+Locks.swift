@@ -72,10 +72,18 @@ extension Scheduler {
         }
         var succeeds = true
         let position = Int32(truncatingIfNeeded: steps)
-        if kind != .tryLock, repeats(thread, kind, lock) {
+        if kind == .tryLock {
+            succeeds = take(thread, operation.site).succeeds
+        } else if repeats(thread, kind, lock) {
             _ = objects[lock].lock.apply(kind, by: thread, prefersReaders: false, at: position)
         } else {
-            succeeds = take(thread, operation.site).succeeds
+            // As `take` does, without asking what kind of step it is.
+            var event = Event(threads[Int(thread)].step(of: thread))
+            var state = objects[lock].lock
+            event.acquires = state.apply(kind, by: thread, prefersReaders: false, at: position).acquires
+            set(lock, state)
+            touch(lock, writes: true, &event.footprint)
+            commit(event, site: operation.site)
         }
         if kind == .unlock {
             publish(lock, by: thread)
@@ -231,6 +239,7 @@ extension Scheduler {
         threads[index].object = word
         threads[index].other = queue
         threads[index].expected = Bits(low: operation.operand.low)
+        trackWords()
         threads[index].deadline = operation.deadline
         threads[index].kind = .park
         park(thread)

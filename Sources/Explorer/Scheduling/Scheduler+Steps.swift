@@ -65,10 +65,9 @@ extension Scheduler {
     @discardableResult
     @inline(__always)
     func take(_ thread: Int32, _ site: Site, closing opener: Int32 = -1) -> Step.Effect {
-        var states = self
         let step = threads[Int(thread)].step(of: thread)
         let position = Int32(truncatingIfNeeded: steps)
-        let effect = step.apply(to: &states, choosing: choice, at: position)
+        let effect = step.apply(to: self, choosing: choice, at: position)
         var event = Event(step)
         event.kind = effect.kind
         event.footprint = effect.footprint

@@ -98,6 +98,9 @@ final class Scheduler: Observer, @unchecked Sendable {
     /// Whether plain memory is raced for. Turned on at its first use, which costs one repeated execution.
     var tracksRaces = false
     var racesFromNext = false
+    /// Whether the values of atomic variables are remembered. Turned on in the same way, where a step depends on one.
+    var tracksWords = false
+    var wordsFromNext = false
     /// Which starts are steps, now and from the next execution on. More than at first where the program turns out to need it.
     private(set) var detail = StepDetail()
     var wantedDetail = StepDetail()
@@ -182,7 +185,7 @@ final class Scheduler: Observer, @unchecked Sendable {
             if verdict == nil { checkLeaks() }
         }
         if verdict == nil { judge() }
-        if outcome != .blocked, let concluded = options.concluded { concluded(verdict?.kind) }
+        if outcome != .blocked, !mustRepeat, let concluded = options.concluded { concluded(verdict?.kind) }
         drain()
         mode = .idle
         release()
@@ -194,6 +197,10 @@ final class Scheduler: Observer, @unchecked Sendable {
         if racesFromNext {
             tracksRaces = true
             racesFromNext = false
+        }
+        if wordsFromNext {
+            tracksWords = true
+            wordsFromNext = false
         }
         if namesFromNext {
             keepsNames = true

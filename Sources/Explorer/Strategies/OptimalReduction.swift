@@ -216,13 +216,13 @@ class OptimalReduction: Strategy {
             // Those before the branch were reversed after an earlier execution; but what has happened since may conflict with a step that touches
             // more where it comes earlier.
             for event in 0..<branch where history.events[event].mayGrow {
-                reverseRaces(of: history.events[event], at: event)
+                reverseRaces(of: history.events, event, at: event)
             }
-            for event in branch..<history.count { reverseRaces(of: history.events[event], at: event) }
+            for event in branch..<history.count { reverseRaces(of: history.events, event, at: event) }
             if outcome != .cut {
                 // A thread that is blocked at the end has not taken its step: had it come earlier, it might have.
                 for index in 0..<scheduler.blockedSteps.count {
-                    reverseRaces(of: scheduler.blockedSteps[index], at: history.count)
+                    reverseRaces(of: scheduler.blockedSteps, index, at: history.count)
                 }
             }
             for index in 0..<scheduler.stoppedTimers.count { reverseStop(scheduler.stoppedTimers[index]) }
@@ -256,20 +256,24 @@ class OptimalReduction: Strategy {
         return false
     }
 
-    private func reverseRaces(of second: Event, at limit: Int) {
-        if second.kind == .reacquire || second.kind == .unpark, second.step.deadline != 0 { reverseWakeUp(of: second) }
+    /// Reverses the races of an event, or of a step that was not taken, with what came before `limit`.
+    private func reverseRaces(of steps: borrowing Stack<Event>, _ index: Int, at limit: Int) {
+        if steps[index].kind == .reacquire || steps[index].kind == .unpark, steps[index].step.deadline != 0 {
+            reverseWakeUp(of: steps[index])
+        }
         candidates.removeAll()
-        history.forEachConflict(of: second.footprint, before: limit) { event in
-            if history.events[event].thread != second.thread { insertCandidate(Int32(truncatingIfNeeded: event)) }
+        let thread = steps[index].thread
+        history.forEachConflict(of: steps[index].footprint, before: limit) { event in
+            if history.events[event].thread != thread { insertCandidate(Int32(truncatingIfNeeded: event)) }
         }
         if candidates.isEmpty { return }
-        begin(after: second.previous, second.enabler, second.cause)
-        var index = 0
-        while index < candidates.count {
-            let first = Int(candidates[index])
-            index += 1
+        begin(after: steps[index].previous, steps[index].enabler, steps[index].cause)
+        var place = 0
+        while place < candidates.count {
+            let first = Int(candidates[place])
+            place += 1
             guard !happensBefore(first) else { continue }
-            reverse(first, second)
+            reverse(first, steps[index])
             beginsAfter.append(Int32(truncatingIfNeeded: first))
         }
     }
@@ -333,7 +337,9 @@ class OptimalReduction: Strategy {
     private func reverse(_ first: Int, _ second: Event) {
         dropped.removeAll()
         dropped.append(Int32(truncatingIfNeeded: first))
-        buildSequence()
+        // What happens to a mutex conflicts with `first`: there the prefix decides.
+        let isDecided = second.kind == .lock
+        if isDecided { place.begin(first) } else { buildSequence() }
         if second.kind == .resume {
             guard isResumed(second, without: first) else { return }
             return insert(second, at: first)
@@ -342,11 +348,17 @@ class OptimalReduction: Strategy {
         while !second.step.isEnabled(in: place) {
             let obstacle = Int(place.obstacle(to: second.step))
             guard obstacle >= 0, history.events[obstacle].thread != second.thread, !isAnchor(obstacle) else { return }
-            dropped.append(Int32(truncatingIfNeeded: obstacle))
-            buildSequence()
+            if isDecided {
+                dropped[0] = Int32(truncatingIfNeeded: obstacle)
+                place.begin(obstacle)
+            } else {
+                dropped.append(Int32(truncatingIfNeeded: obstacle))
+                buildSequence()
+            }
         }
-        var start = first
-        for index in 0..<dropped.count { start = min(start, Int(dropped[index])) }
+        if isDecided { buildSequence() }
+        var start = Int(dropped[0])
+        for index in 1..<dropped.count { start = min(start, Int(dropped[index])) }
         insert(applied(second, at: place), at: start)
     }
 
@@ -360,8 +372,7 @@ class OptimalReduction: Strategy {
             result.choice = Int32(choices.trailingZeroBitCount)
         }
         place.found = event.old
-        var states = place
-        let effect = event.step.apply(to: &states, choosing: result.choice, at: -1)
+        let effect = event.step.apply(to: place, choosing: result.choice, at: -1)
         result.kind = effect.kind
         result.footprint = effect.footprint
         scheduler.addJobs(to: &result)

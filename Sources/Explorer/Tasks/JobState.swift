@@ -12,7 +12,7 @@ final class JobState {
     /// By default actor: the last event of the task that it served last.
     let lastOfActor = AddressTable()
     /// The runtime's mutexes that fibers hold.
-    var locks: [Scheduler.RuntimeLock] = []
+    let locks = Stack<RuntimeLock>(capacity: 8)
     /// Tasks of this execution that have not ended.
     var unfinished = 0
     /// Tasks of this execution by the address of their job.
@@ -61,7 +61,7 @@ final class JobState {
         mainPrevious = -1
         beforeChores = -1
         mainHasEnded = false
-        locks.removeAll(keepingCapacity: true)
+        locks.removeAll()
         unfinished = 0
         free.removeAll()
         for index in 0..<carriers.count { free.append(carriers[index]) }

@@ -3,22 +3,23 @@
 import CSubstrate
 import Substrate
 
+/// A mutex of the runtime's that a fiber holds.
+struct RuntimeLock: BitwiseCopyable {
+    var mutex: UInt
+    var holder: Int32
+    var count = 1
+}
+
 // What the runtime does of which others may see a part: it locks a task's records, it reads the clock, it cancels.
 extension Scheduler {
-    /// A mutex of the runtime's that a fiber holds.
-    struct RuntimeLock {
-        var mutex: UInt
-        var holder: Int32
-        var count = 1
-    }
-
     /// The runtime is about to lock `mutex`, on behalf of the running thread.
     ///
     /// A task's records are locked while somebody goes through them: the handlers that a cancellation calls run meanwhile. All fibers are on one
     /// thread of the system, which the mutex would let in again; so whoever comes waits here.
     func runtimeLocks(_ mutex: UInt) {
         guard mode == .exploring || mode == .finishing, current >= 0 else { return }
-        if let index = jobs.locks.firstIndex(where: { $0.mutex == mutex }) {
+        let index = place(of: mutex)
+        if index >= 0 {
             if jobs.locks[index].holder == current {
                 jobs.locks[index].count += 1
                 return
@@ -32,10 +33,12 @@ extension Scheduler {
     }
 
     func runtimeUnlocks(_ mutex: UInt) {
-        guard let index = jobs.locks.firstIndex(where: { $0.mutex == mutex && $0.holder == current }) else { return }
+        let index = place(of: mutex)
+        guard index >= 0, jobs.locks[index].holder == current else { return }
         jobs.locks[index].count -= 1
         guard jobs.locks[index].count == 0 else { return }
-        jobs.locks.remove(at: index)
+        jobs.locks[index] = jobs.locks[jobs.locks.count - 1]
+        jobs.locks.truncate(to: jobs.locks.count - 1)
         noteRecords(at: mutex)
         guard mode == .exploring || mode == .finishing else { return }
         for thread in 0..<Int(threadCount)
@@ -44,6 +47,11 @@ extension Scheduler {
         {
             threads[thread].enabler = lastPosition(of: current)
         }
+    }
+
+    private func place(of mutex: UInt) -> Int {
+        for index in 0..<jobs.locks.count where jobs.locks[index].mutex == mutex { return index }
+        return -1
     }
 
     /// The task whose records `mutex` protects, which is a part of the task; -1 where it is none's.
@@ -69,14 +77,13 @@ extension Scheduler {
 
     /// Whether nobody holds the mutex that the thread waits for.
     func mayLockRecords(_ index: Int) -> Bool {
-        let mutex = UInt(threads[index].expected.low)
-        return !jobs.locks.contains { $0.mutex == mutex }
+        place(of: UInt(threads[index].expected.low)) < 0
     }
 
     /// Who holds the mutex that the thread waits for, -1 for nobody.
     func holderOfRecords(for thread: Int32) -> Int32 {
-        let mutex = UInt(threads[Int(thread)].expected.low)
-        return jobs.locks.first { $0.mutex == mutex }?.holder ?? -1
+        let index = place(of: UInt(threads[Int(thread)].expected.low))
+        return index < 0 ? -1 : jobs.locks[index].holder
     }
 
     /// The time of the runtime's clocks: the explored one.

@@ -49,7 +49,8 @@ extension WorkRules {
     }
 
     @Test func `a queue that is being destroyed lets an item be as it is, rather than reschedule it`() throws {
-        try verifyInTime("rescheduled by an item while the queue is destroyed", abandons: true) { world in
+        try verifyInTime("rescheduled by an item while the queue is destroyed", executions: 10_000, abandons: true) {
+            world in
             let queue = WorkQueue(name: "queue", .ordered)
             let (held, runs, answers) = (Held(), Runs(), Seen<Enqueued>())
             let item = DelayedWork(name: "W") { runs.run() }

@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ArgumentParser
+import Foundation
+
+@main
+struct MutateExplorer: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "mutate-explorer",
+        abstract: "Breaks one rule of the explorer at a time, and checks that its tests notice.",
+        discussion: """
+            Works on a copy of the package, whose first build takes some minutes. Exit code 1: a mutant survived that is not known \
+            to be equivalent.
+            """)
+
+    @Option(help: "How many mutants, picked at random; all where none is given.") var count: Int?
+    @Option(help: "What picks them; another of these is made where none is given.") var seed: UInt64?
+    @Option(help: "Only mutants whose names contain this.") var only: String?
+    @Flag(help: "Change the files of the package itself, and put them back.") var inPlace = false
+    @Flag(help: "Print the mutants and stop.") var list = false
+
+    func run() throws {
+        var mutants = Mutant.all.filter { only.map($0.name.contains) ?? true }
+        if list {
+            for mutant in mutants {
+                print("\(mutant.name) (\(mutant.file))\(mutant.equivalent.map { ": equivalent, \($0)" } ?? "")")
+            }
+            return
+        }
+        let seed = self.seed ?? UInt64.random(in: 0..<1_000_000)
+        if let count {
+            print("seed \(seed)")
+            var generator = Generator(state: seed)
+            mutants = Array(mutants.filter { $0.equivalent == nil }.shuffled(using: &generator).prefix(count))
+        }
+        let root = try inPlace ? FileManager.default.currentDirectoryPath : copy()
+        defer { if !inPlace { try? FileManager.default.removeItem(atPath: root) } }
+        for mutant in Mutant.all { _ = try mutant.applied(in: root) }
+        var survivors: [String] = []
+        for (number, mutant) in mutants.enumerated() {
+            let caught = try mutant.isCaught(in: root)
+            let verdict = caught.map { "caught (\($0))" } ?? mutant.equivalent.map { "equivalent: \($0)" } ?? "SURVIVES"
+            print("\(number + 1)/\(mutants.count) \(mutant.name): \(verdict)")
+            if caught == nil, mutant.equivalent == nil { survivors.append(mutant.name) }
+            if caught != nil, mutant.equivalent != nil { survivors.append("\(mutant.name) is not equivalent") }
+        }
+        print("\(mutants.count) mutants, \(survivors.count) not as they should be")
+        for survivor in survivors { print("  \(survivor)") }
+        if !survivors.isEmpty { throw ExitCode.failure }
+    }
+
+    /// A copy of what git knows of, so that nothing of the package itself changes.
+    private func copy() throws -> String {
+        let folder = NSTemporaryDirectory() + "/mutants-\(ProcessInfo.processInfo.processIdentifier)/quiesce"
+        try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+        let code = try shell(
+            "git ls-files -z | xargs -0 cp --parents -t '\(folder)'", in: FileManager.default.currentDirectoryPath)
+        guard code == 0 else { throw ValidationError("run it where the package is, in a checkout with git") }
+        return folder
+    }
+
+    private struct Generator: RandomNumberGenerator {
+        var state: UInt64
+        mutating func next() -> UInt64 {
+            state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
+            return (state >> 33) | (state << 31)
+        }
+    }
+}
+
+/// Runs a command and returns its exit code.
+func shell(_ command: String, in folder: String) throws -> Int32 {
+    let process = Process()
+    process.executableURL = URL(fileURLWithPath: "/bin/sh")
+    process.arguments = ["-c", command + " > '\(folder)/.mutant.log' 2>&1"]
+    process.currentDirectoryURL = URL(fileURLWithPath: folder)
+    process.standardInput = FileHandle.nullDevice
+    try process.run()
+    process.waitUntilExit()
+    return process.terminationStatus
+}
+
+/// One rule of the explorer, broken.
+struct Mutant {
+    var name: String
+    var file: String
+    var original: String
+    var changed: String
+    /// Why nothing can notice, where that is so.
+    var equivalent: String?
+
+    init(_ name: String, _ file: String, _ original: String, _ changed: String, equivalent: String? = nil) {
+        self.name = name
+        self.file = file
+        self.original = original
+        self.changed = changed
+        self.equivalent = equivalent
+    }
+
+    /// The tests that are asked, the quickest first.
+    private static let stages = [
+        "CommutationTests|SearchTests|OracleTests", "TruthTests|FuzzTests",
+        "FamilyTests|VerdictTests|RandomProgramTests|TaskTests|MutationTests|ReplayTests|EndingTests",
+        "GranularityTests|AsyncWaitTests|WorkQueueTests",
+    ]
+
+    private func path(in root: String) -> String { "\(root)/Sources/Explorer/\(file)" }
+
+    /// The file with the rule broken. The rule must stand there exactly once.
+    func applied(in root: String) throws -> String {
+        let text = try String(contentsOfFile: path(in: root), encoding: .utf8)
+        let parts = text.components(separatedBy: original)
+        guard parts.count == 2 else {
+            throw ValidationError("\(name): \(file) has its rule \(parts.count - 1) times; bring the mutant up to date")
+        }
+        return parts[0] + changed + parts[1]
+    }
+
+    /// What notices; nil when nothing does.
+    func isCaught(in root: String) throws -> String? {
+        let before = try String(contentsOfFile: path(in: root), encoding: .utf8)
+        try applied(in: root).write(toFile: path(in: root), atomically: true, encoding: .utf8)
+        defer { try? before.write(toFile: path(in: root), atomically: true, encoding: .utf8) }
+        guard try shell("timeout 900 swift build --build-tests", in: root) == 0 else {
+            throw ValidationError("\(name) does not compile; see \(root)/.mutant.log")
+        }
+        for stage in Self.stages {
+            if try shell("timeout 240 swift test --skip-build --filter '\(stage)'", in: root) != 0 {
+                return stage.split(separator: "|")[0] + "…"
+            }
+        }
+        return nil
+    }
+}
