@@ -316,10 +316,6 @@ extension Mutant {
         Mutant(
             "a spinner goes on for nothing", optimal,
             "            guard isResumed(second, without: first) else { return }\n", ""),
-        Mutant(
-            "a silent write wakes a spinner elsewhere", optimal,
-            "if history.events[event].thread != resume.thread, !history.events[event].isSilent,",
-            "if history.events[event].thread != resume.thread,"),
         Mutant("a tree's leaf stands for nothing", optimal, "            if node.firstChild < 0 { return }\n", ""),
         Mutant("what was explored is explored again", optimal, "            if result != .no { return }\n", ""),
         Mutant(
@@ -346,11 +342,11 @@ extension Mutant {
             "guard !event.isSilent, event.kind != .compareExchange else { return }"),
         Mutant("a silent write wakes a spinner", atSteps, "guard !event.isSilent else { return }", ""),
         Mutant(
-            "a spinner forgets what it read", atSteps,
-            "                spinReads[own].append(event.footprint.object(index))\n", ""),
+            "a spinner forgets what it read after it was woken", atSteps,
+            "        if threads[own].isSpinning {", "        if threads[own].isSpinning, !threads[own].isWoken {"),
         Mutant(
-            "the end of a read wakes no spinner", atSteps,
-            "(event.footprint.writes(index) || event.kind == .readUnlock)", "event.footprint.writes(index)"),
+            "the end of a read wakes no spinner", "Reduction/Event.swift",
+            "|| kind == .readUnlock && footprint.contains(object) && spinReads.writes(to: object)", ""),
         Mutant("late accesses are not looked for", atSteps, "if !storages.isEmpty { checkLifetimes(event) }", ""),
         Mutant(
             "a plain access leaves its lifetime out", memory,
@@ -472,7 +468,7 @@ extension Mutant {
         Mutant(
             "who waited for a lock comes not after it", runtime,
             "            threads[thread].enabler = lastPosition(of: current)\n", ""),
-        Mutant("the runtime's clocks go on", runtime, "mode == .exploring || mode == .finishing ? time : 0", "0"),
+        Mutant("the runtime's clocks go on", runtime, "        return time\n", "        return 0\n"),
         Mutant(
             "the end of a task shares nothing", sharing,
             "        amendShared(threads[Int(thread)].taskObject)\n        let parent", "        let parent"),

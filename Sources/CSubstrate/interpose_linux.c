@@ -4,6 +4,7 @@
 
 #include "interpose.h"
 #include <link.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -25,11 +26,12 @@ static uintptr_t relocated(const struct dl_phdr_info *info, uintptr_t address) {
 }
 
 // The table of offsets may be read-only once the program has started.
-static void write_slot(void **slot, void *value) {
-    if (__atomic_load_n(slot, __ATOMIC_RELAXED) == value) return;
+static bool write_slot(void **slot, void *value) {
+    if (__atomic_load_n(slot, __ATOMIC_RELAXED) == value) return true;
     uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), start = (uintptr_t)slot & ~(page - 1);
-    if (mprotect((void *)start, page, PROT_READ | PROT_WRITE) != 0) return;
+    if (mprotect((void *)start, page, PROT_READ | PROT_WRITE) != 0) return false;
     __atomic_store_n(slot, value, __ATOMIC_RELEASE);
+    return true;
 }
 
 static int patch(struct dl_phdr_info *info, size_t size, void *argument) {
@@ -69,8 +71,7 @@ static int patch(struct dl_phdr_info *info, size_t size, void *argument) {
                 if (name[0] != replacement->symbol[0] || name[1] != replacement->symbol[1] || name[2] != replacement->symbol[2]) continue;
                 if (strcmp(name, replacement->symbol) != 0) continue;
                 if (replacement->library && !(info->dlpi_name && strstr(info->dlpi_name, replacement->library))) continue;
-                write_slot((void **)(info->dlpi_addr + entry->r_offset), replacement->function);
-                replacement->found++;
+                if (write_slot((void **)(info->dlpi_addr + entry->r_offset), replacement->function)) replacement->found++;
             }
         }
     }

@@ -114,10 +114,13 @@ static void cancel_all(void *group) {
 
 // False where the runtime is not a library of its own, so that its calls are not seen.
 static bool interpose(void) {
-    real_cancel = (void (*)(void *))dlsym(RTLD_DEFAULT, "swift_task_cancel");
-    real_cancel_all = (void (*)(void *))dlsym(RTLD_DEFAULT, "swift_taskGroup_cancelAll");
-    if (!real_cancel || !real_cancel_all) return false;
     static const char runtime[] = "libswift_Concurrency.so";
+    // Its own functions, whatever the executable calls by their names.
+    void *library = dlopen(runtime, RTLD_LAZY | RTLD_NOLOAD);
+    if (!library) return false;
+    real_cancel = (void (*)(void *))dlsym(library, "swift_task_cancel");
+    real_cancel_all = (void (*)(void *))dlsym(library, "swift_taskGroup_cancelAll");
+    if (!real_cancel || !real_cancel_all) return false;
     quiesce_replacement replacements[] = {
         {"pthread_mutex_lock", (void *)lock_mutex, runtime, 0},
         {"pthread_mutex_unlock", (void *)unlock_mutex, runtime, 0},

@@ -259,9 +259,20 @@ import Testing
             [[.destroy], [.isPending0], [.enqueue0, .cancelAndWait0]],
             [[.drain], [.flushQueue, .enqueue0], [.isPending0, .disable0]],
         ] {
-            let (difference, _, _) = FuzzDifference.find(PrimitiveProgram(threads: threads), limit: 30_000)
-            #expect(difference == nil, "\(threads): \(difference?.description ?? "")")
+            let (difference, optimal, _) = FuzzDifference.find(PrimitiveProgram(threads: threads), limit: 30_000)
+            #expect(difference == nil && optimal.isComplete, "\(threads): \(difference?.description ?? "")")
         }
+    }
+
+    @Test func `an item that is not pending is flushed, and enqueued before the queue is destroyed`() {
+        let program = PrimitiveProgram(threads: [[.destroy], [.isPending0, .flush0], [.flushQueue, .enqueue0]])
+        let run = FuzzRun(program, .optimal)
+        #expect(run.isComplete)
+        let expected = "t1: i0 pending?: false,flush i0: false, t2: flush: (),enqueue i0: queued,"
+        #expect(run.outcomes.contains { $0.hasPrefix("ends") && $0.contains(expected) && $0.contains("i0: ran") })
+        // Whatever random executions come to is among them, finely too.
+        #expect(FuzzRun(program, .random(executions: 800, seed: 5)).outcomes.isSubset(of: run.outcomes))
+        #expect(FuzzRun(program, program.finely!).outcomes.isSubset(of: run.outcomes))
     }
 
     // MARK: Cancellation

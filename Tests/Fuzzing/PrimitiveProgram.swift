@@ -13,6 +13,7 @@ package struct PrimitiveProgram: FuzzProgram {
         case enter, close, isClosed
         case signal, tryTake, take, hangUp, attach, detach
         case use, revoke
+        case drop, find, await, wakeAll, delay, reschedule
         case store, load
 
         package var description: String {
@@ -42,6 +43,12 @@ package struct PrimitiveProgram: FuzzProgram {
             case .detach: "detach"
             case .use: "use value"
             case .revoke: "revoke"
+            case .drop: "drop"
+            case .find: "find"
+            case .await: "await w"
+            case .wakeAll: "w = 1, wake"
+            case .delay: "enqueue d in 1 s"
+            case .reschedule: "reschedule d to 2 s"
             case .store: "w = own"
             case .load: "load w"
             }
@@ -69,11 +76,13 @@ package struct PrimitiveProgram: FuzzProgram {
 
     package func exploration(_ options: ExplorationOptions, _ log: FuzzLog) -> Exploration {
         Exploration("fuzz", options: options) { world in
-            let state = State(log)
-            log.begin { state.final }
+            let state = State(self, log)
+            // An object of a program must not outlive its execution.
+            log.begin { [weak state] in state?.final ?? "" }
             for (index, steps) in threads.enumerated() where index > 0 {
                 world.thread("t\(index)") { for step in steps { state.run(step, "t\(index)") } }
             }
+            world.afterwards { state.dropRest() }
             for step in threads[0] { state.run(step, "t0") }
         }
     }
@@ -98,6 +107,24 @@ package struct PrimitiveProgram: FuzzProgram {
         return result
     }
 
+    private final class Counted: ReferenceCounted {
+        let referenceCount = ReferenceCount()
+        private let log: FuzzLog
+        init(_ log: FuzzLog) {
+            self.log = log
+            referenceCount.label("count")
+        }
+        func release() { log.see("object", "released") }
+    }
+
+    /// A reference that is taken out once.
+    private final class Held: @unchecked Sendable {
+        // Unchecked: all threads of an execution are fibers of one thread of the system.
+        private var reference: Reference<Counted>?
+        init(_ reference: consuming Reference<Counted>) { self.reference = consume reference }
+        func take() -> Reference<Counted>? { reference.take() }
+    }
+
     /// What the threads of one execution share.
     private final class State: @unchecked Sendable {
         // Unchecked: all threads of an execution are fibers of one thread of the system.
@@ -109,12 +136,26 @@ package struct PrimitiveProgram: FuzzProgram {
         private let event = EventCounter()
         private var notifier: Notifier?
         private let value = Revocable(7)
+        private let object: Counted
+        private var held: [String: Held] = [:]
+        private let waiting = WaitQueue(name: "waiting")
+        private let delayed: DelayedWork
 
-        init(_ log: FuzzLog) {
+        init(_ program: PrimitiveProgram, _ log: FuzzLog) {
             self.log = log
+            object = Counted(log)
+            delayed = DelayedWork(name: "d") { log.see("d", "ran") }
             items = (0..<2).map { index in Work(name: "i\(index)") { log.see("i\(index)", "ran") } }
             word.label("w")
+            let first = Reference(object)
+            for (index, steps) in program.threads.enumerated() where steps.contains(.drop) {
+                held["t\(index)"] = Held(first.share())
+            }
+            if held.isEmpty { held["rest"] = Held(first) } else { first.drop() }
         }
+
+        /// What no thread was to drop.
+        func dropRest() { held.removeValue(forKey: "rest")?.take()?.drop() }
 
         var final: String { "\(word.load(ordering: .relaxed))" }
 
@@ -157,6 +198,22 @@ package struct PrimitiveProgram: FuzzProgram {
             case .detach: if let notifier { attempt { try notifier.detach() } }
             case .use: see(value.withValue { $0 } ?? 0)
             case .revoke: attempt { try value.revoke() }
+            case .drop:
+                // Each thread that drops has a reference of its own.
+                if let reference = held.removeValue(forKey: thread)?.take() { reference.drop() }
+            case .find:
+                if let found = object.tryReference() {
+                    see(true)
+                    found.drop()
+                } else {
+                    see(false)
+                }
+            case .await: attempt { try waiting.wait { word.load(ordering: .sequentiallyConsistent) != 0 } }
+            case .wakeAll:
+                word.store(1, ordering: .sequentiallyConsistent)
+                waiting.wake()
+            case .delay: see(queue.enqueue(delayed, after: .seconds(1)))
+            case .reschedule: see(queue.reschedule(delayed, after: .seconds(2)))
             case .store: word.store(1, ordering: .sequentiallyConsistent)
             case .load: see(word.load(ordering: .sequentiallyConsistent))
             }
@@ -177,6 +234,9 @@ extension PrimitiveProgram {
         [.signal, .signal, .tryTake, .take, .hangUp, .load],
         [.attach, .attach, .detach, .signal, .hangUp, .load],
         [.use, .use, .revoke, .load, .store],
+        [.drop, .drop, .find, .find, .load],
+        [.await, .await, .wakeAll, .store, .load],
+        [.delay, .delay, .reschedule, .flushQueue, .drain, .destroy, .enqueue0],
     ]
 
     package static func random(_ random: inout FuzzGenerator, size: Int) -> PrimitiveProgram {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 package import Explorer
+import Quiesce
 import Substrate
 
 /// A small program of tasks, made at random.
@@ -12,6 +13,7 @@ package struct TaskProgram: FuzzProgram {
         case cancel(Int), isCancelled, handled([Step])
         case group([[Step]]), child([Step], [Step])
         case suspend(Int), resume(Int), send(Int), receive, thread([Step])
+        case signal, take, enter, close
 
         package var description: String {
             func list(_ steps: [Step]) -> String { steps.map(\.description).joined(separator: "; ") }
@@ -32,6 +34,10 @@ package struct TaskProgram: FuzzProgram {
             case .resume(let slot): "resume k\(slot)"
             case .send(let value): "send \(value)"
             case .receive: "receive"
+            case .signal: "signal"
+            case .take: "take"
+            case .enter: "enter gate"
+            case .close: "close gate"
             case .thread(let steps): "thread {\(list(steps))}"
             }
         }
@@ -155,6 +161,8 @@ extension TaskProgram {
         private var resumptions = [0, 0]
         private let stream: AsyncStream<Int>
         private let sender: AsyncStream<Int>.Continuation
+        private let event = EventCounter(isSemaphore: true)
+        private let gate = Gate(name: "gate")
         var tasks: [Task<Void, Never>] = []
 
         init(_ log: FuzzLog) {
@@ -186,6 +194,9 @@ extension TaskProgram {
                     resumptions[slot] += 1
                 }
             case .send(let value): sender.yield(value)
+            case .signal: try? event.signal()
+            case .enter:
+                log.see(task, "\(gate.withEntry { _ in words[0].value.load(ordering: .relaxed) } ?? -1)")
             default: return false
             }
             return true
@@ -231,6 +242,15 @@ extension TaskProgram {
                     await withCheckedContinuation { continuations[slot] = $0 }
                 }
                 see("resumed")
+            case .take:
+                do {
+                    see("took \(try await event.take())")
+                } catch { see("\(error)") }
+            case .close:
+                do {
+                    try await gate.close()
+                    see("closed")
+                } catch { see("\(error)") }
             case .receive:
                 for await value in stream {
                     see(value)
@@ -250,7 +270,7 @@ extension TaskProgram {
 
 extension TaskProgram {
     package static func random(_ random: inout FuzzGenerator, size: Int) -> TaskProgram {
-        let theme = random.below(5)
+        let theme = random.below(6)
         func simple(_ random: inout FuzzGenerator) -> Step {
             random.pick([.load(random.below(2)), .store(random.below(2)), .add(0), .store(0)])
         }
@@ -284,6 +304,11 @@ extension TaskProgram {
                     .load(0),
                     .cancel(0), .visit(0), .isCancelled,
                 ])
+            case 4:
+                return random.pick([
+                    .signal, .take, .take, .enter, .close, .cancel(random.below(2)), .isCancelled, .thread([.signal]),
+                    .store(0),
+                ])
             default:
                 return random.pick([
                     .send(random.below(3)), .receive, .yield, .thread([.send(9)]), .load(0), .add(0),
@@ -296,7 +321,7 @@ extension TaskProgram {
             tasks: (0..<count).map { _ in
                 (0..<max(1, 1 + random.below(max(1, size / count)))).map { _ in step(&random, 0) }
             })
-        if theme == 4 {
+        if theme == 5 {
             // A stream has one reader.
             for task in 1..<program.tasks.count {
                 program.tasks[task] = program.tasks[task].map { if case .receive = $0 { .send(5) } else { $0 } }

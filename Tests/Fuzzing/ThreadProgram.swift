@@ -15,7 +15,7 @@ package struct ThreadProgram: FuzzProgram {
         case tryWrite(prefersReaders: Bool)
         case sleep(seconds: UInt64), now
         case park(Int, UInt32, seconds: UInt64), wake(Int, Int), setPoint(Int, UInt32)
-        case spin(Int)
+        case spin(Int), spinBoth, spinTry(Int), spinWrite, asleep(Int, seconds: UInt64), writeAsleep(seconds: UInt64)
         case use(Int), free(Int), allocate
         case spawn([Step], joins: Bool)
 
@@ -46,6 +46,11 @@ package struct ThreadProgram: FuzzProgram {
             case .wake(let point, let count): "p\(point).wake(\(count))"
             case .setPoint(let point, let value): "p\(point) = \(value)"
             case .spin(let word): "spin until w\(word)"
+            case .spinBoth: "spin until w0 looking at w1"
+            case .spinTry(let lock): "spin for m\(lock)"
+            case .spinWrite: "spin to write"
+            case .asleep(let lock, let seconds): "lock m\(lock) {w0 = own; sleep \(seconds)}"
+            case .writeAsleep(let seconds): "write {w0 = own; sleep \(seconds)}"
             case .use(let block): "use s\(block)"
             case .free(let block): "free s\(block)"
             case .allocate: "allocate"
@@ -259,6 +264,30 @@ extension ThreadProgram {
             case .setPoint(let point, let value):
                 points[point].value.word.store(value, ordering: .sequentiallyConsistent)
             case .spin(let word): spin(while: { words[word].value.load(ordering: .acquiring) == 0 })
+            case .spinBoth:
+                spin(while: {
+                    let first = words[0].value.load(ordering: .acquiring)
+                    let second = words[1].value.load(ordering: .acquiring)
+                    see("\(first) \(second)")
+                    return first == 0
+                })
+            case .spinTry(let lock):
+                spin(while: { !locks[lock].value.tryLock() })
+                locks[lock].value.unlock()
+            case .spinWrite:
+                spin(while: {
+                    readers.withWriteLockIfAvailable { _ in see(words[0].value.load(ordering: .relaxed)) } == nil
+                })
+            case .asleep(let lock, let seconds):
+                locks[lock].value.lock()
+                words[0].value.store(value, ordering: .relaxed)
+                Clock.sleep(until: deadline(seconds)!)
+                locks[lock].value.unlock()
+            case .writeAsleep(let seconds):
+                readers.withWriteLock { _ in
+                    words[0].value.store(value, ordering: .relaxed)
+                    Clock.sleep(until: deadline(seconds)!)
+                }
             case .use(let block): see(blocks[block].pointee.word.wrappingAdd(1, ordering: .relaxed).oldValue)
             case .free(let block): unsafe blocks[block].free()
             case .allocate:
@@ -294,7 +323,7 @@ extension ThreadProgram {
             return random.pick([
                 .load(word), .store(word, 1), .add(word), .exchange(word), .compare(word, 0), .compare(word, 1),
                 .locked(random.below(2), word), .nested(random.below(2), random.below(2)), .tried(random.below(2)),
-                .spin(word),
+                .spin(word), .spinBoth, .spinTry(random.below(2)),
             ])
         },
         { random in
@@ -323,12 +352,14 @@ extension ThreadProgram {
             let prefers = random.below(3) == 0
             return random.pick([
                 .read(prefersReaders: prefers), .write(prefersReaders: prefers), .tryRead(prefersReaders: prefers),
-                .tryWrite(prefersReaders: prefers), .load(0),
+                .tryWrite(prefersReaders: prefers), .load(0), .spinWrite, .store(1, 1),
             ])
         },
         { random in
             random.pick([
-                .sleep(seconds: UInt64(1 + random.below(3))), .now, .wait(0, seconds: UInt64(1 + random.below(2))),
+                .sleep(seconds: UInt64(1 + random.below(3))), .now, .asleep(0, seconds: UInt64(1 + random.below(2))),
+                .writeAsleep(seconds: 1), .read(prefersReaders: false), .locked(0, 0),
+                .wait(0, seconds: UInt64(1 + random.below(2))),
                 .park(0, 0, seconds: UInt64(1 + random.below(2))), .signal(0), .wake(0, 1), .store(0, 1), .load(0),
             ])
         },

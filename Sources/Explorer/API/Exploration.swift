@@ -394,8 +394,8 @@ struct StepDetail: Equatable {
 
 extension Scheduler {
     /// Whether the last execution met something for the first time that its own steps left out.
-    var mustRepeat: Bool { racesFromNext || wordsFromNext || namesFromNext || isToStartAnew }
+    var mustRepeat: Bool { racesFromNext || namesFromNext || isToStartAnew }
     /// Whether schedules have other steps from the next execution on.
-    var isToStartAnew: Bool { wantedDetail != detail || jobsFromNext }
+    var isToStartAnew: Bool { wantedDetail != detail || jobsFromNext || wordsFromNext }
     var scheduleSteps: [ScheduleStep] { (0..<schedule.count).map { ScheduleStep(encoded: schedule[$0]) } }
 }

@@ -4,7 +4,7 @@ import Substrate
 
 /// The states of a program's objects, as a step finds them and leaves them.
 ///
-/// Three implement it: the execution that runs (`LiveStates`), a place of an execution that is over (`PastStates`), and a model of a
+/// Three implement it: the execution that runs (`Scheduler`), another place of an execution that is over (`Configuration`), and a model of a
 /// few small objects, with which a test proves that steps commute whose footprints do not conflict.
 protocol ObjectStates: AnyObject {
     func lock(_ object: Int32) -> LockState

@@ -9,6 +9,9 @@ struct WaiterState: BitwiseCopyable, Hashable {
     /// Those of them whose wait has a deadline.
     var timed: UInt64 = 0
 
+    /// Threads from this number on have no bit.
+    static let limit: Int32 = 64
+
     func contains(_ thread: Int32) -> Bool { waiting & bit(thread) != 0 }
 
     mutating func add(_ thread: Int32, isTimed: Bool) {

@@ -74,6 +74,8 @@ struct Event: BitwiseCopyable {
     /// The event that this one closes (a flush: its store; a firing: its arming; the end of a read: its beginning), and the reverse.
     var opener: Int32 = -1
     var closer: Int32 = -1
+    /// Where a spinning thread goes on: the first event of the round that found that it must wait.
+    var round: Int32 = -1
     /// The thread's next event.
     var next: Int32 = -1
     /// Where this event's access records and its objects' new versions begin.
@@ -86,6 +88,14 @@ struct Event: BitwiseCopyable {
 
     @inline(__always)
     var thread: Int32 { step.thread }
+
+    /// Whether the step lets a thread go on that spins on `object`, having read `spinReads`. The end of a read does so where the thread has
+    /// tried to write.
+    func wakes(_ object: Int32, _ spinReads: Footprint) -> Bool {
+        !isSilent
+            && (footprint.writes(to: object)
+                || kind == .readUnlock && footprint.contains(object) && spinReads.writes(to: object))
+    }
 
     @inline(__always)
     init(_ step: Step) {

@@ -29,6 +29,9 @@ struct Footprint: BitwiseCopyable {
     /// Whether an access of `object` is in it.
     func contains(_ object: Int32) -> Bool { (0..<Int(count)).contains { self.object($0) == object } }
 
+    /// Whether it has a write of `object`.
+    func writes(to object: Int32) -> Bool { (0..<Int(count)).contains { self.object($0) == object && writes($0) } }
+
     /// Adds the access if there is room for it, and for so many more. False when there is none.
     mutating func addIfRoom(_ object: Int32, writes: Bool, leaving spare: Int = 0) -> Bool {
         guard Int(count) + spare < Footprint.capacity || contains(object) else { return false }

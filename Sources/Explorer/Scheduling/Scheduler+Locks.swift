@@ -178,6 +178,7 @@ extension Scheduler {
         threads[index].object = condition
         threads[index].other = lock
         threads[index].deadline = operation.deadline
+        guard mayWait(thread) else { return true }
         threads[index].kind = .wait
         park(thread)
         if mode == .draining { return true }
@@ -190,6 +191,15 @@ extension Scheduler {
         guard let isInTime = endWait(thread, operation.site) else { return true }
         acquire(lock, by: thread, .reacquire)
         return isInTime
+    }
+
+    /// Whether the thread's number has a place in the sets of waiters.
+    private func mayWait(_ thread: Int32) -> Bool {
+        if thread < WaiterState.limit { return true }
+        fail(
+            .misuse,
+            "\(name(ofThread: thread)) waits, and only the first \(WaiterState.limit) threads of an exploration can")
+        return false
     }
 
     /// Waits for a wake-up, or the deadline. Nil when the thread is being drained, else whether it was woken in time.
@@ -240,6 +250,7 @@ extension Scheduler {
         threads[index].other = queue
         threads[index].expected = Bits(low: operation.operand.low)
         trackWords()
+        guard mayWait(thread) else { return true }
         threads[index].deadline = operation.deadline
         threads[index].kind = .park
         park(thread)

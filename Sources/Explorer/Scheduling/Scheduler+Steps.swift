@@ -73,6 +73,9 @@ extension Scheduler {
         event.footprint = effect.footprint
         event.acquires = effect.acquires
         event.waits = effect.waits
+        // A try that fails changes nothing.
+        event.isSilent =
+            !effect.acquires && (step.kind == .tryLock || step.kind == .tryReadLock || step.kind == .tryWriteLock)
         event.opener = opener
         event.mayGrow = step.mayGrow && !(step.kind == .park && effect.waits)
         if step.kind == .park { event.old = word(step.object) }
@@ -193,7 +196,8 @@ extension Scheduler {
         if !threads[thread].isSpinning { spinnerCount += 1 }
         threads[thread].isSpinning = true
         threads[thread].isWoken = false
-        spinReads[thread].removeAll(keepingCapacity: true)
+        threads[thread].round = -1
+        spinReads[thread] = Footprint()
     }
 
     func waitInSpin(_ site: Site) {
@@ -203,39 +207,36 @@ extension Scheduler {
             return
         }
         threads[Int(thread)].kind = .resume
-        threads[Int(thread)].object = spinReads[Int(thread)].first ?? -1
+        threads[Int(thread)].object = spinReads[Int(thread)].count > 0 ? spinReads[Int(thread)].object(0) : -1
         park(thread)
         if mode == .draining { return }
-        var event = Event(thread: thread, kind: .resume)
-        event.footprint = spinFootprint(of: thread)
+        var event = Event(threads[Int(thread)].step(of: thread))
+        event.footprint = spinReads[Int(thread)]
+        event.round = threads[Int(thread)].round
+        // It wakes nobody.
+        event.isSilent = true
         commit(event, site: site)
-    }
-
-    private func spinFootprint(of thread: Int32) -> Footprint {
-        var footprint = Footprint()
-        for object in spinReads[Int(thread)] { footprint.add(object, writes: false) }
-        return footprint
     }
 
     private func wakeSpinners(_ event: Event) {
         let own = Int(event.thread)
-        if threads[own].isSpinning, !threads[own].isWoken {
-            for index in 0..<Int(event.footprint.count)
-            where !spinReads[own].contains(event.footprint.object(index)) {
-                spinReads[own].append(event.footprint.object(index))
-            }
-            if spinReads[own].count > Footprint.capacity {
-                fail(.misuse, "the condition of a spin loop reads more than \(Footprint.capacity) objects")
-                spinReads[own].removeLast()
+        // What it reads once something was written counts as well: without that, it might go on for this.
+        if threads[own].isSpinning {
+            if threads[own].round < 0 { threads[own].round = threads[own].last }
+            for index in 0..<Int(event.footprint.count) {
+                // Readers decide a try to write, so that it conflicts with them; so does going on.
+                let added = spinReads[own].addIfRoom(
+                    event.footprint.object(index), writes: event.kind == .tryWriteLock && event.footprint.writes(index))
+                if !added {
+                    fail(.misuse, "the condition of a spin loop reads more than \(Footprint.capacity) objects")
+                }
             }
         }
         guard !event.isSilent else { return }
         for thread in 0..<Int(threadCount)
         where thread != own && threads[thread].isSpinning && !threads[thread].isWoken {
-            for index in 0..<Int(event.footprint.count)
-            where (event.footprint.writes(index) || event.kind == .readUnlock)
-                && spinReads[thread].contains(event.footprint.object(index))
-            {
+            for index in 0..<Int(spinReads[thread].count)
+            where event.wakes(spinReads[thread].object(index), spinReads[thread]) {
                 threads[thread].isWoken = true
             }
         }
@@ -257,6 +258,7 @@ extension Scheduler {
             var event = Event(record.step(of: thread))
             event.previous = record.handsOn
             event.enabler = record.enabler
+            event.cause = lastTick > max(event.previous, event.enabler) ? lastTick : -1
             switch record.kind {
             case .lock, .writeLock: event.footprint = footprint(record.object, writes: true)
             case .readLock: event.footprint = footprint(record.object, writes: false)

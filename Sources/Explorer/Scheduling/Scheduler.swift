@@ -52,7 +52,8 @@ final class Scheduler: Observer, @unchecked Sendable {
     /// By thread: the addresses that it ever stored to asymmetrically.
     var bufferedAddresses: [[UInt]] = []
     var bufferedCount = 0
-    var spinReads: [[Int32]] = []
+    /// By thread: what its spin loop's condition has touched in the present round.
+    var spinReads: [Footprint] = []
     var spinnerCount = 0
     /// At the end: the steps that blocked threads would have taken.
     let blockedSteps = Stack<Event>(capacity: 16)
@@ -98,7 +99,7 @@ final class Scheduler: Observer, @unchecked Sendable {
     /// Whether plain memory is raced for. Turned on at its first use, which costs one repeated execution.
     var tracksRaces = false
     var racesFromNext = false
-    /// Whether the values of atomic variables are remembered. Turned on in the same way, where a step depends on one.
+    /// Whether the values of atomic variables are remembered, which is turned on where a step depends on one: the exploration begins anew.
     var tracksWords = false
     var wordsFromNext = false
     /// Which starts are steps, now and from the next execution on. More than at first where the program turns out to need it.
@@ -258,8 +259,10 @@ final class Scheduler: Observer, @unchecked Sendable {
         pendingSites.removeAll(keepingCapacity: true)
     }
 
-    /// Lets go of everything that belongs to the execution.
-    private func release() {
+    /// Lets go of everything that belongs to the execution. What ends so does what it does at its end, as far as nobody is there to see it.
+    private func release() { capturing { releaseAll() } }
+
+    private func releaseAll() {
         for thread in 0..<bodies.count {
             bodies[thread]?.release()
             bodies[thread] = nil
@@ -534,7 +537,7 @@ final class Scheduler: Observer, @unchecked Sendable {
         openOperations.append(OpenOperation())
         storeBuffers.append([])
         bufferedAddresses.append([])
-        spinReads.append([])
+        spinReads.append(Footprint())
         threadCount += 1
         return threadCount - 1
     }

@@ -104,6 +104,8 @@ struct ThreadRecord: BitwiseCopyable {
     /// The last flush of its stores.
     var lastFlush: Int32 = -1
     var isSpinning = false
+    /// The first event of its present round.
+    var round: Int32 = -1
     /// How many operations it is inside of.
     var declarations: Int32 = 0
     /// The same, where each is a step.

@@ -27,9 +27,8 @@ class OptimalReduction: Strategy {
     }
 
     private let history = History()
-    /// Another place of the execution that is over, and the prefix into whose wake-up tree a sequence is inserted.
+    /// Another place of the execution that is over.
     private let place: Configuration
-    private let origin: Configuration
     private let frames = Stack<Frame>(capacity: 256)
     private let sleepers = Stack<Sleeper>(capacity: 1024)
     private let trees = WakeupTrees()
@@ -61,7 +60,6 @@ class OptimalReduction: Strategy {
 
     override init(_ scheduler: Scheduler) {
         place = Configuration(history, scheduler)
-        origin = Configuration(history, scheduler)
         super.init(scheduler)
     }
 
@@ -297,9 +295,11 @@ class OptimalReduction: Strategy {
         anchors.removeAll()
         if first >= 0 { anchors.append(first) }
         if second >= 0 { anchors.append(second) }
-        if third >= 0 { anchors.append(third) }
+        // Time has passed because the step could not be taken: it might have been, had what stood in its way come later.
+        if third >= 0, history.events[Int(third)].kind != .tick { anchors.append(third) }
         beginsAfter.removeAll()
         for index in 0..<anchors.count { beginsAfter.append(anchors[index]) }
+        if third >= 0 { beginsAfter.append(third) }
     }
 
     /// Keeps the candidates latest first, each once.
@@ -400,13 +400,20 @@ class OptimalReduction: Strategy {
         return false
     }
 
-    /// Whether a spinning thread goes on although `first` has not happened: something else that it read was written.
+    /// Whether a spinning thread goes on although `first` has not happened: something else that it read in its last round was written since.
     private func isResumed(_ resume: Event, without first: Int) -> Bool {
-        for event in Int(resume.previous) + 1..<history.count where place.contains(event) {
-            if history.events[event].thread != resume.thread, !history.events[event].isSilent,
-                history.events[event].footprint.conflicts(with: resume.footprint)
-            {
-                return true
+        for index in 0..<Int(resume.footprint.count) {
+            let object = resume.footprint.object(index)
+            // Its first look at the object in that round.
+            var look = Int(resume.previous)
+            var event = look
+            while event >= Int(resume.round), event >= 0, history.events[event].thread == resume.thread {
+                if history.events[event].footprint.contains(object) { look = event }
+                event = Int(history.events[event].previous)
+            }
+            for event in look + 1..<max(history.count, look + 1)
+            where place.contains(event) && history.events[event].thread != resume.thread {
+                if history.events[event].wakes(object, resume.footprint) { return true }
             }
         }
         return false

@@ -24,8 +24,8 @@ extension Scheduler {
         return !spawned.isEmpty
     }
 
-    /// Has the jobs of tasks that `body` starts on the explorer's own stack come here.
-    private func capturing(_ body: () -> Void) {
+    /// Has the jobs of tasks that `body` starts on the explorer's own stack come here, and what Substrate is asked to do.
+    func capturing(_ body: () -> Void) {
         let block = unsafe quiesce_current_block()
         unsafe block.pointee.observer = Unmanaged<Observer>.passUnretained(self).toOpaque()
         body()

@@ -17,7 +17,7 @@ extension Scheduler {
     /// A task's records are locked while somebody goes through them: the handlers that a cancellation calls run meanwhile. All fibers are on one
     /// thread of the system, which the mutex would let in again; so whoever comes waits here.
     func runtimeLocks(_ mutex: UInt) {
-        guard mode == .exploring || mode == .finishing, current >= 0 else { return }
+        guard seesAll, mode == .exploring || mode == .finishing, current >= 0 else { return }
         let index = place(of: mutex)
         if index >= 0 {
             if jobs.locks[index].holder == current {
@@ -86,8 +86,12 @@ extension Scheduler {
         return index < 0 ? -1 : jobs.locks[index].holder
     }
 
-    /// The time of the runtime's clocks: the explored one.
-    var runtimeTime: UInt64 { mode == .exploring || mode == .finishing ? time : 0 }
+    /// The time of the runtime's clocks: the explored one, where there are tasks. The last step has read it.
+    var runtimeTime: UInt64 {
+        guard seesAll, jobs.isUsed, mode == .exploring || mode == .finishing else { return 0 }
+        if hasOrderedTime { amend { $0.footprint.add(ObjectTable.clock, writes: false) } }
+        return time
+    }
 
     /// The running thread is about to cancel `task`, or with 0 the children of a group: a step, since others may have come before. At the
     /// beginning of a job it is none: whatever came before could have come before the job.
