@@ -16,11 +16,19 @@ struct MutateExplorer: ParsableCommand {
     @Option(help: "How many mutants, picked at random; all where none is given.") var count: Int?
     @Option(help: "What picks them; another of these is made where none is given.") var seed: UInt64?
     @Option(help: "Only mutants whose names contain this.") var only: String?
+    @Option(help: "Only every n-th: 1/2 for the first, third and so on, 2/2 for the others.") var part: String?
     @Flag(help: "Change the files of the package itself, and put them back.") var inPlace = false
     @Flag(help: "Print the mutants and stop.") var list = false
 
     func run() throws {
         var mutants = Mutant.all.filter { only.map($0.name.contains) ?? true }
+        if let part {
+            let numbers = part.split(separator: "/").compactMap { Int($0) }
+            guard numbers.count == 2, numbers[1] > 0, (1...numbers[1]).contains(numbers[0]) else {
+                throw ValidationError("a part is written like 1/2")
+            }
+            mutants = mutants.enumerated().filter { $0.offset % numbers[1] == numbers[0] - 1 }.map(\.element)
+        }
         if list {
             for mutant in mutants {
                 print("\(mutant.name) (\(mutant.file))\(mutant.equivalent.map { ": equivalent, \($0)" } ?? "")")
@@ -31,7 +39,8 @@ struct MutateExplorer: ParsableCommand {
         if let count {
             print("seed \(seed)")
             var generator = Generator(state: seed)
-            mutants = Array(mutants.filter { $0.equivalent == nil }.shuffled(using: &generator).prefix(count))
+            let shown = mutants.filter { $0.equivalent == nil && !Mutant.unshown.contains($0.name) }
+            mutants = Array(shown.shuffled(using: &generator).prefix(count))
         }
         let root = try inPlace ? FileManager.default.currentDirectoryPath : copy()
         defer { if !inPlace { try? FileManager.default.removeItem(atPath: root) } }
@@ -41,6 +50,7 @@ struct MutateExplorer: ParsableCommand {
             let caught = try mutant.isCaught(in: root)
             let verdict = caught.map { "caught (\($0))" } ?? mutant.equivalent.map { "equivalent: \($0)" } ?? "SURVIVES"
             print("\(number + 1)/\(mutants.count) \(mutant.name): \(verdict)")
+            fflush(nil)
             if caught == nil, mutant.equivalent == nil { survivors.append(mutant.name) }
             if caught != nil, mutant.equivalent != nil { survivors.append("\(mutant.name) is not equivalent") }
         }
@@ -68,11 +78,14 @@ struct MutateExplorer: ParsableCommand {
     }
 }
 
+/// Where the output of the last command is.
+let logFile = NSTemporaryDirectory() + "/mutate-explorer-\(ProcessInfo.processInfo.processIdentifier).log"
+
 /// Runs a command and returns its exit code.
 func shell(_ command: String, in folder: String) throws -> Int32 {
     let process = Process()
     process.executableURL = URL(fileURLWithPath: "/bin/sh")
-    process.arguments = ["-c", command + " > '\(folder)/.mutant.log' 2>&1"]
+    process.arguments = ["-c", command + " > '\(logFile)' 2>&1"]
     process.currentDirectoryURL = URL(fileURLWithPath: folder)
     process.standardInput = FileHandle.nullDevice
     try process.run()
@@ -99,7 +112,7 @@ struct Mutant {
 
     /// The tests that are asked, the quickest first.
     private static let stages = [
-        "CommutationTests|SearchTests|OracleTests", "TruthTests|FuzzTests",
+        "CommutationTests|OracleTests", "FuzzTests", "TruthTests", "SearchTests",
         "FamilyTests|VerdictTests|RandomProgramTests|TaskTests|MutationTests|ReplayTests|EndingTests",
         "GranularityTests|AsyncWaitTests|WorkQueueTests",
     ]
@@ -122,7 +135,7 @@ struct Mutant {
         try applied(in: root).write(toFile: path(in: root), atomically: true, encoding: .utf8)
         defer { try? before.write(toFile: path(in: root), atomically: true, encoding: .utf8) }
         guard try shell("timeout 900 swift build --build-tests", in: root) == 0 else {
-            throw ValidationError("\(name) does not compile; see \(root)/.mutant.log")
+            throw ValidationError("\(name) does not compile; see \(logFile)")
         }
         for stage in Self.stages {
             if try shell("timeout 240 swift test --skip-build --filter '\(stage)'", in: root) != 0 {

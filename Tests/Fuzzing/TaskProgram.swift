@@ -8,7 +8,7 @@ import Substrate
 package struct TaskProgram: FuzzProgram {
     /// One thing that a task does. Numbers say to which of a few objects or tasks.
     package indirect enum Step: Sendable, CustomStringConvertible {
-        case load(Int), store(Int), add(Int)
+        case load(Int), store(Int), add(Int), locked(Int)
         case visit(Int), main, yield, sleep(milliseconds: Int)
         case cancel(Int), isCancelled, handled([Step])
         case group([[Step]]), child([Step], [Step])
@@ -21,6 +21,7 @@ package struct TaskProgram: FuzzProgram {
             case .load(let word): "load w\(word)"
             case .store(let word): "w\(word) = own"
             case .add(let word): "w\(word) += 1"
+            case .locked(let word): "lock {w\(word) = own}"
             case .visit(let actor): "visit a\(actor)"
             case .main: "visit main"
             case .yield: "yield"
@@ -45,7 +46,7 @@ package struct TaskProgram: FuzzProgram {
         /// Whether tasks share nothing in it but what the explorer knows of.
         fileprivate var isDeclared: Bool {
             switch self {
-            case .load, .store, .add, .visit, .main, .yield: true
+            case .load, .store, .add, .locked, .visit, .main, .yield: true
             case .group(let children): children.allSatisfy { $0.allSatisfy(\.isDeclared) }
             case .child(let steps, let own): (steps + own).allSatisfy(\.isDeclared)
             default: false
@@ -156,6 +157,7 @@ extension TaskProgram {
         // Unchecked: all jobs of an execution run on one thread of the system, and switch at steps alone.
         private let words = [Word("w0"), Word("w1")]
         private let actors = [Visited(), Visited()]
+        private let lock = Mutex(())
         private let log: FuzzLog
         private var continuations: [CheckedContinuation<Void, Never>?] = [nil, nil]
         private var resumptions = [0, 0]
@@ -167,6 +169,7 @@ extension TaskProgram {
 
         init(_ log: FuzzLog) {
             self.log = log
+            lock.label("m")
             (stream, sender) = AsyncStream.makeStream(of: Int.self)
         }
 
@@ -185,6 +188,10 @@ extension TaskProgram {
             case .store(let word): words[word].value.store(own, ordering: .sequentiallyConsistent)
             case .add(let word):
                 log.see(task, "\(words[word].value.add(1, ordering: .sequentiallyConsistent).oldValue)")
+            case .locked(let word):
+                lock.lock()
+                words[word].value.store(own, ordering: .relaxed)
+                lock.unlock()
             case .cancel(let index): if index < tasks.count { tasks[index].cancel() }
             case .resume(let slot):
                 if let continuation = continuations[slot] {
@@ -282,7 +289,7 @@ extension TaskProgram {
             switch theme {
             case 0:
                 return random.pick(
-                    [.visit(random.below(2)), .visit(0), .yield, .add(0), .main]
+                    [.visit(random.below(2)), .visit(0), .yield, .add(0), .locked(0), .main]
                         + (isDeep
                             ? []
                             : [.group([few(&random, 2), few(&random, 2)]), .child(few(&random, 2), few(&random, 2))]))
@@ -297,6 +304,7 @@ extension TaskProgram {
                 return random.pick([
                     .suspend(random.below(2)), .suspend(0), .resume(0), .resume(random.below(2)), .isCancelled, .add(0),
                     .thread([.resume(0)]), .thread([simple(&random)]),
+                    .locked(0), .thread([.locked(0)]), .thread([.load(0), .locked(1)]),
                 ])
             case 3:
                 return random.pick([

@@ -337,8 +337,8 @@ class OptimalReduction: Strategy {
     private func reverse(_ first: Int, _ second: Event) {
         dropped.removeAll()
         dropped.append(Int32(truncatingIfNeeded: first))
-        // What happens to a mutex conflicts with `first`: there the prefix decides.
-        let isDecided = second.kind == .lock
+        // Where the two meet at the mutex, whatever else happens to it conflicts with `first`: the prefix decides.
+        let isDecided = second.kind == .lock && history.events[first].footprint.contains(second.step.object)
         if isDecided { place.begin(first) } else { buildSequence() }
         if second.kind == .resume {
             guard isResumed(second, without: first) else { return }
