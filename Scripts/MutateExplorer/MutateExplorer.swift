@@ -13,7 +13,9 @@ struct MutateExplorer: ParsableCommand {
             to be equivalent.
             """)
 
-    @Option(help: "How many mutants, picked at random; all where none is given.") var count: Int?
+    @Option(
+        help: "How many mutants, picked at random among those that are known to be noticed; all where none is given.")
+    var count: Int?
     @Option(help: "What picks them; another of these is made where none is given.") var seed: UInt64?
     @Option(help: "Only mutants whose names contain this.") var only: String?
     @Option(help: "Only every n-th: 1/2 for the first, third and so on, 2/2 for the others.") var part: String?
@@ -39,8 +41,8 @@ struct MutateExplorer: ParsableCommand {
         if let count {
             print("seed \(seed)")
             var generator = Generator(state: seed)
-            let shown = mutants.filter { $0.equivalent == nil && !Mutant.unshown.contains($0.name) }
-            mutants = Array(shown.shuffled(using: &generator).prefix(count))
+            let noticed = mutants.filter { $0.equivalent == nil && Mutant.noticed.contains($0.name) }
+            mutants = Array(noticed.shuffled(using: &generator).prefix(count))
         }
         let root = try inPlace ? FileManager.default.currentDirectoryPath : copy()
         defer { if !inPlace { try? FileManager.default.removeItem(atPath: root) } }
