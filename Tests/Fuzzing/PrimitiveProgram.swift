@@ -134,7 +134,7 @@ package struct PrimitiveProgram: FuzzProgram {
         private let items: [Work]
         private let gate = Gate(name: "gate")
         private let event = EventCounter()
-        private var notifier: Notifier?
+        private let notifier = Mutex<Notifier?>(nil)
         private let value = Revocable(7)
         private let object: Counted
         private var held: [String: Held] = [:]
@@ -147,6 +147,7 @@ package struct PrimitiveProgram: FuzzProgram {
             delayed = DelayedWork(name: "d") { log.see("d", "ran") }
             items = (0..<2).map { index in Work(name: "i\(index)") { log.see("i\(index)", "ran") } }
             word.label("w")
+            notifier.label("notifier")
             let first = Reference(object)
             for (index, steps) in program.threads.enumerated() where steps.contains(.drop) {
                 held["t\(index)"] = Held(first.share())
@@ -188,14 +189,15 @@ package struct PrimitiveProgram: FuzzProgram {
             case .hangUp: event.hangUp()
             case .attach:
                 attempt {
-                    notifier = try event.attach { [log] _ in
+                    let attached = try event.attach { [log] _ in
                         log.see("notifier", "signal")
                     } onHangUp: { [log] _ in
                         log.see("notifier", "hang-up")
                     }
+                    notifier.withLock { $0 = attached }
                     return true
                 }
-            case .detach: if let notifier { attempt { try notifier.detach() } }
+            case .detach: if let attached = notifier.withLock({ $0 }) { attempt { try attached.detach() } }
             case .use: see(value.withValue { $0 } ?? 0)
             case .revoke: attempt { try value.revoke() }
             case .drop:
