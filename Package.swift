@@ -28,27 +28,37 @@ let package = Package(
                 "Scenarios", "Explorer", "Quiesce",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ]),
-        .target(name: "Fuzzing", dependencies: ["Explorer", "Quiesce", "Substrate"], path: "Tests/Fuzzing"),
+        .target(
+            name: "Fuzzing", dependencies: ["Explorer", "Quiesce", "Substrate"],
+            path: "Tests/Fuzzing"),
         .executableTarget(
             name: "FuzzExplorer",
-            dependencies: ["Fuzzing", .product(name: "ArgumentParser", package: "swift-argument-parser")],
+            dependencies: [
+                "Fuzzing", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
             path: "Scripts/FuzzExplorer"),
         .executableTarget(
             name: "MutateExplorer",
             dependencies: [.product(name: "ArgumentParser", package: "swift-argument-parser")],
             path: "Scripts/MutateExplorer"),
-        .target(name: "TestSupport", dependencies: ["Substrate", "CSubstrate"], path: "Tests/TestSupport"),
-        .testTarget(name: "SubstrateTests", dependencies: ["TestSupport", "Substrate", "CSubstrate"]),
+        .target(
+            name: "TestSupport", dependencies: ["Substrate", "CSubstrate"],
+            path: "Tests/TestSupport"),
         .testTarget(
-            name: "ExplorerTests", dependencies: ["Explorer", "Fuzzing", "Scenarios", "Substrate", "CSubstrate"]),
+            name: "SubstrateTests", dependencies: ["TestSupport", "Substrate", "CSubstrate"]),
         .testTarget(
-            name: "QuiesceTests", dependencies: ["TestSupport", "Quiesce", "Explorer", "Substrate", "CSubstrate"]),
+            name: "ExplorerTests",
+            dependencies: ["Explorer", "Fuzzing", "Scenarios", "Substrate", "CSubstrate"]),
+        .testTarget(
+            name: "QuiesceTests",
+            dependencies: ["TestSupport", "Quiesce", "Explorer", "Substrate", "CSubstrate"]),
         .testTarget(
             name: "QuiesceTestingTests",
             dependencies: ["QuiesceTesting", "Explorer", "Quiesce", "Substrate", "CSubstrate"]),
         .testTarget(name: "ScenariosTests", dependencies: ["Scenarios", "Explorer"]),
         .testTarget(
-            name: "QuiesceCommandTests", dependencies: ["QuiesceCommand"], resources: [.copy("Resources")]),
+            name: "QuiesceCommandTests", dependencies: ["QuiesceCommand"],
+            resources: [.copy("Resources")]),
     ]
 )
 

@@ -7,7 +7,8 @@ let package = Package(
     name: "quiesce-benchmarks",
     dependencies: [
         .package(name: "quiesce", path: ".."),
-        // Without its traits: they put counting functions in the place of the runtime's retain and release, and of malloc.
+        // Without its traits: they put counting functions in the place of the runtime's retain and
+        // release, and of malloc.
         .package(url: "https://github.com/ordo-one/benchmark", from: "1.38.1", traits: []),
         .package(url: "https://github.com/apple/swift-nio", from: "2.80.0"),
     ],
@@ -21,9 +22,11 @@ let package = Package(
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
             ]),
-        // The benchmark plugin runs every executable in a folder that lies in one called Benchmarks: so this does, and Ratios does not.
+        // The benchmark plugin runs every executable in a folder that lies in one called
+        // Benchmarks: so this does, and Ratios does not.
         .executableTarget(
-            name: "Primitives", dependencies: ["Cases", .product(name: "Benchmark", package: "benchmark")],
+            name: "Primitives",
+            dependencies: ["Cases", .product(name: "Benchmark", package: "benchmark")],
             path: "Primitives", plugins: [.plugin(name: "BenchmarkPlugin", package: "benchmark")]),
         .executableTarget(name: "Ratios", dependencies: ["Cases"]),
     ]

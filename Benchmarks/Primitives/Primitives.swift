@@ -4,7 +4,9 @@ import Benchmark
 import Cases
 
 let benchmarks: @Sendable () -> Void = {
-    for (subject, cases) in [("References", References.all), ("Gates", Gates.all), ("Events", Events.all)] {
+    for (subject, cases) in [
+        ("References", References.all), ("Gates", Gates.all), ("Events", Events.all),
+    ] {
         for each in cases { register(each, in: subject) }
     }
 }
@@ -15,8 +17,10 @@ private let operation = BenchmarkMetric.custom("An operation (ps)")
 /// One iteration is a thousand operations or a million; what is shown is one operation's share.
 private func register(_ each: Case, in subject: String) {
     let configuration = Benchmark.Configuration(
-        metrics: [.wallClock, .throughput, operation], units: [operation: .count], warmupIterations: 2,
-        scalingFactor: each.count < 10_000 ? .kilo : .mega, maxDuration: .milliseconds(500), maxIterations: 1000)
+        metrics: [.wallClock, .throughput, operation], units: [operation: .count],
+        warmupIterations: 2,
+        scalingFactor: each.count < 10_000 ? .kilo : .mega, maxDuration: .milliseconds(500),
+        maxIterations: 1000)
     let name = "\(subject): \(each.name)"
     switch each.work {
     case .blocking:

@@ -11,7 +11,8 @@ let package = Package(
         .target(
             name: "Users",
             dependencies: [
-                .product(name: "Quiesce", package: "quiesce"), .product(name: "Substrate", package: "quiesce"),
+                .product(name: "Quiesce", package: "quiesce"),
+                .product(name: "Substrate", package: "quiesce"),
             ]),
         .testTarget(
             name: "UsersTests",

@@ -10,9 +10,11 @@ struct FuzzExplorer: ParsableCommand {
         abstract: "Explores programs made at random, and compares the strategies.")
 
     @Option(help: "How long to go on.") var seconds = 60.0
-    @Option(help: "The first program's number; another of these is made where none is given.") var seed: UInt64?
+    @Option(help: "The first program's number; another of these is made where none is given.")
+    var seed: UInt64?
     @Option(help: "How many things a program does.") var size = 6
-    @Option(help: "Executions after which a search without reduction is given up.") var limit = 20_000
+    @Option(help: "Executions after which a search without reduction is given up.") var limit =
+        20_000
     @Option(help: "Stop after this many differences.") var failures = 10
     @Option(help: "The kinds of programs: threads, tasks, primitives.") var kinds = Kind.allCases
 
@@ -37,12 +39,17 @@ struct FuzzExplorer: ParsableCommand {
             let differs: Bool
             switch kind {
             case .threads:
-                differs = check(ThreadProgram.random(&random, size: size), number, &tallies[kind, default: Tally()])
+                differs = check(
+                    ThreadProgram.random(&random, size: size), number,
+                    &tallies[kind, default: Tally()])
             case .tasks:
-                differs = check(TaskProgram.random(&random, size: size - 2), number, &tallies[kind, default: Tally()])
+                differs = check(
+                    TaskProgram.random(&random, size: size - 2), number,
+                    &tallies[kind, default: Tally()])
             case .primitives:
                 differs = check(
-                    PrimitiveProgram.random(&random, size: size - 1), number, &tallies[kind, default: Tally()])
+                    PrimitiveProgram.random(&random, size: size - 1), number,
+                    &tallies[kind, default: Tally()])
             }
             if differs { found += 1 }
             number += 1
@@ -56,7 +63,8 @@ struct FuzzExplorer: ParsableCommand {
         if found > 0 { throw ExitCode.failure }
     }
 
-    private func check(_ program: some FuzzProgram, _ number: UInt64, _ tally: inout Tally) -> Bool {
+    private func check(_ program: some FuzzProgram, _ number: UInt64, _ tally: inout Tally) -> Bool
+    {
         let (difference, optimal, reference) = FuzzDifference.find(program, limit: limit)
         tally.programs += 1
         tally.executions += optimal.executions

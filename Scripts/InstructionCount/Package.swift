@@ -8,6 +8,7 @@ let package = Package(
     dependencies: [.package(name: "quiesce", path: "../..")],
     targets: [
         .executableTarget(
-            name: "InstructionCount", dependencies: [.product(name: "Substrate", package: "quiesce")])
+            name: "InstructionCount",
+            dependencies: [.product(name: "Substrate", package: "quiesce")])
     ]
 )

@@ -10,7 +10,8 @@ let package = Package(
         .executableTarget(
             name: "MemoryGrowth",
             dependencies: [
-                .product(name: "Explorer", package: "quiesce"), .product(name: "Substrate", package: "quiesce"),
+                .product(name: "Explorer", package: "quiesce"),
+                .product(name: "Substrate", package: "quiesce"),
             ])
     ]
 )

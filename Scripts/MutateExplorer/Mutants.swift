@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 
 extension Mutant {
-    /// Every footprint and every rule of the reduction, of the clocks and of the verdicts on memory, each weakened in turn.
-    static let all = steps + locks + states + places + history + reduction + scheduling + operations + tasks + clocks
+    /// Every footprint and every rule of the reduction, of the clocks and of the verdicts on
+    /// memory, each weakened in turn.
+    static let all =
+        steps + locks + states + places + history + reduction + scheduling + operations + tasks
+        + clocks
 
-    /// Those that a run has shown to be noticed. The gate picks among them, so that one that was not run yet fails nobody's change.
+    /// Those that a run has shown to be noticed. The gate picks among them, so that one that was
+    /// not run yet fails nobody's change.
     static let noticed: Set<String> = [
         "a barrier leaves the buffers out",
         "a barrier waits for nobody",
@@ -49,11 +53,13 @@ extension Mutant {
             "a compare-exchange always reads", step, "states.touch(object, writes: effect.succeeds",
             "states.touch(object, writes: false"),
         Mutant(
-            "a compare-exchange always succeeds elsewhere", step, "effect.succeeds = states.word(object) == expected",
+            "a compare-exchange always succeeds elsewhere", step,
+            "effect.succeeds = states.word(object) == expected",
             "effect.succeeds = true"),
         Mutant(
             "a forwarded load leaves the buffer out", step,
-            "            effect.footprint.add(other, writes: false)\n        case .store", "        case .store"),
+            "            effect.footprint.add(other, writes: false)\n        case .store",
+            "        case .store"),
         Mutant(
             "a load never takes from the buffer elsewhere", step,
             "if other >= 0, states.isBuffered(object, by: thread) {", "if false {"),
@@ -62,19 +68,24 @@ extension Mutant {
             "            effect.footprint.add(ObjectTable.barrier, writes: false)\n            states.touchLifetime",
             "            states.touchLifetime"),
         Mutant(
-            "a flush reads its object", step, "        case .flush:\n            states.touch(object, writes: true",
+            "a flush reads its object", step,
+            "        case .flush:\n            states.touch(object, writes: true",
             "        case .flush:\n            states.touch(object, writes: false"),
         Mutant(
             "a flush leaves the barrier out", step,
             "            effect.footprint.add(ObjectTable.barrier, writes: false)\n            effect.footprint.add(other, writes: true)",
             "            effect.footprint.add(other, writes: true)"),
-        Mutant("a flush leaves the buffer out", step, "            effect.footprint.add(other, writes: true)\n", ""),
+        Mutant(
+            "a flush leaves the buffer out", step,
+            "            effect.footprint.add(other, writes: true)\n", ""),
         Mutant(
             "a lock step always reads", step, "states.touch(object, writes: outcome.writes",
             "states.touch(object, writes: false"),
         Mutant(
-            "a wait reads the condition", step, "        case .wait:\n            states.touch(object, writes: true",
-            "        case .wait:\n            states.touch(object, writes: false"),
+            "a wait reads the condition", step,
+            "        case .wait:\n            states.touch(object, writes: true",
+            "        case .wait:\n            states.touch(object, writes: false",
+            equivalent: "both that wait hold the mutex, which orders them"),
         Mutant(
             "a wait leaves the mutex out", step,
             "            states.touch(other, writes: true, &effect.footprint)\n            _ = applyToLock(other, .wait",
@@ -101,11 +112,13 @@ extension Mutant {
         Mutant(
             "a wait's end reads the mutex", step,
             "                effect.acquires = true\n                states.touch(other, writes: true",
-            "                effect.acquires = true\n                states.touch(other, writes: false"),
+            "                effect.acquires = true\n                states.touch(other, writes: false"
+        ),
         Mutant(
             "a wake-up reads the queue", step,
             "            states.set(object, waiters)\n            states.touch(object, writes: true",
-            "            states.set(object, waiters)\n            states.touch(object, writes: false"),
+            "            states.set(object, waiters)\n            states.touch(object, writes: false"
+        ),
         Mutant(
             "a wake-up of a timed wait leaves the clock out", step, "if stopped != 0 { touchClock",
             "if false { touchClock"),
@@ -119,21 +132,25 @@ extension Mutant {
             "            states.setTimer(of: thread, 0)\n            touchClock(states, writes: false, &effect)\n        case .readClock"
         ),
         Mutant(
-            "looking at the clock touches nothing", step, "case .readClock: touchClock(states, writes: false, &effect)",
+            "looking at the clock touches nothing", step,
+            "case .readClock: touchClock(states, writes: false, &effect)",
             "case .readClock: break"),
         Mutant(
             "a barrier leaves the buffers out", step,
-            "case .membarrier: effect.footprint.add(ObjectTable.barrier, writes: true)", "case .membarrier: break"),
+            "case .membarrier: effect.footprint.add(ObjectTable.barrier, writes: true)",
+            "case .membarrier: break"),
         Mutant(
             "a timed wait leaves the clock out", step,
             "        states.setTimer(of: thread, deadline)\n        touchClock(states, writes: true, &effect)\n    }",
             "        states.setTimer(of: thread, deadline)\n    }"),
         Mutant(
-            "a timed wait may end in any order", step, "deadline != 0 && states.mayFire(thread, at: deadline)",
+            "a timed wait may end in any order", step,
+            "deadline != 0 && states.mayFire(thread, at: deadline)",
             "deadline != 0"),
         Mutant(
             "a wait's end needs no mutex", step,
-            "kind == .unpark || states.lock(other).allows(.reacquire, prefersReaders: false)", "true"),
+            "kind == .unpark || states.lock(other).allows(.reacquire, prefersReaders: false)",
+            "true"),
         Mutant(
             "a barrier waits for nobody", step, "case .membarrier: !states.hasBufferedStores(nil)",
             "case .membarrier: true"),
@@ -149,7 +166,8 @@ extension Mutant {
             "event.footprint = footprint(object, writes: wrote && kind == .compareExchange)"),
         Mutant(
             "an access leaves the subject out", "Objects/LiveStates.swift",
-            "if objects[object].subject >= 0 { footprint.add(objects[object].subject, writes: writes) }", ""),
+            "if objects[object].subject >= 0 { footprint.add(objects[object].subject, writes: writes) }",
+            ""),
         Mutant(
             "an access leaves the lifetime out", "Objects/LiveStates.swift",
             "        footprint.add(objects[object].lifetime, writes: false)\n", ""),
@@ -157,22 +175,28 @@ extension Mutant {
 
     private static let lock = "Objects/LockState.swift"
     private static let locks = [
-        Mutant("a reader passes a waiting writer", lock, "owner < 0 && (prefersReaders || requests == 0)", "owner < 0"),
         Mutant(
-            "a writer passes readers", lock, "case .writeLock: owner < 0 && readers == 0", "case .writeLock: owner < 0"),
+            "a reader passes a waiting writer", lock,
+            "owner < 0 && (prefersReaders || requests == 0)", "owner < 0"),
+        Mutant(
+            "a writer passes readers", lock, "case .writeLock: owner < 0 && readers == 0",
+            "case .writeLock: owner < 0"),
         Mutant(
             "a try of a mutex writes when it fails", lock,
             "guard owner < 0 else { return Outcome(writes: false) }\n            hold",
             "guard owner < 0 else { return Outcome() }\n            hold"),
         Mutant(
-            "a try to write reads when it fails", lock, "guard owner < 0, readers == 0 else { return Outcome() }",
+            "a try to write reads when it fails", lock,
+            "guard owner < 0, readers == 0 else { return Outcome() }",
             "guard owner < 0, readers == 0 else { return Outcome(writes: false) }"),
         Mutant(
             "readers of a lock conflict", lock,
             "            readers += 1\n            return Outcome(acquires: true, writes: false)\n        case .tryReadLock",
-            "            readers += 1\n            return Outcome(acquires: true)\n        case .tryReadLock"),
+            "            readers += 1\n            return Outcome(acquires: true)\n        case .tryReadLock"
+        ),
         Mutant("a writer never requests", lock, "                requests += 1\n", ""),
-        Mutant("a request stays when it is granted", lock, "if !prefersReaders { requests -= 1 }", ""),
+        Mutant(
+            "a request stays when it is granted", lock, "if !prefersReaders { requests -= 1 }", ""),
         Mutant(
             "a try to read passes a writer", lock,
             "guard allows(.readLock, prefersReaders: prefersReaders) else { return Outcome(writes: false) }",
@@ -183,7 +207,8 @@ extension Mutant {
     private static let waiters = "Objects/WaiterState.swift"
     private static let states = [
         Mutant(
-            "a signal has no choice", waiters, "kind != .broadcast && waiting & (waiting &- 1) != 0 ? waiting : 0", "0"),
+            "a signal has no choice", waiters,
+            "kind != .broadcast && waiting & (waiting &- 1) != 0 ? waiting : 0", "0"),
         Mutant("a wait is never timed", waiters, "if isTimed { timed |= bit(thread) }", ""),
         Mutant("who was woken stays timed", waiters, "        timed &= ~set\n", ""),
         Mutant(
@@ -192,9 +217,11 @@ extension Mutant {
             "            continue\n        }\n        return true"),
         Mutant(
             "a reader's lock is a version of its own", "Objects/LiveStates.swift",
-            "readers: isCounted ? state.readers - before.readers : 0", "readers: 0"),
+            "readers: isCounted ? state.readers - before.readers : 0",
+            "readers: isCounted ? 0 : 0"),
         Mutant(
-            "values are never remembered", "Objects/LiveStates.swift", "        guard tracksWords else { return }",
+            "values are never remembered", "Objects/LiveStates.swift",
+            "        guard tracksWords else { return }",
             "        if true { return }"),
     ]
 
@@ -206,22 +233,31 @@ extension Mutant {
             "an object's version is its last", place,
             "            if contains(Int(version.event)) {\n                if version.readers",
             "            if true {\n                if version.readers"),
-        Mutant("readers elsewhere are not counted", place, "        state.readers += readers\n", ""),
-        Mutant("no holder is in the way", place, "return state.isHeld ? state.acquired : -1", "return -1"),
         Mutant(
-            "no request is in the way", place, "return holder >= 0 ? holder : request(for: step.object)",
+            "readers elsewhere are not counted", place, "state.readers += readers",
+            "state.readers += readers * 0"),
+        Mutant(
+            "no holder is in the way", place, "return state.isHeld ? state.acquired : -1",
+            "return state.isHeld ? -1 : -1"),
+        Mutant(
+            "no request is in the way", place,
+            "return holder >= 0 ? holder : request(for: step.object)",
             "return holder"),
         Mutant(
-            "no reader is in the way", place, "return holder >= 0 ? holder : reader(of: step.object)", "return holder"),
+            "no reader is in the way", place,
+            "return holder >= 0 ? holder : reader(of: step.object)", "return holder"),
         Mutant(
-            "no buffered store is in the way", place, "case .membarrier: return bufferedStore(of: nil, to: nil)",
+            "no buffered store is in the way", place,
+            "case .membarrier: return bufferedStore(of: nil, to: nil)",
             "case .membarrier: return -1"),
         Mutant(
             "no timer is in the way of a firing", place,
-            "case .fire: return earlierTimer(than: step.deadline, step.thread)", "case .fire: return -1"),
+            "case .fire: return earlierTimer(than: step.deadline, step.thread)",
+            "case .fire: return -1"),
         Mutant(
             "no timer is in the way of a wait", place,
-            "return step.deadline == 0 ? -1 : earlierTimer(than: step.deadline, step.thread)", "return -1"),
+            "return step.deadline == 0 ? -1 : earlierTimer(than: step.deadline, step.thread)",
+            "return -1"),
         Mutant(
             "a timer stays armed after a wake-up", place,
             "if record.kind != .arm, !waiters(queue).contains(record.thread) { continue }", ""),
@@ -233,8 +269,11 @@ extension Mutant {
             "if let fire = history.closer(of: event), contains(fire) { return true }", ""),
         Mutant(
             "a task's timer is never in the way", place,
-            "if record.arms != 0, record.arms < deadline, !isTaskTimerClosed(event) { return Int32(event) }", ""),
-        Mutant("what is closed is open", place, "if let closer = closer(event), contains(closer) { continue }", ""),
+            "if record.arms != 0, record.arms < deadline, !isTaskTimerClosed(event) { return Int32(event) }",
+            ""),
+        Mutant(
+            "what is closed is open", place,
+            "if let closer = closer(event), contains(closer) { continue }", ""),
         Mutant("discrete timers may fire at once elsewhere", place, ": deadline <= time", ": true"),
     ]
 
@@ -244,10 +283,12 @@ extension Mutant {
     private static let history = [
         Mutant(
             "what enables comes not before", histories,
-            "if event.enabler >= 0 { clocks.joinRow(at: row, with: Int(event.enabler) * width, length: width) }", ""),
+            "if event.enabler >= 0 { clocks.joinRow(at: row, with: Int(event.enabler) * width, length: width) }",
+            ""),
         Mutant(
             "the cause comes not before", histories,
-            "if event.cause >= 0 { clocks.joinRow(at: row, with: Int(event.cause) * width, length: width) }", ""),
+            "if event.cause >= 0 { clocks.joinRow(at: row, with: Int(event.cause) * width, length: width) }",
+            ""),
         Mutant(
             "a write comes not after reads", histories,
             "                    join(row, Int(accesses[Int(record)].event))\n                    if accesses[Int(record)].writes { break }",
@@ -258,7 +299,8 @@ extension Mutant {
             "            } else if lastWrite >= 0 {\n                join(row, Int(accesses[Int(lastWrite)].event))\n            }",
             "            }"),
         Mutant(
-            "a barrier comes not after stores", histories, "if accesses[Int(record)].writes != writes { join(row",
+            "a barrier comes not after stores", histories,
+            "if accesses[Int(record)].writes != writes { join(row",
             "if false { join(row"),
         Mutant(
             "what an amended event left is lost", histories,
@@ -285,11 +327,14 @@ extension Mutant {
             "        threads[Int(thread)].enabler = threads[Int(target)].handsOn\n", ""),
         Mutant(
             "what follows comes not after time has passed", "Scheduling/Scheduler+Steps.swift",
-            "if lastTick > max(event.previous, event.enabler, event.cause) { event.cause = lastTick }", ""),
+            "if lastTick > max(event.previous, event.enabler, event.cause) { event.cause = lastTick }",
+            ""),
         Mutant(
             "time passes after nothing", histories,
             "        if event.kind == .tick { joinAll(row, before: position) }\n", ""),
-        Mutant("barriers conflict", "Reduction/Footprint.swift", "object == ObjectTable.barrier", "false"),
+        Mutant(
+            "barriers conflict", "Reduction/Footprint.swift", "object == ObjectTable.barrier",
+            "false"),
     ]
 
     // MARK: The search
@@ -297,16 +342,21 @@ extension Mutant {
     private static let optimal = "Strategies/OptimalReduction.swift"
     private static let reduction = [
         Mutant(
-            "a deadline is not tried before the wake-up", optimal, "            reverseWakeUp(of: steps[index])\n", ""),
+            "a deadline is not tried before the wake-up", optimal,
+            "            reverseWakeUp(of: steps[index])\n", ""),
         Mutant(
             "what blocked threads would do is not reversed", optimal,
             "reverseRaces(of: scheduler.blockedSteps, index, at: history.count)", "_ = index"),
         Mutant(
-            "no other waiter is chosen", optimal, "if event.choice >= 0 { insertOtherChoices(of: position - 1) }", ""),
-        Mutant("a stopped timer does not fire", optimal, "reverseStop(scheduler.stoppedTimers[index])", "_ = index"),
+            "no other waiter is chosen", optimal,
+            "if event.choice >= 0 { insertOtherChoices(of: position - 1) }", ""),
+        Mutant(
+            "a stopped timer does not fire", optimal, "reverseStop(scheduler.stoppedTimers[index])",
+            "_ = index"),
         Mutant(
             "steps that may grow are reversed once", optimal,
-            "for event in 0..<branch where history.events[event].mayGrow {", "for event in 0..<branch where event < 0 {"
+            "for event in 0..<branch where history.events[event].mayGrow {",
+            "for event in 0..<branch where event < 0 {"
         ),
         Mutant(
             "sleepers sleep on", optimal,
@@ -314,9 +364,11 @@ extension Mutant {
             "if sleeper.thread == last.thread { continue }"),
         Mutant(
             "what two found is never the same", optimal,
-            "                if findsMore, !scheduler.areStable(sleeper.footprint, among: before.objectCount) {",
-            "                if false {"),
-        Mutant("a choice is as good as another", optimal, "guard itsChoice == choice else { return .no }", ""),
+            "if findsMore, !scheduler.areStable(sleeper.footprint, among: before.objectCount) {",
+            "if findsMore, sleeper.thread < 0 {"),
+        Mutant(
+            "a choice is as good as another", optimal,
+            "guard itsChoice == choice else { return .no }", ""),
         Mutant(
             "the last step comes first whatever it conflicts with", optimal,
             "            if last.footprint.conflicts(with: history.events[Int(sequence[other])].footprint) { return false }\n",
@@ -326,7 +378,8 @@ extension Mutant {
             "if isLast ? false :"),
         Mutant(
             "an initial comes before its causes", optimal,
-            "history.happens(other, before: Int(sequence[index])) { return false }", "false { return false }"),
+            "history.happens(other, before: Int(sequence[index])) { return false }",
+            "false { return false }"),
         Mutant(
             "nothing else is left out", optimal,
             "                dropped.append(Int32(truncatingIfNeeded: obstacle))\n                buildSequence()",
@@ -337,7 +390,8 @@ extension Mutant {
             "                return"),
         Mutant(
             "an independent step conflicts with nothing", optimal,
-            "if conflicts(touched, history.events[Int(sequence[index])].footprint) { return .no }", ""),
+            "if conflicts(touched, history.events[Int(sequence[index])].footprint) { return .no }",
+            ""),
         Mutant(
             "an independent step may conflict with the last", optimal,
             "return !isRemoved[lastIndex] && conflicts(touched, last.footprint) ? .no : .independent",
@@ -349,12 +403,18 @@ extension Mutant {
             "an unknown object is none", optimal,
             "guard touched.unknownBeyond >= 0, !scheduler.areStable(footprint, among: touched.unknownBeyond) else {",
             "guard false else {"),
-        Mutant("a reversed step touches what it touched", optimal, "        result.footprint = effect.footprint\n", ""),
+        Mutant(
+            "a reversed step touches what it touched", optimal,
+            "        result.footprint = effect.footprint\n", ""),
         Mutant(
             "a spinner goes on for nothing", optimal,
             "            guard isResumed(second, without: first) else { return }\n", ""),
-        Mutant("a tree's leaf stands for nothing", optimal, "            if node.firstChild < 0 { return }\n", ""),
-        Mutant("what was explored is explored again", optimal, "            if result != .no { return }\n", ""),
+        Mutant(
+            "a tree's leaf stands for nothing", optimal,
+            "            if node.firstChild < 0 { return }\n", ""),
+        Mutant(
+            "what was explored is explored again", optimal,
+            "if result != .no { return }", "if result != .no, position < 0 { return }"),
         Mutant(
             "only the first that is left out counts", optimal,
             "for index in 0..<dropped.count where history.happens(Int(dropped[index]), before: event) { return true }",
@@ -364,7 +424,8 @@ extension Mutant {
             "guard obstacle >= 0, history.events[obstacle].thread != second.thread, !isAnchor(obstacle) else { return }",
             "guard obstacle >= 0 else { return }"),
         Mutant(
-            "an obstacle is a mistake", optimal, "                scheduler.defect =\n                    \"at step",
+            "an obstacle is a mistake", optimal,
+            "                scheduler.defect =\n                    \"at step",
             "                if false { scheduler.defect = \"\" }\n                _ =\n                    \"at step",
             equivalent: "no node is infeasible"),
     ]
@@ -377,34 +438,43 @@ extension Mutant {
         Mutant(
             "a compare-exchange wakes no spinner", atSteps, "guard !event.isSilent else { return }",
             "guard !event.isSilent, event.kind != .compareExchange else { return }"),
-        Mutant("a silent write wakes a spinner", atSteps, "guard !event.isSilent else { return }", ""),
+        Mutant(
+            "a silent write wakes a spinner", atSteps, "guard !event.isSilent else { return }", ""),
         Mutant(
             "a spinner forgets what it read after it was woken", atSteps,
-            "        if threads[own].isSpinning {", "        if threads[own].isSpinning, !threads[own].isWoken {"),
+            "        if threads[own].isSpinning {",
+            "        if threads[own].isSpinning, !threads[own].isWoken {"),
         Mutant(
             "the end of a read wakes no spinner", "Reduction/Event.swift",
-            "|| kind == .readUnlock && footprint.contains(object) && spinReads.writes(to: object)", ""),
-        Mutant("late accesses are not looked for", atSteps, "if !storages.isEmpty { checkLifetimes(event) }", ""),
+            "|| kind == .readUnlock && footprint.contains(object) && spinReads.writes(to: object)",
+            ""),
+        Mutant(
+            "late accesses are not looked for", atSteps,
+            "if !storages.isEmpty { checkLifetimes(event) }", ""),
         Mutant(
             "a plain access leaves its lifetime out", memory,
-            "            event.footprint.add(storages[Int(objects[object].storage)].lifetime, writes: false)\n", ""),
+            "            event.footprint.add(storages[Int(objects[object].storage)].lifetime, writes: false)\n",
+            ""),
         Mutant(
             "a free reads the lifetime", memory,
             "        event.footprint.add(storages[index].lifetime, writes: true)\n",
             "        event.footprint.add(storages[index].lifetime, writes: false)\n"),
         Mutant(
             "a free leaves the allocator out", memory,
-            "        if options.reusesAddresses { event.footprint.add(ObjectTable.allocator, writes: true) }\n", ""),
+            "        if options.reusesAddresses { event.footprint.add(ObjectTable.allocator, writes: true) }\n",
+            ""),
         Mutant(
             "an allocation leaves the allocator out", memory,
             "        event.footprint.add(ObjectTable.allocator, writes: true)\n        event.footprint.add(lifetime",
             "        event.footprint.add(lifetime"),
         Mutant(
-            "an allocation leaves the former life out", memory, "        event.footprint.add(former, writes: true)\n",
+            "an allocation leaves the former life out", memory,
+            "        event.footprint.add(former, writes: true)\n",
             ""),
         Mutant(
-            "an allocation is no step", memory, "let isStep = options.reusesAddresses && awaitAllocator()",
-            "let isStep = false"),
+            "an allocation is no step", memory,
+            "let isStep = options.reusesAddresses && awaitAllocator()",
+            "let isStep = options.reusesAddresses && steps < 0 && awaitAllocator()"),
         Mutant(
             "who reaches for freed memory finds the first life", memory,
             "if former >= 0 { beginSecondLife(of: former, at: base, size) }", ""),
@@ -417,7 +487,8 @@ extension Mutant {
             "            event.footprint.add(ObjectTable.threads, writes: true)\n", ""),
         Mutant(
             "looking for threads touches nothing", atSteps,
-            "                event.footprint.add(ObjectTable.threads, writes: false)\n", ""),
+            "event.footprint.add(ObjectTable.threads, writes: false)",
+            "event.footprint.add(-1, writes: false)"),
         Mutant(
             "marks conflict with nothing", "Scheduling/Scheduler+Judging.swift",
             "        event.footprint.add(object, writes: true)\n", ""),
@@ -429,7 +500,8 @@ extension Mutant {
     private static let operation = "Scheduling/Scheduler+Operations.swift"
     private static let operations = [
         Mutant(
-            "an operation's footprint holds everywhere", atSteps, "event.kind == .operation || options.reusesAddresses",
+            "an operation's footprint holds everywhere", atSteps,
+            "event.kind == .operation || options.reusesAddresses",
             "options.reusesAddresses"),
         Mutant(
             "a wake within an operation leaves the queue out", operation,
@@ -440,7 +512,8 @@ extension Mutant {
             "            threads[waiter].enabler = Int32(truncatingIfNeeded: steps)\n", ""),
         Mutant(
             "a part is not its subject", operation,
-            "if !openOperations[Int(current)].declared.contains(subject) { add(subject, writes: writes) }", ""),
+            "if !openOperations[Int(current)].declared.contains(subject) { add(subject, writes: writes) }",
+            ""),
         Mutant(
             "an operation declares nothing", operation,
             "        openOperations[index].event.footprint = openOperations[index].declared\n", ""),
@@ -448,9 +521,12 @@ extension Mutant {
             "what an operation touches besides is left out", operation,
             "if subject < 0 { return add(object, writes: writes) }", "if subject < 0 { return }"),
         Mutant(
-            "an operation's atomics read", operation, "        touch(object, writes: wrote)\n        if wrote",
+            "an operation's atomics read", operation,
+            "        touch(object, writes: wrote)\n        if wrote",
             "        touch(object, writes: false)\n        if wrote"),
-        Mutant("an operation's park leaves the word out", operation, "            touch(word, writes: false)\n", ""),
+        Mutant(
+            "an operation's park leaves the word out", operation,
+            "touch(word, writes: false)", "_ = word"),
     ]
 
     // MARK: Tasks
@@ -461,7 +537,8 @@ extension Mutant {
     private static let tasks = [
         Mutant(
             "the previous holder of an actor is no cause", jobs,
-            "        threads[Int(thread)].cause = jobs.lastOfActor.value(of: threads[Int(thread)].executor)\n", ""),
+            "        threads[Int(thread)].cause = jobs.lastOfActor.value(of: threads[Int(thread)].executor)\n",
+            ""),
         Mutant(
             "the previous job of the main actor is no cause", jobs,
             "            threads[index].cause = jobs.mainLast\n", ""),
@@ -469,10 +546,12 @@ extension Mutant {
         Mutant(
             "arrivals commute", sharing,
             "options.reduction == .declared ? queue(of: threads[index].executor) : ObjectTable.arrivals, writes: true",
-            "options.reduction == .declared ? queue(of: threads[index].executor) : ObjectTable.arrivals, writes: false"),
+            "options.reduction == .declared ? queue(of: threads[index].executor) : ObjectTable.arrivals, writes: false"
+        ),
         Mutant(
             "a thread's cancellation commutes with tasks", sharing,
-            "!threads[index].isTask && event.kind != .cancel && event.kind != .records", "!threads[index].isTask"),
+            "!threads[index].isTask && event.kind != .cancel && event.kind != .records",
+            "!threads[index].isTask"),
         Mutant(
             "a resumed task comes not after its resumption", jobs,
             "            threads[Int(thread)].enabler = lastPosition(of: current)\n", ""),
@@ -482,22 +561,27 @@ extension Mutant {
             "            event.opener"),
         Mutant(
             "stopping a timer leaves the clock out", jobs,
-            "        if hasOrderedTime { amend { $0.footprint.add(ObjectTable.clock, writes: true) } }\n", ""),
+            "        if hasOrderedTime { amend { $0.footprint.add(ObjectTable.clock, writes: true) } }\n",
+            ""),
         Mutant(
             "arming a task's timer leaves the clock out", jobs,
             "            event.arms = threads[index].deadline\n            if hasOrderedTime { event.footprint.add(ObjectTable.clock, writes: true) }\n",
             "            event.arms = threads[index].deadline\n"),
         Mutant(
             "going to an actor is no step", jobs,
-            "if executor != 0 { if thread == current { arrive(thread) } else { noteEffect() } }", ""),
-        Mutant(
-            "what is created may not come first", jobs, "            wantedDetail.creations = true\n        }\n    }",
-            "        }\n    }"),
-        Mutant(
-            "the main actor serves anybody", jobs, "            && Int(jobs.mainQueue[jobs.firstOfMain]) == index\n", ""
+            "if executor != 0 { if thread == current { arrive(thread) } else { noteEffect() } }", ""
         ),
         Mutant(
-            "a cancellation is no step", runtime, "        guard takeStep(.cancel, on: thread) else { return }",
+            "what is created may not come first", jobs,
+            "            wantedDetail.creations = true\n        }\n    }",
+            "        }\n    }"),
+        Mutant(
+            "the main actor serves anybody", jobs,
+            "            && Int(jobs.mainQueue[jobs.firstOfMain]) == index\n", ""
+        ),
+        Mutant(
+            "a cancellation is no step", runtime,
+            "        guard takeStep(.cancel, on: thread) else { return }",
             "        if true { return }"),
         Mutant(
             "the runtime's locks keep nobody out", runtime,
@@ -505,13 +589,16 @@ extension Mutant {
         Mutant(
             "who waited for a lock comes not after it", runtime,
             "            threads[thread].enabler = lastPosition(of: current)\n", ""),
-        Mutant("the runtime's clocks go on", runtime, "        return time\n", "        return 0\n"),
+        Mutant(
+            "the runtime's clocks go on", runtime, "        return time\n", "        return 0\n"),
         Mutant(
             "the end of a task shares nothing", sharing,
-            "        amendShared(threads[Int(thread)].taskObject)\n        let parent", "        let parent"),
+            "        amendShared(threads[Int(thread)].taskObject)\n        let parent",
+            "        let parent"),
         Mutant(
             "an actor is shared by nobody", sharing,
-            "if event.kind == .job, threads[index].place != .pool { share(actor(threads[index].executor), &event) }", ""
+            "if event.kind == .job, threads[index].place != .pool { share(actor(threads[index].executor), &event) }",
+            ""
         ),
     ]
 
@@ -520,21 +607,28 @@ extension Mutant {
     private static let sync = "Scheduling/SyncClocks.swift"
     private static let clocks = [
         Mutant(
-            "a store continues the release sequence", sync, "        objects.clear(Int(object))\n        publish",
+            "a store continues the release sequence", sync,
+            "        objects.clear(Int(object))\n        publish",
             "        publish"),
         Mutant(
-            "an update ends the release sequence", sync, "        load(thread, object, order)\n        publish",
-            "        load(thread, object, order)\n        objects.clear(Int(object))\n        publish"),
+            "an update ends the release sequence", sync,
+            "        load(thread, object, order)\n        publish",
+            "        load(thread, object, order)\n        objects.clear(Int(object))\n        publish"
+        ),
         Mutant(
             "every load acquires", sync,
             "        if order.acquires {\n            threads.join(Int(thread), with: objects, Int(object))\n        } else {",
-            "        if true {\n            threads.join(Int(thread), with: objects, Int(object))\n        } else {"),
+            "        if true {\n            threads.join(Int(thread), with: objects, Int(object))\n        } else {"
+        ),
         Mutant(
-            "no fence acquires", sync, "        if order.acquires { threads.join(thread, with: seen, thread) }\n", ""),
+            "no fence acquires", sync,
+            "        if order.acquires { threads.join(thread, with: seen, thread) }\n", ""),
         Mutant(
             "a relaxed load is not seen by a fence", sync,
             "            seen.join(Int(thread), with: objects, Int(object))\n", ""),
-        Mutant("no fence releases", sync, "            fenced.join(thread, with: threads, thread)\n", ""),
+        Mutant(
+            "no fence releases", sync, "            fenced.join(thread, with: threads, thread)\n",
+            ""),
         Mutant(
             "every store releases", sync,
             "        if order.releases {\n            objects.join(object, with: threads, thread)",
@@ -544,18 +638,27 @@ extension Mutant {
             "            objects.join(object, with: threads, thread)\n            threads[thread, thread] += 1",
             "            objects.join(object, with: threads, thread)"),
         Mutant(
-            "a thread does not see what its starter did", sync, "        threads.join(Int(child), with: Int(parent))\n",
+            "a thread does not see what its starter did", sync,
+            "        threads.join(Int(child), with: Int(parent))\n",
             ""),
-        Mutant("a starter's epoch goes on", sync, "        threads[Int(parent), Int(parent)] += 1\n", ""),
-        Mutant("a join sees nothing", sync, "        threads.join(Int(thread), with: Int(ended))\n", ""),
         Mutant(
-            "a failed compare-exchange takes the order of success", "Scheduling/Scheduler+Atomics.swift",
-            "sync.load(thread, object, threads[Int(thread)].failureOrder)", "sync.load(thread, object, order)"),
+            "a starter's epoch goes on", sync, "        threads[Int(parent), Int(parent)] += 1\n",
+            ""),
+        Mutant(
+            "a join sees nothing", sync, "        threads.join(Int(thread), with: Int(ended))\n", ""
+        ),
+        Mutant(
+            "a failed compare-exchange takes the order of success",
+            "Scheduling/Scheduler+Atomics.swift",
+            "sync.load(thread, object, threads[Int(thread)].failureOrder)",
+            "sync.load(thread, object, order)"),
         Mutant(
             "a write races with no read", sync,
             "for reader in 0..<reads.width where reader != Int(thread) && conflict == nil {",
             "for reader in 0..<0 where reader != Int(thread) && conflict == nil {"),
-        Mutant("an access races with no write", sync, "last.epoch > threads[Int(thread), Int(last.thread)]", "false"),
+        Mutant(
+            "an access races with no write", sync,
+            "last.epoch > threads[Int(thread), Int(last.thread)]", "false"),
         Mutant(
             "a mutex publishes nothing", "Scheduling/Scheduler+Locks.swift",
             "if tracksRaces { sync.store(thread, lock, .releasing) }", ""),
@@ -568,7 +671,8 @@ extension Mutant {
             "default: sync.load(thread, readersRow(of: lock), .acquiring)", "default: break"),
         Mutant(
             "readers publish to each other", "Scheduling/Scheduler+Locks.swift",
-            "sync.update(thread, readersRow(of: lock), .releasing)", "sync.update(thread, lock, .releasing)"),
+            "sync.update(thread, readersRow(of: lock), .releasing)",
+            "sync.update(thread, lock, .releasing)"),
         Mutant(
             "a reader learns nothing", "Scheduling/Scheduler+Locks.swift",
             "            if tracksRaces { sync.load(thread, lock, .acquiring) }\n", ""),

@@ -9,7 +9,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-// The switch saves what the C calling convention says a callee must keep, on the stack that is left.
+// The switch saves what the C calling convention says a callee must keep, on the stack that is
+// left.
 #if defined(__x86_64__)
 __asm__(".text\n"
         ".p2align 4\n"
@@ -21,7 +22,8 @@ __asm__(".text\n"
         "  movq %rsp, (%rdi)\n"
         "  movq %rsi, %rsp\n"
         "  popq %r15\n  popq %r14\n  popq %r13\n  popq %r12\n  popq %rbx\n  popq %rbp\n"
-        // A jump, not a return: the processor would predict that it goes back to the stack that is left.
+        // A jump, not a return: the processor would predict that it goes back to the stack that is
+        // left.
         "  popq %rcx\n  jmp *%rcx\n"
         ".size quiesce_stack_switch, .-quiesce_stack_switch\n"
         ".hidden quiesce_fiber_begin\n"
@@ -61,11 +63,13 @@ enum { saved_words = 20 };
 #endif
 
 extern void quiesce_stack_switch(void **save, void *load) __attribute__((visibility("hidden")));
-// The first frame of a fiber: passes the fiber, which `prepare` left in a register that switches keep, to `quiesce_fiber_main`.
+// The first frame of a fiber: passes the fiber, which `prepare` left in a register that switches
+// keep, to `quiesce_fiber_main`.
 extern void quiesce_fiber_begin(void) __attribute__((visibility("hidden")));
 __attribute__((visibility("hidden"), noreturn, used)) void quiesce_fiber_main(quiesce_fiber *fiber);
 
-// Where the Swift runtime keeps its thread-locals of this thread. Looked up once a thread: the segments do not move.
+// Where the Swift runtime keeps its thread-locals of this thread. Looked up once a thread: the
+// segments do not move.
 static _Thread_local uint64_t *core_segment, *concurrency_segment;
 static _Thread_local bool segments_known;
 static size_t core_words, concurrency_words;
@@ -194,7 +198,8 @@ void quiesce_fiber_prepare(quiesce_fiber *fiber, void (*entry)(void *), void *co
     memset(fiber->concurrency, 0, sizeof fiber->concurrency);
     uintptr_t *top = (uintptr_t *)((char *)fiber->stack + fiber->size);
 #if defined(__x86_64__)
-    // `quiesce_fiber_begin` starts with the stack at a multiple of 16, as its call instruction needs it.
+    // `quiesce_fiber_begin` starts with the stack at a multiple of 16, as its call instruction
+    // needs it.
     top[-1] = (uintptr_t)quiesce_fiber_begin;
     uintptr_t *saved = top - 1 - saved_words;
     memset(saved, 0, saved_words * sizeof *saved);

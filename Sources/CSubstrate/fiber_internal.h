@@ -15,7 +15,8 @@ struct quiesce_fiber {
     void *context;
     quiesce_block block;
     uint64_t core[image_words_max], concurrency[image_words_max];
-    /// Where a fiber that runs no task finds task-local values: the first of a list that is somebody else's.
+    /// Where a fiber that runs no task finds task-local values: the first of a list that is
+    /// somebody else's.
     void *lent_locals;
 };
 

@@ -11,7 +11,8 @@
 #include <string.h>
 #include <time.h>
 
-// The pointers through which the runtime announces. Weak: a toolchain without them links, and `listen` says no.
+// The pointers through which the runtime announces. Weak: a toolchain without them links, and
+// `listen` says no.
 extern void (*_swift_tsan_acquire)(void *) __attribute__((weak));
 extern void (*_swift_tsan_release)(void *) __attribute__((weak));
 extern bool swift_isUniquelyReferenced_nonNull_native(const void *) __attribute__((weak));
@@ -19,8 +20,9 @@ extern void swift_release(void *) __attribute__((weak));
 extern void swift_task_cancel(void *) __attribute__((weak));
 extern const char *swift_task_getCurrentTaskName(void) __attribute__((weak));
 
-// What is read of the runtime's own structures, as Swift 6.3 lays them out. A test of the explorer's compares what it sees with
-// what a program is known to do, so that another layout does not go unnoticed.
+// What is read of the runtime's own structures, as Swift 6.3 lays them out. A test of the
+// explorer's compares what it sees with what a program is known to do, so that another layout does
+// not go unnoticed.
 enum {
     // Of a job; all but the status are part of the stable binary interface.
     job_kind = 0x20, job_priority = 0x21, job_resume = 0x38, job_context = 0x40,
@@ -28,7 +30,8 @@ enum {
     task_locals = 0x88, task_status = 0x60, status_cancelled = 0x100, status_queued = 0x1000, status_completed = 0x2000, status_depends = 0x4000,
     // Of a task, what it waits for, and of that the executor in whose queue it is.
     task_dependency = 0xa0, dependency_executor = 0x10, dependency_kind = 0x20, queued_on_executor = 4,
-    // Of what a thread keeps about the executor it runs: whether a task may take the thread along to another one.
+    // Of what a thread keeps about the executor it runs: whether a task may take the thread along
+    // to another one.
     tracking_may_switch = 0x20,
     priority_default = 0x15,
 };
@@ -41,7 +44,8 @@ static inline uint32_t status_of(const void *task) {
     return __atomic_load_n((const uint32_t *)((const char *)task + task_status), __ATOMIC_RELAXED);
 }
 
-// Not everything that is announced is a task: the runtime does so for its one-time initializations too.
+// Not everything that is announced is a task: the runtime does so for its one-time initializations
+// too.
 static inline bool is_task(const void *address) {
     const void *type = __atomic_load_n(&task_type, __ATOMIC_RELAXED);
     return ((uintptr_t)address & 15) == 0 && type && *(void *const *)address == type;
@@ -57,7 +61,8 @@ static void on_release(void *address) {
     else if (address != quiesce_jobs_current()) listener.touches(observer, address);
 }
 
-// The thread-locals of libswift_Concurrency: the current task is the second word, what it runs on the third.
+// The thread-locals of libswift_Concurrency: the current task is the second word, what it runs on
+// the third.
 static inline char *tracking(void) {
     uint64_t *segment = quiesce_concurrency_segment();
     return segment ? (char *)segment[2] : NULL;
@@ -67,7 +72,8 @@ static void on_acquire(void *address) {
     if (former_acquire) former_acquire(address);
     void *observer = quiesce_thread_block.observer;
     if (!observer || !is_task(address)) return;
-    // Who cancels a task, or finds it complete, acquires it too; but a thread that is about to run one has an executor and no task yet.
+    // Who cancels a task, or finds it complete, acquires it too; but a thread that is about to run
+    // one has an executor and no task yet.
     bool runs = (status_of(address) & (status_queued | status_completed)) == status_queued
         && tracking() && !quiesce_jobs_current();
     if (runs) listener.begins(observer, address);

@@ -20,7 +20,8 @@ static const int watched[watched_count] = {SIGILL, SIGTRAP, SIGSEGV, SIGBUS, SIG
 static struct sigaction former[watched_count];
 static pthread_once_t installed = PTHREAD_ONCE_INIT;
 
-// Stuck fibers are stopped by a signal that nothing else sends by default and whose default action is to be ignored.
+// Stuck fibers are stopped by a signal that nothing else sends by default and whose default action
+// is to be ignored.
 const int32_t quiesce_trap_stuck = SIGURG;
 
 static _Thread_local struct {
@@ -105,7 +106,8 @@ void quiesce_report_fatal(const uint32_t *schedule, int32_t count) {
 }
 
 static bool is_allocator(uintptr_t address) {
-    // glibc exports its entry points under several names; which of them an address has is its choice.
+    // glibc exports its entry points under several names; which of them an address has is its
+    // choice.
     static const char *const names[] = {
         "malloc", "free", "cfree", "calloc", "realloc", "posix_memalign", "aligned_alloc", "memalign",
         "__libc_malloc", "__libc_free", "__libc_calloc", "__libc_realloc", "__libc_memalign",
@@ -125,7 +127,8 @@ static __attribute__((noreturn)) void land(void) {
     quiesce_fiber_resume(host);
 }
 
-// The frames below the one that trapped, found by the tables that exception handling uses: the allocator keeps no frame pointers.
+// The frames below the one that trapped, found by the tables that exception handling uses: the
+// allocator keeps no frame pointers.
 static void walk_frames(quiesce_trap *trap, uintptr_t pc) {
     void *found[40];
     int count = backtrace(found, 40), first = 0;

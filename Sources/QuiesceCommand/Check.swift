@@ -47,7 +47,8 @@ enum Catalogue {
         return try names.flatMap { name in
             let found = Story.named(name)
             guard !found.isEmpty else {
-                throw BadInput("there is no story or text called \"\(name)\"; quiesce list shows them")
+                throw BadInput(
+                    "there is no story or text called \"\(name)\"; quiesce list shows them")
             }
             return found
         }
@@ -74,7 +75,9 @@ struct StoryResult: Sendable {
 
 /// Explores stories, several at once.
 enum Explorations {
-    static func run(_ stories: [Story], jobs: Int, _ terminal: Terminal) async throws -> [StoryResult] {
+    static func run(_ stories: [Story], jobs: Int, _ terminal: Terminal) async throws
+        -> [StoryResult]
+    {
         defer { terminal.endProgress() }
         return try await withThrowingTaskGroup(of: (Int, StoryResult).self) { group in
             var results: [StoryResult?] = Array(repeating: nil, count: stories.count)
@@ -122,8 +125,10 @@ struct CheckSummary: Encodable {
         stories = results.map {
             Item(
                 name: $0.story.name, text: $0.story.text, form: $0.story.form.rawValue,
-                expected: $0.story.expected?.rawValue ?? "verified", found: $0.found, asExpected: $0.isAsExpected,
-                executions: $0.report.executions, blocked: $0.report.blocked, coverage: $0.report.coverage.word,
+                expected: $0.story.expected?.rawValue ?? "verified", found: $0.found,
+                asExpected: $0.isAsExpected,
+                executions: $0.report.executions, blocked: $0.report.blocked,
+                coverage: $0.report.coverage.word,
                 seconds: $0.report.seconds, token: $0.report.counterexample.map { "\($0.token)" })
         }
         total = results.count
@@ -156,7 +161,9 @@ struct CheckTable {
         let found = "\(result.found) ".padded(15)
         var count = (isFound ? "in \(result.count) of " : "") + "\(executions)"
         // Where the verdict takes the room, the lines around say what is counted.
-        let unit = " execution\(executions == 1 ? "" : "s")" + (isFound ? "" : ", \(result.report.coverage.word)")
+        let unit =
+            " execution\(executions == 1 ? "" : "s")"
+            + (isFound ? "" : ", \(result.report.coverage.word)")
         if (found + count + unit).count < 37 { count += unit }
         return result.story.form.rawValue.padded(9) + result.story.title.padded(41) + mark + " "
             + "\(found)\(count) ".padded(37) + seconds(result.report.seconds)
@@ -164,11 +171,14 @@ struct CheckTable {
 
     private func explain(_ result: StoryResult) {
         Swift.print("")
-        Swift.print("  \(result.story.name) should be \(result.story.expected?.rawValue ?? "verified"):")
+        Swift.print(
+            "  \(result.story.name) should be \(result.story.expected?.rawValue ?? "verified"):")
         if let counterexample = result.report.counterexample {
             Swift.print(StoryTrace.text(counterexample, of: result.story, terminal))
         } else {
-            Swift.print("  nothing was found in \(result.report.executions) executions, \(result.report.coverage)")
+            Swift.print(
+                "  nothing was found in \(result.report.executions) executions, \(result.report.coverage)"
+            )
         }
         Swift.print("")
     }
@@ -185,7 +195,9 @@ struct CheckTable {
 
 /// A counterexample of a story, for a person.
 enum StoryTrace {
-    static func text(_ counterexample: Counterexample, of story: Story, _ terminal: Terminal) -> String {
+    static func text(_ counterexample: Counterexample, of story: Story, _ terminal: Terminal)
+        -> String
+    {
         var style = TraceStyle(
             title: story.title, location: story.text,
             replay: "quiesce replay \(story.name) \(counterexample.token)")

@@ -9,7 +9,9 @@ struct ExploreFamily: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "explore-family",
         abstract: "Explore a parametric program: executions, deadlocks, seconds.",
-        discussion: "quiesce list names the families. Exits with 0 also when executions deadlock: it measures.")
+        discussion:
+            "quiesce list names the families. Exits with 0 also when executions deadlock: it measures."
+    )
 
     enum StrategyName: String, CaseIterable, ExpressibleByArgument {
         case optimal
@@ -54,7 +56,9 @@ struct ExploreFamily: ParsableCommand {
             throw BadInput("there is no family called \"\(name)\"; quiesce list shows them")
         }
         if bound < 0 { throw BadInput("--bound takes a number from 0, not \(bound)") }
-        if let executions, executions < 1 { throw BadInput("--executions takes a number from 1, not \(executions)") }
+        if let executions, executions < 1 {
+            throw BadInput("--executions takes a number from 1, not \(executions)")
+        }
         let terminal = Terminal()
         var options = ExplorationOptions(strategy: explorerStrategy)
         options.stopsAtFirstFailure = false
@@ -79,7 +83,8 @@ struct ExploreFamily: ParsableCommand {
                 + "\(output.deadlocked) deadlocked, \(output.failed) failed")
         print(
             "coverage \(report.coverage) · \(String(format: "%.3f s", output.seconds)) · "
-                + "\(Int(Double(output.executions) / max(output.seconds, 1e-9))) executions a second")
+                + "\(Int(Double(output.executions) / max(output.seconds, 1e-9))) executions a second"
+        )
     }
 
     private var explorerStrategy: ExplorationOptions.Strategy {

@@ -9,21 +9,27 @@ enum HTMLReport {
     static func write(_ results: [StoryResult], to folder: String) throws {
         do {
             let directory = URL(fileURLWithPath: folder, isDirectory: true)
-            try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: true)
+            try FileManager.default.createDirectory(
+                at: directory, withIntermediateDirectories: true)
             for result in results {
                 guard let counterexample = result.report.counterexample else { continue }
-                let page = page(result.story.title, "<pre>\(escaped(text(counterexample, of: result.story)))</pre>")
-                try Data(page.utf8).write(to: directory.appendingPathComponent("\(result.story.name).html"))
+                let page = page(
+                    result.story.title,
+                    "<pre>\(escaped(text(counterexample, of: result.story)))</pre>")
+                try Data(page.utf8).write(
+                    to: directory.appendingPathComponent("\(result.story.name).html"))
             }
             try Data(index(results).utf8).write(to: directory.appendingPathComponent("index.html"))
         } catch {
-            throw BadInput("the report cannot be written to \"\(folder)\": \(error.localizedDescription)")
+            throw BadInput(
+                "the report cannot be written to \"\(folder)\": \(error.localizedDescription)")
         }
     }
 
     private static func text(_ counterexample: Counterexample, of story: Story) -> String {
         let style = TraceStyle(
-            title: story.title, location: story.text, replay: "quiesce replay \(story.name) \(counterexample.token)")
+            title: story.title, location: story.text,
+            replay: "quiesce replay \(story.name) \(counterexample.token)")
         return TraceRenderer(style).render(counterexample)
     }
 
@@ -31,7 +37,8 @@ enum HTMLReport {
         let rows = results.map { result in
             let title = escaped(result.story.title)
             let link =
-                result.report.counterexample == nil ? title : "<a href=\"\(result.story.name).html\">\(title)</a>"
+                result.report.counterexample == nil
+                ? title : "<a href=\"\(result.story.name).html\">\(title)</a>"
             return
                 "<tr class=\"\(result.isAsExpected ? "good" : "bad")\"><td>\(result.story.form.rawValue)</td><td>\(link)</td>"
                 + "<td>\(escaped(result.found))</td><td>\(result.report.executions)</td></tr>"
@@ -61,7 +68,9 @@ enum HTMLReport {
     }
 
     private static func escaped(_ text: String) -> String {
-        text.replacingOccurrences(of: "&", with: "&amp;").replacingOccurrences(of: "<", with: "&lt;")
-            .replacingOccurrences(of: ">", with: "&gt;").replacingOccurrences(of: "\"", with: "&quot;")
+        text.replacingOccurrences(of: "&", with: "&amp;").replacingOccurrences(
+            of: "<", with: "&lt;"
+        )
+        .replacingOccurrences(of: ">", with: "&gt;").replacingOccurrences(of: "\"", with: "&quot;")
     }
 }

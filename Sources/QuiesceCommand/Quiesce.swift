@@ -8,8 +8,11 @@ struct Quiesce: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "quiesce",
         abstract: "Object lifetimes that survive teardown, checked through every interleaving.",
-        discussion: "Exit codes: 0 when all is as it should be, 1 when something is not, 2 for bad input.",
-        subcommands: [Check.self, List.self, Show.self, Replay.self, ExploreFamily.self, Conformance.self])
+        discussion:
+            "Exit codes: 0 when all is as it should be, 1 when something is not, 2 for bad input.",
+        subcommands: [
+            Check.self, List.self, Show.self, Replay.self, ExploreFamily.self, Conformance.self,
+        ])
 
     static func main() async {
         do {

@@ -6,7 +6,8 @@ import Foundation
 import Scenarios
 
 struct List: ParsableCommand {
-    static let configuration = CommandConfiguration(abstract: "List the stories of the catalogue and the families.")
+    static let configuration = CommandConfiguration(
+        abstract: "List the stories of the catalogue and the families.")
 
     @Flag(help: "Print the list as JSON.")
     var json = false
@@ -36,7 +37,9 @@ struct List: ParsableCommand {
             print("    " + item.name.padded(32) + item.form.padded(10) + item.title)
         }
         print("  families, for quiesce explore-family")
-        for family in Family.all { print("    " + family.name.padded(32) + "--size " + family.sizeHint) }
+        for family in Family.all {
+            print("    " + family.name.padded(32) + "--size " + family.sizeHint)
+        }
     }
 }
 
@@ -62,11 +65,15 @@ struct Show: ParsableCommand {
         let report = try story.exploration(options: options).run()
         let result = StoryResult(story: story, report: report)
         if json {
-            try printJSON(TraceOutput(story: story.name, found: result.found, counterexample: report.counterexample))
+            try printJSON(
+                TraceOutput(
+                    story: story.name, found: result.found, counterexample: report.counterexample))
         } else if let counterexample = report.counterexample {
             print(StoryTrace.text(counterexample, of: story, Terminal()))
         } else {
-            print("✓ \"\(story.title)\": verified, \(report.executions) executions, \(report.coverage)")
+            print(
+                "✓ \"\(story.title)\": verified, \(report.executions) executions, \(report.coverage)"
+            )
         }
         if !result.isAsExpected { throw ExitCode(1) }
     }
@@ -104,7 +111,8 @@ struct Replay: ParsableCommand {
         }
         if json {
             let found = counterexample?.verdict.kind.rawValue ?? "verified"
-            try printJSON(TraceOutput(story: story.name, found: found, counterexample: counterexample))
+            try printJSON(
+                TraceOutput(story: story.name, found: found, counterexample: counterexample))
         } else if let counterexample {
             print(StoryTrace.text(counterexample, of: story, Terminal()))
         } else {

@@ -32,7 +32,9 @@ struct Terminal: Sendable {
 
 extension String {
     /// The text followed by blanks up to `width`.
-    func padded(_ width: Int) -> String { self + String(repeating: " ", count: max(0, width - count)) }
+    func padded(_ width: Int) -> String {
+        self + String(repeating: " ", count: max(0, width - count))
+    }
 }
 
 /// Prints a value as JSON, keys sorted, on standard output.

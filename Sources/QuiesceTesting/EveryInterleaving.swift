@@ -2,7 +2,8 @@
 
 @_exported public import Explorer
 
-/// Runs `body` through every interleaving of its tasks and threads that can differ, in any testing framework.
+/// Runs `body` through every interleaving of its tasks and threads that can differ, in any testing
+/// framework.
 ///
 ///     func testWithdrawTwice() async throws {
 ///         try await everyInterleaving { _ in
@@ -14,7 +15,8 @@
 ///         }
 ///     }
 ///
-/// Fail with the explorer's `expect`: what `XCTAssert` finds is recorded at once, for each interleaving, and belongs to none.
+/// Fail with the explorer's `expect`: what `XCTAssert` finds is recorded at once, for each
+/// interleaving, and belongs to none.
 ///
 /// - Returns: how many executions there were, and the coverage.
 /// - Throws: `ExplorationFailure`, whose description is the schedule as a table.

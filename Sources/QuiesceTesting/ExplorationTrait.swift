@@ -12,12 +12,15 @@ public import Testing
 ///         #expect(await [first, second].count { $0 } == 1)
 ///     }
 ///
-/// The function runs once for each interleaving that can differ. `#expect` and `#require` work as ever, on every task and thread that
-/// the test starts (but a detached task, which inherits nothing). The first interleaving that goes wrong is searched again for one with the
-/// fewest preemptions and recorded as one issue, at the line that failed, with the schedule as a table and attached as a file.
+/// The function runs once for each interleaving that can differ. `#expect` and `#require` work as
+/// ever, on every task and thread that the test starts (but a detached task, which inherits
+/// nothing). The first interleaving that goes wrong is searched again for one with the fewest
+/// preemptions and recorded as one issue, at the line that failed, with the schedule as a table and
+/// attached as a file.
 ///
-/// For functions, parameterized or not, synchronous or not, and for suites. Of several traits of this kind the innermost counts.
-/// Each execution must make its objects afresh: what outlives the function lets one interleaving influence another.
+/// For functions, parameterized or not, synchronous or not, and for suites. Of several traits of
+/// this kind the innermost counts. Each execution must make its objects afresh: what outlives the
+/// function lets one interleaving influence another.
 public struct ExplorationTrait: TestTrait, SuiteTrait, TestScoping {
     var options = ExplorationOptions()
     var token: String?
@@ -40,9 +43,11 @@ public struct ExplorationTrait: TestTrait, SuiteTrait, TestScoping {
     }
 
     public func provideScope(
-        for test: Test, testCase: Test.Case?, performing function: @Sendable @concurrent () async throws -> Void
+        for test: Test, testCase: Test.Case?,
+        performing function: @Sendable @concurrent () async throws -> Void
     ) async throws {
-        // Inside an outer one of these the work is done already; it has taken the innermost's options.
+        // Inside an outer one of these the work is done already; it has taken the innermost's
+        // options.
         guard !Exploration.isRunningHere else { return try await function() }
         let innermost = test.traits.compactMap { $0 as? Self }.last ?? self
         let run = ExploredTest(test, testCase, innermost)

@@ -15,7 +15,8 @@ final class ExploredTest: Sendable {
     private let test: Test
     private let testCase: Test.Case?
     private let trait: ExplorationTrait
-    /// Tells the test in tokens: where it is in the file does not matter, with which arguments it runs does.
+    /// Tells the test in tokens: where it is in the file does not matter, with which arguments it
+    /// runs does.
     private let identity: String
     private let outcome = Synchronization.Mutex(Outcome())
 
@@ -36,10 +37,13 @@ final class ExploredTest: Sendable {
     }
 
     private static func identity(of test: Test, _ testCase: Test.Case?) -> String {
-        let path = "\(test.id)".split(separator: "/").filter { !$0.contains(".swift:") }.joined(separator: "/")
+        let path = "\(test.id)".split(separator: "/").filter { !$0.contains(".swift:") }.joined(
+            separator: "/")
         guard let testCase, testCase.isParameterized else { return path }
         // The arguments of a case have no public name.
-        let arguments = Mirror(reflecting: testCase).children.first { $0.label?.contains("kind") == true }?.value
+        let arguments = Mirror(reflecting: testCase).children.first {
+            $0.label?.contains("kind") == true
+        }?.value
         return path + "(\(arguments.map { ExploredTest.values(in: $0, depth: 0) } ?? ""))"
     }
 
@@ -65,7 +69,8 @@ final class ExploredTest: Sendable {
     }
 
     private func run(_ function: @escaping @Sendable @concurrent () async throws -> Void) throws {
-        let exploration = Exploration(identity, options: trait.options) { _ in try await function() }
+        let exploration = Exploration(identity, options: trait.options) { _ in try await function()
+        }
         if let token = try replayToken() {
             let counterexample = try exploration.replay(token)
             outcome.withLock { outcome in
@@ -83,7 +88,8 @@ final class ExploredTest: Sendable {
         }
     }
 
-    /// What to replay: what the trait says, else what the environment says if that is about this test.
+    /// What to replay: what the trait says, else what the environment says if that is about this
+    /// test.
     private func replayToken() throws -> ReplayToken? {
         if let text = trait.token {
             let token = try ReplayToken(text)
@@ -94,10 +100,13 @@ final class ExploredTest: Sendable {
     }
 
     private struct WrongToken: Error, CustomStringConvertible {
-        var description: String { "the replay token was made for another test, or for other arguments" }
+        var description: String {
+            "the replay token was made for another test, or for other arguments"
+        }
     }
 
-    /// What the test records while it is explored says how the execution ended, not how the test did.
+    /// What the test records while it is explored says how the execution ended, not how the test
+    /// did.
     private func capture(_ issue: Issue) -> Issue? {
         guard Exploration.isRunningHere else { return issue }
         if issue.severity < .error {
@@ -121,7 +130,9 @@ final class ExploredTest: Sendable {
     /// What the issue says, without the words that every one of its kind has.
     private static func bare(_ text: String) -> String {
         var text = text[...]
-        for prefix in ["Expectation failed: "] where text.hasPrefix(prefix) { text = text.dropFirst(prefix.count) }
+        for prefix in ["Expectation failed: "] where text.hasPrefix(prefix) {
+            text = text.dropFirst(prefix.count)
+        }
         return text.split(separator: " (error)", omittingEmptySubsequences: false).joined()
     }
 
@@ -143,20 +154,25 @@ final class ExploredTest: Sendable {
         }
         if let report = outcome.report, let bound = unexpectedBound(of: report) {
             Issue.record(
-                "not every interleaving was explored: coverage is bounded by \(bound)", severity: .warning,
+                "not every interleaving was explored: coverage is bounded by \(bound)",
+                severity: .warning,
                 sourceLocation: test.sourceLocation)
         }
         if let report = outcome.report, unsafe getenv("QUIESCE_STATISTICS") != nil {
             let ended = report.counterexample.map { "\($0.verdict.kind.rawValue)" } ?? "verified"
-            print("\(identity): \(ended), \(report.executions) executions, \(report.coverage), \(report.seconds) s")
+            print(
+                "\(identity): \(ended), \(report.executions) executions, \(report.coverage), \(report.seconds) s"
+            )
         }
     }
 
     /// What kept the exploration from seeing all, if nobody asked for less.
     private func unexpectedBound(of report: ExplorationReport) -> String? {
         let options = trait.options
-        guard report.counterexample == nil, options.strategy == .optimal, options.executionLimit == .max,
-            options.reduction == .sound, options.time == .any, case .bounded(let bound) = report.coverage
+        guard report.counterexample == nil, options.strategy == .optimal,
+            options.executionLimit == .max,
+            options.reduction == .sound, options.time == .any,
+            case .bounded(let bound) = report.coverage
         else { return nil }
         return bound
     }
@@ -170,15 +186,20 @@ final class ExploredTest: Sendable {
             title: name, location: "\(file):\(test.sourceLocation.line)",
             replay: "QUIESCE_REPLAY=\(counterexample.token) swift test --filter \(filter)")
         let text = TraceRenderer(style).render(counterexample)
-        Attachment.record(text, named: "\(test.name.prefix { $0 != "(" }).trace.txt", sourceLocation: place)
+        Attachment.record(
+            text, named: "\(test.name.prefix { $0 != "(" }).trace.txt", sourceLocation: place)
         Issue.record(Comment(rawValue: text), sourceLocation: place)
     }
 
     /// What selects this test.
     private var filter: String {
-        let name = identity.split(separator: "/").suffix(2).joined(separator: "/").prefix { $0 != "(" }
-        // A raw identifier stands between backticks, which a shell would take for its own: any character will do.
+        let name = identity.split(separator: "/").suffix(2).joined(separator: "/").prefix {
+            $0 != "("
+        }
+        // A raw identifier stands between backticks, which a shell would take for its own: any
+        // character will do.
         let plain = name.map { $0 == "`" ? "." : "\($0)" }.joined()
-        return plain.allSatisfy { $0.isLetter || $0.isNumber || "/._".contains($0) } ? plain : "'\(plain)'"
+        return plain.allSatisfy { $0.isLetter || $0.isNumber || "/._".contains($0) }
+            ? plain : "'\(plain)'"
     }
 }

@@ -4,8 +4,9 @@ import CSubstrate
 
 /// A test's function, for as long as it may be used.
 ///
-/// A task that waits for ever keeps the function in which it waits. It will never run again; so what it keeps can be taken from it, and
-/// must be before the function is given back: the compiler has it checked that nobody keeps it longer.
+/// A task that waits for ever keeps the function in which it waits. It will never run again; so
+/// what it keeps can be taken from it, and must be before the function is given back: the compiler
+/// has it checked that nobody keeps it longer.
 enum HeldFunction {
     /// A function as it is stored: the code and what it captured.
     private struct Stored {

@@ -4,7 +4,8 @@ import Substrate
 
 @testable import Explorer
 
-/// An execution up to the order of what does not conflict: for every object its sequence of writes, with the sets of reads between them.
+/// An execution up to the order of what does not conflict: for every object its sequence of writes,
+/// with the sets of reads between them.
 struct MazurkiewiczTrace {
     private var groups: [String: [(isWrite: Bool, events: Set<String>)]] = [:]
     private var counts: [Int32: Int] = [:]
@@ -29,12 +30,15 @@ struct MazurkiewiczTrace {
     private func name(_ object: Int32, _ scheduler: Scheduler) -> String {
         let address = scheduler.objects[object].address
         guard address >> 48 != 0 else { return "\(object)" }
-        return "buffer \(address >> 48) of \(scheduler.objects.find(address & 0xffff_ffff_ffff, by: 0).object)"
+        return
+            "buffer \(address >> 48) of \(scheduler.objects.find(address & 0xffff_ffff_ffff, by: 0).object)"
     }
 
     var text: String {
         let objects = groups.sorted { $0.key < $1.key }.map { object, groups in
-            let accesses = groups.map { ($0.isWrite ? "w" : "r") + $0.events.sorted().joined(separator: "+") }
+            let accesses = groups.map {
+                ($0.isWrite ? "w" : "r") + $0.events.sorted().joined(separator: "+")
+            }
             return "\(object): " + accesses.joined(separator: " ")
         }
         let done = counts.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" }

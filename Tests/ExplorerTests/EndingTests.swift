@@ -52,7 +52,8 @@ import Testing
 
     /// Every execution's objects are gone, whichever way it ended.
     private func check(
-        _ kind: Verdict.Kind, stepLimit: Int = 100, _ body: @escaping (ExploredWorld, Storage<Shared>) -> Void
+        _ kind: Verdict.Kind, stepLimit: Int = 100,
+        _ body: @escaping (ExploredWorld, Storage<Shared>) -> Void
     ) throws {
         let life = Life()
         var options = ExplorationOptions(strategy: .random(executions: 500, seed: 1))
@@ -71,8 +72,12 @@ import Testing
 
     @Test func `executions that deadlock leave nothing behind`() throws {
         try check(.deadlock) { world, shared in
-            world.thread("ab") { shared.pointee.lock.withLock { _ in shared.pointee.other.withLock { _ in } } }
-            world.thread("ba") { shared.pointee.other.withLock { _ in shared.pointee.lock.withLock { _ in } } }
+            world.thread("ab") {
+                shared.pointee.lock.withLock { _ in shared.pointee.other.withLock { _ in } }
+            }
+            world.thread("ba") {
+                shared.pointee.other.withLock { _ in shared.pointee.lock.withLock { _ in } }
+            }
         }
     }
 
@@ -93,7 +98,9 @@ import Testing
             for _ in 0..<2 {
                 world.thread("adder") {
                     shared.pointee.lock.lock()
-                    if shared.pointee.x.wrappingAdd(1, ordering: .relaxed).oldValue == 1 { quiesce_test_trap() }
+                    if shared.pointee.x.wrappingAdd(1, ordering: .relaxed).oldValue == 1 {
+                        quiesce_test_trap()
+                    }
                     shared.pointee.lock.unlock()
                 }
             }
@@ -151,7 +158,11 @@ import Testing
         options.executionLimit = 5
         let report = try Exploration("limit", options: options) { world in
             let state = State()
-            for _ in 0..<3 { world.thread("adder") { for _ in 0..<3 { state.x.wrappingAdd(1, ordering: .relaxed) } } }
+            for _ in 0..<3 {
+                world.thread("adder") {
+                    for _ in 0..<3 { state.x.wrappingAdd(1, ordering: .relaxed) }
+                }
+            }
         }.run()
         #expect(report.executions == 5)
         #expect(report.coverage == .bounded(by: "5 executions"))
@@ -170,7 +181,11 @@ import Testing
     @Test func `random and bounded exploration say so`() throws {
         func body(_ world: ExploredWorld) {
             let state = State()
-            for _ in 0..<2 { world.thread("adder") { for _ in 0..<3 { state.x.wrappingAdd(1, ordering: .relaxed) } } }
+            for _ in 0..<2 {
+                world.thread("adder") {
+                    for _ in 0..<3 { state.x.wrappingAdd(1, ordering: .relaxed) }
+                }
+            }
         }
         #expect(try exhaust(.random(executions: 7, seed: 3), body).coverage == .sampled(7))
         #expect(try exhaust(.preemptions(1), body).coverage == .bounded(by: "1 preemption"))
@@ -188,7 +203,9 @@ import Testing
                     Clock.sleep(for: .seconds(1))
                     state.seen.store(state.x.load(ordering: .relaxed), ordering: .relaxed)
                 }
-                world.afterwards { outcomes.insert("slept, x is \(state.seen.load(ordering: .relaxed))") }
+                world.afterwards {
+                    outcomes.insert("slept, x is \(state.seen.load(ordering: .relaxed))")
+                }
                 world.thread("worker") { state.x.store(1, ordering: .relaxed) }
             }
             return outcomes.all
@@ -204,7 +221,9 @@ import Testing
                     try exhaust { world in
                         let state = State()
                         for _ in 0..<2 {
-                            world.thread("adder") { for _ in 0..<4 { state.x.wrappingAdd(1, ordering: .relaxed) } }
+                            world.thread("adder") {
+                                for _ in 0..<4 { state.x.wrappingAdd(1, ordering: .relaxed) }
+                            }
                         }
                     }.executions
                 }
@@ -234,7 +253,11 @@ import Testing
                 memory.runs += 1
                 let isOdd = memory.runs % 2 == 1
                 world.thread("fickle") {
-                    if isOdd { state.x.store(1, ordering: .relaxed) } else { state.lock.withLock { _ in } }
+                    if isOdd {
+                        state.x.store(1, ordering: .relaxed)
+                    } else {
+                        state.lock.withLock { _ in }
+                    }
                     state.x.store(2, ordering: .relaxed)
                 }
                 world.thread("other") { state.x.store(3, ordering: .relaxed) }

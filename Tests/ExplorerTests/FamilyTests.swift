@@ -49,7 +49,9 @@ import Testing
         Row(family: "lost-wakeup", size: "2", executions: 3, deadlocked: 1),
     ]
 
-    private func report(_ row: Row, _ strategy: ExplorationOptions.Strategy = .optimal) throws -> ExplorationReport {
+    private func report(_ row: Row, _ strategy: ExplorationOptions.Strategy = .optimal) throws
+        -> ExplorationReport
+    {
         var options = ExplorationOptions(strategy: strategy)
         options.stopsAtFirstFailure = false
         options.minimizes = false

@@ -6,7 +6,8 @@ import Testing
 
 @testable import Explorer
 
-/// The runtime's thread-locals belong to a fiber. These tests fail loudly when a toolchain moves them.
+/// The runtime's thread-locals belong to a fiber. These tests fail loudly when a toolchain moves
+/// them.
 @Suite struct FiberTests {
     @TaskLocal static var name = "nobody"
 
@@ -15,7 +16,8 @@ import Testing
         init() { turn.label("turn") }
     }
 
-    @Test func `the segments of the runtime's thread-locals are found, with the sizes that are known`() {
+    @Test
+    func `the segments of the runtime's thread-locals are found, with the sizes that are known`() {
         #expect(quiesce_fiber_core_image_size() == 24)
         #expect(quiesce_fiber_concurrency_image_size() == 32)
     }
@@ -40,7 +42,9 @@ import Testing
         #expect(outcomes.all == ["own", "none left"])
     }
 
-    @Test func `interleaved exclusive accesses stay apart, and a conflicting one still traps`() throws {
+    @Test func `interleaved exclusive accesses stay apart, and a conflicting one still traps`()
+        throws
+    {
         final class Box: @unchecked Sendable {
             // Unchecked: the fibers' accesses interleave on purpose.
             var one = 0
@@ -52,8 +56,12 @@ import Testing
         }
         let report = try exhaust { world in
             let (turn, box) = (Turn(), Box())
-            world.thread("one") { modify(&box.one) { turn.turn.wrappingAdd(1, ordering: .relaxed) } }
-            world.thread("two") { modify(&box.two) { turn.turn.wrappingAdd(1, ordering: .relaxed) } }
+            world.thread("one") {
+                modify(&box.one) { turn.turn.wrappingAdd(1, ordering: .relaxed) }
+            }
+            world.thread("two") {
+                modify(&box.two) { turn.turn.wrappingAdd(1, ordering: .relaxed) }
+            }
         }
         #expect(report.executions == 2 && report.failed == 0)
 
@@ -106,7 +114,9 @@ import Testing
             let first = World.current.value(Singleton.self) { Singleton() }
             outcomes.insert(first === outside ? "process" : "own")
             world.thread("other") {
-                outcomes.insert(World.current.value(Singleton.self) { Singleton() } === first ? "shared" : "another")
+                outcomes.insert(
+                    World.current.value(Singleton.self) { Singleton() } === first
+                        ? "shared" : "another")
             }
             outcomes.insert("\(World.current.processorCount) processors")
         }

@@ -24,7 +24,9 @@ import Testing
         }
     }
 
-    @Test(arguments: 0..<10) func `the strategies agree on programs that use primitives`(seed: UInt64) {
+    @Test(arguments: 0..<10) func `the strategies agree on programs that use primitives`(
+        seed: UInt64
+    ) {
         for number in 0..<6 {
             var random = FuzzGenerator(seed * 1_000 + UInt64(number))
             check(PrimitiveProgram.random(&random, size: 4))

@@ -4,9 +4,10 @@ import Testing
 
 @testable import Explorer
 
-/// The canary: exploration of tasks rests on interfaces of the Swift runtime that are not stable. When one of these tests fails after a
-/// change of toolchain, look at JobCapture.swift and jobs.c; until they are mended tasks are explored only as far as executors see
-/// them, and coverage says so.
+/// The canary: exploration of tasks rests on interfaces of the Swift runtime that are not stable.
+/// When one of these tests fails after a change of toolchain, look at JobCapture.swift and jobs.c;
+/// until they are mended tasks are explored only as far as executors see them, and coverage says
+/// so.
 @Suite struct JobCaptureTests {
     private actor Place {
         var visits = 0
@@ -30,7 +31,9 @@ import Testing
     @Test func `the runtime's interfaces are as they were`() {
         JobCapture.install()
         #expect(JobCapture.isInstalled, "executors cannot be installed")
-        #expect(JobCapture.isAnnounced, "the runtime announces no jobs: _swift_tsan_acquire and _release are gone")
+        #expect(
+            JobCapture.isAnnounced,
+            "the runtime announces no jobs: _swift_tsan_acquire and _release are gone")
     }
 
     /// A program whose steps are known one by one.
@@ -69,7 +72,8 @@ import Testing
     }
 
     @Test func `a hop in place is a step all the same`() throws {
-        // Were the runtime to take an idle actor in place, the second task could not come between a look and a visit.
+        // Were the runtime to take an idle actor in place, the second task could not come between a
+        // look and a visit.
         let report = try Exploration("hops") { _ in
             let place = Place()
             await place.visitByTwo()
@@ -100,7 +104,9 @@ import Testing
             let visits = await place.look()
             expect(visits == 1, "both visited")
         }
-        #expect(report.verdicts[.expectation] != nil && report.verdicts.count == 1, "\(report.verdicts)")
+        #expect(
+            report.verdicts[.expectation] != nil && report.verdicts.count == 1, "\(report.verdicts)"
+        )
         #expect(report.coverage == .bounded(by: "what executors see of tasks"))
     }
 

@@ -53,9 +53,12 @@ import Testing
     }
 
     @Test func `a skipped wake-up is lost`() throws {
-        let report = try explore(Mutation("MutationTests.swift", "// wakes", .skipped)) { world, flags in
+        let report = try explore(Mutation("MutationTests.swift", "// wakes", .skipped)) {
+            world, flags in
             world.thread("waiter") {
-                while flags.point.word.load(ordering: .acquiring) == 0 { flags.point.wait(while: 0) }
+                while flags.point.word.load(ordering: .acquiring) == 0 {
+                    flags.point.wait(while: 0)
+                }
             }
             world.thread("waker") {
                 flags.point.word.store(1, ordering: .releasing)
@@ -66,7 +69,8 @@ import Testing
     }
 
     @Test func `a skipped update says that it happened`() throws {
-        let report = try explore(Mutation("MutationTests.swift", "// counts", .skipped)) { world, flags in
+        let report = try explore(Mutation("MutationTests.swift", "// counts", .skipped)) {
+            world, flags in
             let new = flags.flag.wrappingAdd(1, ordering: .relaxed).newValue  // counts
             expect(new == 1)
             world.afterwards { expect(flags.flag.load(ordering: .relaxed) == 0) }
@@ -75,8 +79,10 @@ import Testing
     }
 
     @Test func `an unconditional exchange takes what it finds`() throws {
-        let report = try explore(Mutation("MutationTests.swift", "// exchanges", .unconditional)) { world, flags in
-            let isMine = flags.flag.compareExchange(expected: 7, desired: 9, ordering: .relaxed).exchanged  // exchanges
+        let report = try explore(Mutation("MutationTests.swift", "// exchanges", .unconditional)) {
+            world, flags in
+            let (isMine, _) = flags.flag.compareExchange(  // exchanges
+                expected: 7, desired: 9, ordering: .relaxed)
             expect(isMine)
             world.afterwards { expect(flags.flag.load(ordering: .relaxed) == 9) }
         }
@@ -84,7 +90,8 @@ import Testing
     }
 
     @Test func `a skipped lock protects nothing`() throws {
-        let report = try explore(Mutation("MutationTests.swift", "// locks", .skipped)) { world, flags in
+        let report = try explore(Mutation("MutationTests.swift", "// locks", .skipped)) {
+            world, flags in
             for name in ["one", "other"] {
                 world.thread(name) {
                     flags.lock.withLock { _ in  // locks
@@ -171,7 +178,9 @@ import Testing
             }
         }
         world.thread("raiser") {
-            let other = try? Thread.spawn(name: "other") { flag.value.store(1, ordering: .sequentiallyConsistent) }
+            let other = try? Thread.spawn(name: "other") {
+                flag.value.store(1, ordering: .sequentiallyConsistent)
+            }
             flag.value.store(0, ordering: .sequentiallyConsistent)
             other?.join()
         }
@@ -181,10 +190,14 @@ import Testing
     func `an exploration that first looks for threads in a later execution begins anew`(
         _ strategy: ExplorationOptions.Strategy
     ) throws {
-        let sound = try Exploration("late", options: ExplorationOptions(strategy: strategy)) { late($0, fails: false) }
-            .run()
+        let sound = try Exploration("late", options: ExplorationOptions(strategy: strategy)) {
+            late($0, fails: false)
+        }
+        .run()
         #expect(sound.failed == 0 && sound.coverage == .all && sound.blocked == 0)
-        let exploration = Exploration("late", options: ExplorationOptions(strategy: strategy)) { late($0, fails: true) }
+        let exploration = Exploration("late", options: ExplorationOptions(strategy: strategy)) {
+            late($0, fails: true)
+        }
         let found = try #require(try exploration.run().counterexample)
         #expect(try exploration.replay(found.token)?.verdict.kind == .expectation)
     }

@@ -5,7 +5,8 @@ import Testing
 
 @testable import Explorer
 
-/// Small programs made at random: the optimal strategy must run each of their traces once, and see what every interleaving sees.
+/// Small programs made at random: the optimal strategy must run each of their traces once, and see
+/// what every interleaving sees.
 @Suite struct RandomProgramTests {
     /// What the threads of a random program share.
     private final class State: Sendable {
@@ -63,9 +64,13 @@ import Testing
         case .addA: see("\(state.a.wrappingAdd(1, ordering: .sequentiallyConsistent).oldValue)")
         case .exchangeB: see("\(state.b.exchange(value, ordering: .sequentiallyConsistent))")
         case .compareA:
-            see("\(state.a.compareExchange(expected: 0, desired: value, ordering: .sequentiallyConsistent))")
+            see(
+                "\(state.a.compareExchange(expected: 0, desired: value, ordering: .sequentiallyConsistent))"
+            )
         case .compareB:
-            see("\(state.b.compareExchange(expected: 0, desired: 1, ordering: .sequentiallyConsistent))")
+            see(
+                "\(state.b.compareExchange(expected: 0, desired: 1, ordering: .sequentiallyConsistent))"
+            )
         case .locked:
             state.lock.lock()
             state.b.store(value, ordering: .sequentiallyConsistent)
@@ -85,7 +90,9 @@ import Testing
             state.lock.lock()
             let deadline = Clock.Instant(nanoseconds: 2_000_000_000 + UInt64(value))
             let isWoken =
-                step == .wait ? state.condition.wait(state.lock) : state.condition.wait(state.lock, until: deadline)
+                step == .wait
+                ? state.condition.wait(state.lock)
+                : state.condition.wait(state.lock, until: deadline)
             see("\(isWoken)")
             state.lock.unlock()
         case .signal: state.condition.signal()
@@ -94,8 +101,10 @@ import Testing
         case .write: state.readers.withWriteLock { _ in state.a.store(value, ordering: .relaxed) }
         case .tryRead: see("\(state.readers.withReadLockIfAvailable { _ in 0 } != nil)")
         case .tryWrite: see("\(state.readers.withWriteLockIfAvailable { _ in 0 } != nil)")
-        case .modelledRead: state.modelled.withReadLock { _ in see("\(state.a.load(ordering: .relaxed))") }
-        case .modelledWrite: state.modelled.withWriteLock { _ in state.a.store(value, ordering: .relaxed) }
+        case .modelledRead:
+            state.modelled.withReadLock { _ in see("\(state.a.load(ordering: .relaxed))") }
+        case .modelledWrite:
+            state.modelled.withWriteLock { _ in state.a.store(value, ordering: .relaxed) }
         case .asymmetricA: state.a.storeAsymmetric(value)
         case .asymmetricB: state.b.storeAsymmetric(value)
         case .barrier: membarrier()
@@ -132,9 +141,13 @@ import Testing
         }
     }
 
-    private static func random(_ seed: UInt64, _ steps: [Step], threads: Int, length: Int) -> [[Step]] {
+    private static func random(_ seed: UInt64, _ steps: [Step], threads: Int, length: Int)
+        -> [[Step]]
+    {
         var generator = Generator(state: seed &* 0x9E37_79B9_7F4A_7C15)
-        return (0..<threads).map { _ in (0..<length).map { _ in steps.randomElement(using: &generator)! } }
+        return (0..<threads).map { _ in
+            (0..<length).map { _ in steps.randomElement(using: &generator)! }
+        }
     }
 
     private func check(_ threads: [[Step]]) throws {
@@ -147,7 +160,8 @@ import Testing
         guard report.executions != traces.count else { return }
         let run = TracedReduction.traces(Self.program(threads, Outcomes()))
         let missing = traces.subtracting(run).sorted().joined(separator: "\n")
-        let repeated = Dictionary(grouping: run) { $0 }.filter { $0.value.count > 1 }.keys.joined(separator: "\n")
+        let repeated = Dictionary(grouping: run) { $0 }.filter { $0.value.count > 1 }.keys.joined(
+            separator: "\n")
         Issue.record(
             "\(threads): \(report.executions) executions, \(traces.count) traces\nmissing:\n\(missing)\nrepeated:\n\(repeated)"
         )
@@ -156,14 +170,17 @@ import Testing
     @Test(arguments: 0..<120)
     func `atomics and locks of two threads`(seed: Int) throws {
         let steps: [Step] = [
-            .loadA, .loadB, .storeA, .storeB, .addA, .exchangeB, .compareA, .compareB, .locked, .nested, .tried,
+            .loadA, .loadB, .storeA, .storeB, .addA, .exchangeB, .compareA, .compareB, .locked,
+            .nested, .tried,
         ]
         try check(Self.random(UInt64(seed), steps, threads: 2, length: 4))
     }
 
     @Test(arguments: 0..<60)
     func `atomics and locks of three threads`(seed: Int) throws {
-        let steps: [Step] = [.loadA, .storeA, .storeB, .addA, .compareA, .compareB, .locked, .nested, .tried]
+        let steps: [Step] = [
+            .loadA, .storeA, .storeB, .addA, .compareA, .compareB, .locked, .nested, .tried,
+        ]
         try check(Self.random(UInt64(seed) + 1_000, steps, threads: 3, length: 2))
     }
 
@@ -175,13 +192,17 @@ import Testing
 
     @Test(arguments: 0..<100)
     func `store buffers and barriers`(seed: Int) throws {
-        let steps: [Step] = [.asymmetricA, .asymmetricB, .barrier, .fence, .loadA, .loadB, .storeA, .addA]
+        let steps: [Step] = [
+            .asymmetricA, .asymmetricB, .barrier, .fence, .loadA, .loadB, .storeA, .addA,
+        ]
         try check(Self.random(UInt64(seed) + 3_000, steps, threads: 2, length: 3))
     }
 
     @Test(arguments: 0..<100)
     func `reader-writer locks`(seed: Int) throws {
-        let steps: [Step] = [.read, .write, .tryRead, .tryWrite, .modelledRead, .modelledWrite, .loadA]
+        let steps: [Step] = [
+            .read, .write, .tryRead, .tryWrite, .modelledRead, .modelledWrite, .loadA,
+        ]
         try check(Self.random(UInt64(seed) + 4_000, steps, threads: 3, length: 1))
         try check(Self.random(UInt64(seed) + 4_500, steps, threads: 2, length: 2))
     }

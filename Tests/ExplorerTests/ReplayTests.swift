@@ -49,7 +49,8 @@ import Testing
     @Test func `tokens are read as they are written`() throws {
         let steps = [
             ScheduleStep(thread: 0), ScheduleStep(thread: 0), ScheduleStep(thread: 2, choice: 1),
-            ScheduleStep(thread: 2), ScheduleStep(thread: 1, isFlush: true), ScheduleStep(thread: 1),
+            ScheduleStep(thread: 2), ScheduleStep(thread: 1, isFlush: true),
+            ScheduleStep(thread: 1),
         ]
         let token = ReplayToken(test: "some test", steps: steps)
         #expect(try ReplayToken("\(token)").steps == steps)
@@ -60,17 +61,22 @@ import Testing
         let text =
             "\(ReplayToken(test: "some test", steps: [ScheduleStep(thread: 0), ScheduleStep(thread: 12, choice: 3)]))"
         for end in 0..<text.count {
-            #expect(throws: ReplayToken.ParseError.self) { try ReplayToken(String(text.prefix(end))) }
+            #expect(throws: ReplayToken.ParseError.self) {
+                try ReplayToken(String(text.prefix(end)))
+            }
         }
         for index in text.indices {
             var changed = text
             changed.replaceSubrange(index...index, with: text[index] == "1" ? "2" : "1")
-            if changed != text { #expect(throws: ReplayToken.ParseError.self) { try ReplayToken(changed) } }
+            if changed != text {
+                #expect(throws: ReplayToken.ParseError.self) { try ReplayToken(changed) }
+            }
         }
     }
 
     @Test func `a schedule that does not fit says at which step and how`() throws {
-        let token = ReplayToken(test: "lost wake-up", steps: [ScheduleStep(thread: 1), ScheduleStep(thread: 9)])
+        let token = ReplayToken(
+            test: "lost wake-up", steps: [ScheduleStep(thread: 1), ScheduleStep(thread: 9)])
         #expect {
             try Self.lost.replay(token)
         } throws: { error in
@@ -83,7 +89,9 @@ import Testing
             try explore("explored") { world in
                 let state = State()
                 world.thread("a") { state.flag.store(1, ordering: .relaxed) }
-                world.afterwards { expect(state.flag.load(ordering: .relaxed) == 0, "the flag is set") }
+                world.afterwards {
+                    expect(state.flag.load(ordering: .relaxed) == 0, "the flag is set")
+                }
             }
         }
         let text = try #require(failure).description

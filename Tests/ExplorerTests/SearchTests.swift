@@ -9,7 +9,8 @@ import Testing
 
 /// Programs of which the optimal strategy once missed outcomes, or ran executions in vain.
 @Suite struct SearchTests {
-    /// What the strategies come to, which is the same: every outcome, in every order of declaration, with no execution in vain.
+    /// What the strategies come to, which is the same: every outcome, in every order of
+    /// declaration, with no execution in vain.
     private func agree(
         _ threads: [ThreadProgram.Step]..., isLabelled: Bool = true, reusesAddresses: Bool = false,
         isDiscrete: Bool = false,
@@ -22,8 +23,11 @@ import Testing
             program.reusesAddresses = reusesAddresses
             program.isDiscrete = isDiscrete
             let (difference, optimal, reference) = FuzzDifference.find(program, limit: 200_000)
-            #expect(difference == nil, "\(program): \(difference?.description ?? "")", sourceLocation: location)
-            #expect(reference.isComplete && optimal.isComplete, "\(program)", sourceLocation: location)
+            #expect(
+                difference == nil, "\(program): \(difference?.description ?? "")",
+                sourceLocation: location)
+            #expect(
+                reference.isComplete && optimal.isComplete, "\(program)", sourceLocation: location)
             #expect(optimal.blocked == 0 || reusesAddresses, "\(program)", sourceLocation: location)
             last = optimal
         }
@@ -39,7 +43,9 @@ import Testing
         }
     }
 
-    private func isLost(_ run: FuzzRun) -> Bool { run.outcomes.contains { $0.hasPrefix("lost wake-up") } }
+    private func isLost(_ run: FuzzRun) -> Bool {
+        run.outcomes.contains { $0.hasPrefix("lost wake-up") }
+    }
 
     private let wait = ThreadProgram.Step.park(0, 0, seconds: 0)
     private let wake = ThreadProgram.Step.wake(0, 1)
@@ -50,7 +56,8 @@ import Testing
         #expect(isLost(agree([wait, wake], [wait, wake], [wake])))
         #expect(isLost(agree([wait], [wake, wait], [wait, .store(0, 1)])))
         // With another word, and with deadlines.
-        #expect(isLost(agree([wait, wake], [wait, .wake(1, 1)], [wake, .park(1, 0, seconds: 0)])))
+        #expect(
+            isLost(agree([wait, wake], [wait, .wake(1, 1)], [wake, .park(1, 0, seconds: 0)])))
         _ = agree([.park(0, 0, seconds: 1), wake], [wait, wake], [wake])
         _ = agree([wait], [.park(0, 0, seconds: 2)], [wake])
     }
@@ -81,7 +88,9 @@ import Testing
                 {
                     let d = try? Thread.spawn(name: "d") {
                         _ = a.value.exchange(1, ordering: .relaxed)
-                        let e = try? Thread.spawn(name: "e") { b.value.store(1, ordering: .relaxed) }
+                        let e = try? Thread.spawn(name: "e") {
+                            b.value.store(1, ordering: .relaxed)
+                        }
                         let seen = b.value.load(ordering: .relaxed)
                         values.insert("\(seen)")
                         e?.join()
@@ -90,7 +99,9 @@ import Testing
                 },
                 {
                     world.thread("t") {
-                        _ = try? Thread.spawn(name: "other") { _ = a.value.exchange(2, ordering: .relaxed) }
+                        _ = try? Thread.spawn(name: "other") {
+                            _ = a.value.exchange(2, ordering: .relaxed)
+                        }
                     }
                 },
             ]
@@ -106,6 +117,16 @@ import Testing
         private let values = Synchronization.Mutex(Set<Value>())
         func insert(_ value: Value) { values.withLock { _ = $0.insert(value) } }
         var all: Set<Value> { values.withLock { $0 } }
+    }
+
+    private final class Last: @unchecked Sendable {
+        // Unchecked: all threads of an execution are fibers of one thread of the system.
+        var value = 0
+    }
+
+    private final class Point: Sendable {
+        let value = WaitPoint()
+        init() { value.label("point") }
     }
 
     private final class Order: Sendable {
@@ -147,8 +168,13 @@ import Testing
             [.store(1, 1), .spawn([.spawn([.store(0, 1), .load(0)], joins: false)], joins: false)])
         _ = agree(
             [.write(prefersReaders: false)],
-            [.tryRead(prefersReaders: false), .spawn([.spawn([.load(0)], joins: true)], joins: true)])
-        _ = agree([.tried(0)], [.nested(0, 0), .spawn([.spawn([.add(0), .add(0)], joins: true)], joins: false)])
+            [
+                .tryRead(prefersReaders: false),
+                .spawn([.spawn([.load(0)], joins: true)], joins: true),
+            ])
+        _ = agree(
+            [.tried(0)],
+            [.nested(0, 0), .spawn([.spawn([.add(0), .add(0)], joins: true)], joins: false)])
     }
 
     // MARK: Memory that comes back
@@ -169,8 +195,15 @@ import Testing
         let run = agree([.sleep(seconds: 1)], [.add(0)], [.add(0)], isDiscrete: true)
         #expect(run.outcomes.count == 2)
         #expect(
-            agree([.sleep(seconds: 1), .add(0)], [.sleep(seconds: 1), .add(0)], isDiscrete: true).outcomes.count == 2)
-        _ = agree([.wait(0, seconds: 1), .add(0)], [.sleep(seconds: 1), .signal(0)], [.load(0)], isDiscrete: true)
+            agree([.sleep(seconds: 1), .add(0)], [.sleep(seconds: 1), .add(0)], isDiscrete: true)
+                .outcomes.count == 2)
+        _ = agree(
+            [.wait(0, seconds: 1), .add(0)], [.sleep(seconds: 1), .signal(0)], [.load(0)],
+            isDiscrete: true)
+        // A reader comes before a writer that waits until time has passed.
+        _ = agree(
+            [.writeAsleep(seconds: 1)], [.spawn([.writeAsleep(seconds: 1)], joins: false)],
+            [.read(prefersReaders: false)], isDiscrete: true)
     }
 
     /// How many executions a poll of so many rounds takes, beside a thread that makes it end.
@@ -182,7 +215,9 @@ import Testing
             world.thread("poller") {
                 for round in 1...rounds {
                     if flag.value.load(ordering: .acquiring) == 1 { break }
-                    Clock.sleep(until: Clock.Instant(nanoseconds: 1_000_000_000 + UInt64(round) * 100_000_000))
+                    Clock.sleep(
+                        until: Clock.Instant(
+                            nanoseconds: 1_000_000_000 + UInt64(round) * 100_000_000))
                 }
             }
             world.thread("setter") { flag.value.store(1, ordering: .releasing) }
@@ -191,7 +226,9 @@ import Testing
         return report.executions
     }
 
-    @Test(arguments: [1, 4, 16]) func `a poll takes as few executions as time is discrete`(rounds: Int) throws {
+    @Test(arguments: [1, 4, 16]) func `a poll takes as few executions as time is discrete`(
+        rounds: Int
+    ) throws {
         #expect(try poll(rounds, .optimal) <= poll(rounds, .depthFirst))
         #expect(try poll(rounds, .optimal) <= 4)
     }
@@ -219,7 +256,8 @@ import Testing
                         }.run()
                     }.value
                     let expected: Set =
-                        time == .discrete ? [[first, second].sorted()] : [[first, second], [second, first]]
+                        time == .discrete
+                        ? [[first, second].sorted()] : [[first, second], [second, first]]
                     #expect(orders.all == expected, "\(strategy) \(time)")
                 }
             }
@@ -240,15 +278,19 @@ import Testing
     // MARK: None in vain
 
     @Test func `no execution is run in vain`() {
-        _ = agree([.wait(0, seconds: 0)], [.wait(0, seconds: 1)], [.signal(0)], [.sleep(seconds: 2)])
+        _ = agree(
+            [.wait(0, seconds: 0)], [.wait(0, seconds: 1)], [.signal(0)], [.sleep(seconds: 2)])
         // Objects that carry no label.
         _ = agree(
             [.load(0)], [.tryWrite(prefersReaders: false), .read(prefersReaders: true)],
             [.add(0), .tryRead(prefersReaders: false)], isLabelled: false)
         _ = agree(
-            [.tried(1)], [.load(0), .spawn([.locked(1, 0)], joins: false)], [.read(prefersReaders: true)],
+            [.tried(1)], [.load(0), .spawn([.locked(1, 0)], joins: false)],
+            [.read(prefersReaders: true)],
             isLabelled: false)
-        _ = agree([.asymmetric(1)], [.wait(0, seconds: 0)], [.barrier, .wait(0, seconds: 0)], isLabelled: false)
+        _ = agree(
+            [.asymmetric(1)], [.wait(0, seconds: 0)], [.barrier, .wait(0, seconds: 0)],
+            isLabelled: false)
     }
 
     // MARK: Operations as steps
@@ -259,20 +301,122 @@ import Testing
             [[.destroy], [.isPending0], [.enqueue0, .cancelAndWait0]],
             [[.drain], [.flushQueue, .enqueue0], [.isPending0, .disable0]],
         ] {
-            let (difference, optimal, _) = FuzzDifference.find(PrimitiveProgram(threads: threads), limit: 30_000)
-            #expect(difference == nil && optimal.isComplete, "\(threads): \(difference?.description ?? "")")
+            let (difference, optimal, _) = FuzzDifference.find(
+                PrimitiveProgram(threads: threads), limit: 30_000)
+            #expect(
+                difference == nil && optimal.isComplete,
+                "\(threads): \(difference?.description ?? "")")
         }
     }
 
-    @Test func `an item that is not pending is flushed, and enqueued before the queue is destroyed`() {
-        let program = PrimitiveProgram(threads: [[.destroy], [.isPending0, .flush0], [.flushQueue, .enqueue0]])
+    /// A primitive whose operations are one step each, and whose part is in reach.
+    private final class Cell: Sendable {
+        let part = Substrate.Atomic(0)
+        private let subject = Subject()
+
+        init() { subject.label("cell") { part.label("part") } }
+
+        func read() -> Int { subject.read("read") { part.load(ordering: .relaxed) } }
+        func write(_ body: () -> Void) { subject.write("write") { body() } }
+    }
+
+    /// What a thread finds that does `look` while another does `act`; the same in both strategies.
+    private func finds(
+        _ look: @escaping @Sendable (Cell, Point) -> Int,
+        while act: @escaping @Sendable (Cell, Cell, Point) -> Void
+    ) throws -> [Set<String>] {
+        try [ExplorationOptions.Strategy.optimal, .depthFirst].map { strategy in
+            let found = Collected<String>()
+            let last = Last()
+            var options = ExplorationOptions(strategy: strategy)
+            options.stopsAtFirstFailure = false
+            options.concluded = { found.insert("\($0?.rawValue ?? "ends") \(last.value)") }
+            _ = try Exploration("cells", options: options) { world in
+                let (cell, other, point) = (Cell(), Cell(), Point())
+                last.value = -1
+                world.thread("acts") { act(cell, other, point) }
+                world.thread("looks") { last.value = look(cell, point) }
+            }.run()
+            return found.all
+        }
+    }
+
+    @Test func `what is done to a part conflicts with operations on the whole`() throws {
+        let part = try finds({ cell, _ in cell.part.load(ordering: .relaxed) }) { cell, _, _ in
+            cell.write { cell.part.store(1, ordering: .relaxed) }
+        }
+        let whole = try finds({ cell, _ in cell.read() }) { cell, _, _ in
+            cell.part.store(1, ordering: .relaxed)
+        }
+        // An operation on something else reaches the part.
+        let across = try finds({ cell, _ in cell.read() }) { cell, other, _ in
+            other.write { cell.part.store(1, ordering: .relaxed) }
+        }
+        for found in [part, whole, across] {
+            #expect(found == [["ends 0", "ends 1"], ["ends 0", "ends 1"]])
+        }
+    }
+
+    @Test func `a wake-up within an operation conflicts with waits`() throws {
+        let found = try finds({ _, point in
+            point.value.wait(while: 0)
+            return 1
+        }) { cell, _, point in
+            cell.write { point.value.wake(1) }
+        }
+        #expect(found == [["ends 1", "lost wake-up -1"], ["ends 1", "lost wake-up -1"]])
+    }
+
+    @Test
+    func `an item that is not pending is flushed, and enqueued before the queue is destroyed`() {
+        let program = PrimitiveProgram(threads: [
+            [.destroy], [.isPending0, .flush0], [.flushQueue, .enqueue0],
+        ])
         let run = FuzzRun(program, .optimal)
         #expect(run.isComplete)
         let expected = "t1: i0 pending?: false,flush i0: false, t2: flush: (),enqueue i0: queued,"
-        #expect(run.outcomes.contains { $0.hasPrefix("ends") && $0.contains(expected) && $0.contains("i0: ran") })
+        #expect(
+            run.outcomes.contains {
+                $0.hasPrefix("ends") && $0.contains(expected) && $0.contains("i0: ran")
+            })
         // Whatever random executions come to is among them, finely too.
-        #expect(FuzzRun(program, .random(executions: 800, seed: 5)).outcomes.isSubset(of: run.outcomes))
+        #expect(
+            FuzzRun(program, .random(executions: 800, seed: 5)).outcomes.isSubset(of: run.outcomes))
         #expect(FuzzRun(program, program.finely!).outcomes.isSubset(of: run.outcomes))
+    }
+
+    /// A thread gives a lock back and resumes a task, which is one step; then two others come for it.
+    @Test func `a lock is free after a step that also resumed a task`() async throws {
+        var found: [Set<[Int]>] = []
+        for strategy in [ExplorationOptions.Strategy.optimal, .depthFirst] {
+            let orders = Collected<[Int]>()
+            _ = try await Task.detached {
+                try Exploration("hand on", options: ExplorationOptions(strategy: strategy)) {
+                    world in
+                    let order = Order()
+                    let lock = Substrate.Mutex<CheckedContinuation<Void, Never>?>(nil)
+                    lock.label("lock")
+                    await withCheckedContinuation { continuation in
+                        lock.withLock { $0 = continuation }
+                        world.thread("resumes") {
+                            let taken = lock.withLock {
+                                order.append(0)
+                                return $0.take()
+                            }
+                            taken?.resume()
+                        }
+                        for number in 1...2 {
+                            world.thread("comes \(number)") {
+                                lock.withLock { _ in order.append(number) }
+                            }
+                        }
+                    }
+                    world.afterwards { orders.insert(order.all) }
+                }.run()
+            }.value
+            found.append(orders.all)
+        }
+        #expect(found[0] == found[1] && found[0].count == 6)
     }
 
     // MARK: Cancellation
@@ -283,9 +427,13 @@ import Testing
     ) -> Set<String> {
         var result: Set<String> = []
         for order in permutations(tasks) {
-            let (difference, optimal, reference) = FuzzDifference.find(TaskProgram(tasks: order), limit: 200_000)
-            #expect(difference == nil, "\(order): \(difference?.description ?? "")", sourceLocation: location)
-            #expect(optimal.isComplete && reference.isComplete, "\(order)", sourceLocation: location)
+            let (difference, optimal, reference) = FuzzDifference.find(
+                TaskProgram(tasks: order), limit: 200_000)
+            #expect(
+                difference == nil, "\(order): \(difference?.description ?? "")",
+                sourceLocation: location)
+            #expect(
+                optimal.isComplete && reference.isComplete, "\(order)", sourceLocation: location)
             result = optimal.outcomes
         }
         return result
@@ -304,7 +452,9 @@ import Testing
                         a.value.store(1, ordering: .relaxed)
                         b.value.store(1, ordering: .relaxed)
                     } onCancel: {
-                        let (first, second) = (a.value.load(ordering: .relaxed), b.value.load(ordering: .relaxed))
+                        let (first, second) = (
+                            a.value.load(ordering: .relaxed), b.value.load(ordering: .relaxed)
+                        )
                         seen.insert("\(first)\(second)")
                     }
                 }
@@ -320,11 +470,15 @@ import Testing
         return seen.all
     }
 
-    @Test(arguments: [false, true]) func `a task goes on while its cancellation handler runs`(byThread: Bool)
+    @Test(arguments: [false, true]) func `a task goes on while its cancellation handler runs`(
+        byThread: Bool
+    )
         async throws
     {
         for strategy in [ExplorationOptions.Strategy.depthFirst, .optimal] {
-            #expect(try await handled(strategy, byThread: byThread) == ["00", "01", "10", "11"], "\(strategy)")
+            #expect(
+                try await handled(strategy, byThread: byThread) == ["00", "01", "10", "11"],
+                "\(strategy)")
         }
     }
 
@@ -342,7 +496,8 @@ import Testing
         for strategy in [ExplorationOptions.Strategy.depthFirst, .optimal] {
             let seen = Collected<Bool>()
             _ = try await Task.detached {
-                try Exploration("first act", options: ExplorationOptions(strategy: strategy)) { world in
+                try Exploration("first act", options: ExplorationOptions(strategy: strategy)) {
+                    world in
                     let task = Task {
                         await Task.yield()
                         seen.insert(Task.isCancelled)

@@ -5,7 +5,8 @@ import FoundationEssentials
 import Substrate
 import Testing
 
-// The code of the articles, between `snippet` and `end`: what is shown to a reader compiles, and does what is said.
+// The code of the articles, between `snippet` and `end`: what is shown to a reader compiles, and
+// does what is said.
 
 // snippet: account
 final class Account: Sendable {
@@ -80,8 +81,12 @@ final class Door: Sendable {
         // snippet: overdraw
         try explore("withdrawals do not overdraw") { world in
             let account = Account()
-            world.thread("first") { if let left = account.withdraw(60) { expect(left >= 0, "overdrawn") } }
-            world.thread("second") { if let left = account.withdraw(60) { expect(left >= 0, "overdrawn") } }
+            world.thread("first") {
+                if let left = account.withdraw(60) { expect(left >= 0, "overdrawn") }
+            }
+            world.thread("second") {
+                if let left = account.withdraw(60) { expect(left >= 0, "overdrawn") }
+            }
         }
         // end
     }
@@ -112,8 +117,12 @@ final class Door: Sendable {
         // snippet: replay
         let exploration = Exploration("withdrawals do not overdraw") { world in
             let account = Account()
-            world.thread("first") { if let left = account.withdraw(60) { expect(left >= 0, "overdrawn") } }
-            world.thread("second") { if let left = account.withdraw(60) { expect(left >= 0, "overdrawn") } }
+            world.thread("first") {
+                if let left = account.withdraw(60) { expect(left >= 0, "overdrawn") }
+            }
+            world.thread("second") {
+                if let left = account.withdraw(60) { expect(left >= 0, "overdrawn") }
+            }
         }
         let token = try ReplayToken(text)
         let counterexample = try exploration.replay(token)
@@ -132,7 +141,9 @@ final class Door: Sendable {
             world.thread("second") { cell.value.store(2) }
         }
         let report = try exploration.run()
-        for (kind, count) in report.verdicts { print("\(kind.rawValue): \(count) of \(report.executions)") }
+        for (kind, count) in report.verdicts {
+            print("\(kind.rawValue): \(count) of \(report.executions)")
+        }
         // end
         #expect(report.verdicts == [.race: report.executions])
         #expect(report.coverage == .all)
@@ -233,19 +244,23 @@ final class Door: Sendable {
 
     @Test func `every block of code in the articles is in a test`() throws {
         let this = URL(fileURLWithPath: #filePath)
-        let package = this.deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
+        let package = this.deletingLastPathComponent().deletingLastPathComponent()
+            .deletingLastPathComponent()
         let tests = [this, package.appendingPathComponent("Tests/QuiesceTests/SnippetTests.swift")]
-        let code = try tests.flatMap { trimmedLines(try String(contentsOf: $0, encoding: .utf8)) }.joined(
-            separator: "\n")
+        let code = try tests.flatMap { trimmedLines(try String(contentsOf: $0, encoding: .utf8)) }
+            .joined(
+                separator: "\n")
         var blocks = 0
         for catalogue in try catalogues(of: package.appendingPathComponent("Sources")) {
             for name in try FileManager.default.contentsOfDirectory(atPath: catalogue.path).sorted()
             where name.hasSuffix(".md") {
-                let article = try String(contentsOf: catalogue.appendingPathComponent(name), encoding: .utf8)
+                let article = try String(
+                    contentsOf: catalogue.appendingPathComponent(name), encoding: .utf8)
                 for block in swiftBlocks(of: article) {
                     blocks += 1
                     #expect(
-                        code.contains("\n" + block + "\n"), "\(name) shows code that no test has:\n\(block)")
+                        code.contains("\n" + block + "\n"),
+                        "\(name) shows code that no test has:\n\(block)")
                 }
             }
         }
@@ -333,7 +348,8 @@ private final class Arrival: Sendable {
     }
 }
 
-/// What executions came to. Lives beyond them, so it is no object of theirs: all run on the test's own thread.
+/// What executions came to. Lives beyond them, so it is no object of theirs: all run on the test's
+/// own thread.
 private final class Ends: @unchecked Sendable {
     private(set) var all: Set<Bool> = []
 

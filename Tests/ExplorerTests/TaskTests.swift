@@ -35,19 +35,24 @@ private final class TaskOutcomes: Sendable {
         var options = options
         options.stopsAtFirstFailure = false
         let settled = options
-        return try await Task.detached { try Exploration("tasks", options: settled, program).run() }.value
+        return try await Task.detached { try Exploration("tasks", options: settled, program).run() }
+            .value
     }
 
     // MARK: Every order that can happen
 
-    /// The reduction must come to the same outcomes as the search without any, and never take longer.
+    /// The reduction must come to the same outcomes as the search without any, and never take
+    /// longer.
     private func expectSameOutcomes(
-        _ expected: Set<String>? = nil, declared: Bool = true, location: SourceLocation = #_sourceLocation,
-        _ program: @escaping @Sendable (ExploredWorld, @Sendable (String) -> Void) async throws -> Void
+        _ expected: Set<String>? = nil, declared: Bool = true,
+        location: SourceLocation = #_sourceLocation,
+        _ program:
+            @escaping @Sendable (ExploredWorld, @Sendable (String) -> Void) async throws -> Void
     ) async throws {
         var results: [(Set<String>, Int)] = []
         for (strategy, reduction) in [
-            (ExplorationOptions.Strategy.depthFirst, ExplorationOptions.Reduction.sound), (.optimal, .sound),
+            (ExplorationOptions.Strategy.depthFirst, ExplorationOptions.Reduction.sound),
+            (.optimal, .sound),
             (.optimal, .declared),
         ] where declared || reduction == .sound {
             let outcomes = TaskOutcomes()
@@ -58,7 +63,9 @@ private final class TaskOutcomes: Sendable {
             results.append((outcomes.all, report.executions))
         }
         for (outcomes, executions) in results {
-            #expect(outcomes == results[0].0, "\(executions) \(results.map(\.1))", sourceLocation: location)
+            #expect(
+                outcomes == results[0].0, "\(executions) \(results.map(\.1))",
+                sourceLocation: location)
             #expect(executions <= results[0].1, sourceLocation: location)
         }
         if let expected { #expect(results[0].0 == expected, sourceLocation: location) }
@@ -84,7 +91,8 @@ private final class TaskOutcomes: Sendable {
 
     @Test func `three tasks come to an actor in every order`() async throws {
         try await expectSameOutcomes(
-            Set([[1, 2, 3], [1, 3, 2], [2, 1, 3], [2, 3, 1], [3, 1, 2], [3, 2, 1]].map { "\($0)" })
+            Set(
+                [[1, 2, 3], [1, 3, 2], [2, 1, 3], [2, 3, 1], [3, 1, 2], [3, 2, 1]].map { "\($0)" })
         ) {
             _, note in
             let log = Log()
@@ -194,7 +202,10 @@ private final class TaskOutcomes: Sendable {
             waiter.cancel()
         }
         #expect(Set(report.verdicts.keys).isSubset(of: [.leakedTask, .neverResumed]))
-        #expect(report.coverage == .bounded(by: "locks of another library, held while a task is created or resumed"))
+        #expect(
+            report.coverage
+                == .bounded(by: "locks of another library, held while a task is created or resumed")
+        )
     }
 
     @MainActor private final class Screen {
@@ -276,7 +287,9 @@ private final class TaskOutcomes: Sendable {
         }
     }
 
-    @Test(arguments: Ever.allCases) private func `a sleep may be nearly for ever`(_ ever: Ever) async throws {
+    @Test(arguments: Ever.allCases) private func `a sleep may be nearly for ever`(_ ever: Ever)
+        async throws
+    {
         let report = try await run { _ in
             // The explored clock ends with the last of them.
             for _ in 0..<3 { try await ever.sleep() }
@@ -383,7 +396,9 @@ private final class TaskOutcomes: Sendable {
             try await explore("task-local values") { world in
                 expect(Self.local == 7)
                 let shared = Shared()
-                world.thread("thread") { expect(Self.local == 7, "a thread finds what its creator's test has") }
+                world.thread("thread") {
+                    expect(Self.local == 7, "a thread finds what its creator's test has")
+                }
                 async let first: Void = Self.$local.withValue(1) {
                     await shared.add()
                     expect(Self.local == 1)
@@ -401,10 +416,14 @@ private final class TaskOutcomes: Sendable {
 
     // MARK: Verdicts
 
-    private func verdict(_ program: @escaping AsyncProgram) async throws -> (Verdict.Kind, String)? {
+    private func verdict(_ program: @escaping AsyncProgram) async throws -> (Verdict.Kind, String)?
+    {
         let report = try await Task.detached { try Exploration("verdict", program).run() }.value
         return report.counterexample.map {
-            ($0.verdict.kind, TraceRenderer(TraceStyle(title: "t", location: "", replay: "")).render($0))
+            (
+                $0.verdict.kind,
+                TraceRenderer(TraceStyle(title: "t", location: "", replay: "")).render($0)
+            )
         }
     }
 
@@ -419,7 +438,9 @@ private final class TaskOutcomes: Sendable {
     @Test func `a task that is left behind`() async throws {
         let found = try await verdict { _ in
             Task(name: "left behind") { try await Task.sleep(for: .seconds(1)) }
-            Task(name: "stuck") { await withCheckedContinuation { (_: CheckedContinuation<Void, Never>) in } }
+            Task(name: "stuck") {
+                await withCheckedContinuation { (_: CheckedContinuation<Void, Never>) in }
+            }
         }
         #expect(found?.0 == .leakedTask)
         #expect(found?.1.contains("stuck is suspended") == true, "\(found?.1 ?? "")")
@@ -458,12 +479,15 @@ private final class TaskOutcomes: Sendable {
         let found = try await verdict { world in
             let event = Event()
             world.thread("thread") { event.point.wait(while: 0) }
-            // It would wake the thread, but waits for a continuation that only the thread could resume.
+            // It would wake the thread, but waits for a continuation that only the thread could
+            // resume.
             await withCheckedContinuation { (_: CheckedContinuation<Void, Never>) in }
             event.point.word.store(1, ordering: .sequentiallyConsistent)
         }
         #expect(found?.0 == .deadlock)
-        #expect(found?.1.contains("main is suspended") == true && found?.1.contains("thread waits on") == true)
+        #expect(
+            found?.1.contains("main is suspended") == true
+                && found?.1.contains("thread waits on") == true)
     }
 
     @Test func `a trap in a task`() async throws {
@@ -492,7 +516,9 @@ private final class TaskOutcomes: Sendable {
         }
         let text = found?.1 ?? ""
         #expect(found?.0 == .expectation)
-        for part in ["named", "queues for Counter", "it came first", "let value = await counter.get()"] {
+        for part in [
+            "named", "queues for Counter", "it came first", "let value = await counter.get()",
+        ] {
             #expect(text.contains(part), "\(text)")
         }
         #expect(text.split(separator: "\n").allSatisfy { $0.count <= 100 })
@@ -511,13 +537,16 @@ private final class TaskOutcomes: Sendable {
         }
         let report = try await run(program)
         let token = try #require(report.counterexample?.token)
-        let again = try await Task.detached { try Exploration("tasks", program).replay(ReplayToken("\(token)")) }.value
+        let again = try await Task.detached {
+            try Exploration("tasks", program).replay(ReplayToken("\(token)"))
+        }.value
         #expect(again?.verdict.kind == .expectation)
         #expect(again?.token == token)
     }
 
     @Test func `an asynchronous exploration inside another is refused`() async throws {
-        let found = try await verdict { _ in try await explore("inner") { _ in await Task.yield() } }
+        let found = try await verdict { _ in try await explore("inner") { _ in await Task.yield() }
+        }
         #expect(found?.1.contains("cannot be started") == true, "\(found?.1 ?? "")")
     }
 }

@@ -7,8 +7,9 @@ import Testing
 
 /// Races and late accesses, judged a second time from what each execution did.
 ///
-/// The strategies share the clocks, so that they cannot check them. Here happens-before is computed anew for every execution, as the closure
-/// of what the memory model says: program order, what reads from what, release sequences, fences, locks, starts and joins.
+/// The strategies share the clocks, so that they cannot check them. Here happens-before is computed
+/// anew for every execution, as the closure of what the memory model says: program order, what
+/// reads from what, release sequences, fences, locks, starts and joins.
 @Suite struct TruthTests {
     /// One thing that a thread did.
     private struct Act {
@@ -56,7 +57,9 @@ import Testing
             let count = acts.count
             var before = Array(repeating: Array(repeating: false, count: count), count: count)
             for later in 0..<count {
-                for earlier in 0..<later where synchronizes(earlier, later) { before[earlier][later] = true }
+                for earlier in 0..<later where synchronizes(earlier, later) {
+                    before[earlier][later] = true
+                }
             }
             for middle in 0..<count {
                 for first in 0..<count where before[first][middle] {
@@ -72,7 +75,8 @@ import Testing
             if first.thread == second.thread { return true }
             switch (first.kind, second.kind) {
             case (.spawn, .start), (.end, .join): return first.object == second.object
-            case (.unlock, .lock), (.unlock, .readLock), (.readUnlock, .lock): return first.object == second.object
+            case (.unlock, .lock), (.unlock, .readLock), (.readUnlock, .lock):
+                return first.object == second.object
             case (.store, _), (.update, _), (.fence, _):
                 return releases(earlier).contains { head in
                     acquires(later).contains { reads($0, from: head) }
@@ -87,7 +91,8 @@ import Testing
             guard act.order.contains(.releasing) else { return [] }
             if act.kind != .fence { return act.kind == .load ? [] : [index] }
             return acts.indices.filter {
-                $0 > index && acts[$0].thread == act.thread && (acts[$0].kind == .store || acts[$0].kind == .update)
+                $0 > index && acts[$0].thread == act.thread
+                    && (acts[$0].kind == .store || acts[$0].kind == .update)
             }
         }
 
@@ -97,7 +102,8 @@ import Testing
             guard act.order.contains(.acquiring) else { return [] }
             if act.kind != .fence { return act.kind == .load || act.kind == .update ? [index] : [] }
             return acts.indices.filter {
-                $0 < index && acts[$0].thread == act.thread && (acts[$0].kind == .load || acts[$0].kind == .update)
+                $0 < index && acts[$0].thread == act.thread
+                    && (acts[$0].kind == .load || acts[$0].kind == .update)
             }
         }
 
@@ -106,7 +112,8 @@ import Testing
             guard acts[load].object == acts[store].object, store < load else { return false }
             guard
                 let source = acts.indices.last(where: {
-                    $0 < load && acts[$0].object == acts[load].object && acts[$0].left == acts[load].found
+                    $0 < load && acts[$0].object == acts[load].object
+                        && acts[$0].left == acts[load].found
                         && (acts[$0].kind == .store || acts[$0].kind == .update)
                 })
             else { return false }
@@ -115,10 +122,14 @@ import Testing
 
         var hasRace: Bool {
             let order = order
-            for second in acts.indices where acts[second].kind == .read || acts[second].kind == .write {
-                for first in 0..<second where acts[first].kind == .read || acts[first].kind == .write {
-                    if acts[first].object == acts[second].object, acts[first].thread != acts[second].thread,
-                        acts[first].kind == .write || acts[second].kind == .write, !order[first][second]
+            for second in acts.indices
+            where acts[second].kind == .read || acts[second].kind == .write {
+                for first in 0..<second
+                where acts[first].kind == .read || acts[first].kind == .write {
+                    if acts[first].object == acts[second].object,
+                        acts[first].thread != acts[second].thread,
+                        acts[first].kind == .write || acts[second].kind == .write,
+                        !order[first][second]
                     {
                         return true
                     }
@@ -143,8 +154,9 @@ import Testing
 
     /// One thing that a thread does.
     private indirect enum Step {
-        case load(Int, Order), store(Int, Order), exchange(Int, Order), compare(Int, Order, failure: Order), fence(
-            Order)
+        case load(Int, Order), store(Int, Order), exchange(Int, Order), compare(
+            Int, Order, failure: Order), fence(
+                Order)
         case read(Int), write(Int), locked([Step]), reading([Step]), writing([Step]), spawn([Step])
         case use(Int), readStorage(Int), writeStorage(Int), free(Int)
 
@@ -159,20 +171,41 @@ import Testing
             case 0, 1: return .load(random.below(2), order(&random))
             case 2, 3: return .store(random.below(2), order(&random))
             case 4: return .exchange(0, order(&random))
-            case 5: return .compare(0, order(&random), failure: random.below(2) == 0 ? .relaxed : .acquiring)
+            case 5:
+                return .compare(
+                    0, order(&random), failure: random.below(2) == 0 ? .relaxed : .acquiring)
             case 6: return .fence(random.pick([.acquiring, .releasing, .both]))
             case 7, 8, 9: return plain(&random)[0]
             case 10: return .locked(plain(&random))
             case 11: return .reading([.read(random.below(2))])
             case 12: return .writing(plain(&random))
-            default: return .spawn((0..<1 + random.below(2)).map { _ in Step.random(&random, depth + 1) })
+            default:
+                return .spawn(
+                    (0..<1 + random.below(2)).map { _ in Step.random(&random, depth + 1) })
             }
+        }
+
+        /// Something written and then published, or learned and then read: what fences are for.
+        static func randomOfMessages(_ random: inout FuzzGenerator) -> [Step] {
+            func order(_ random: inout FuzzGenerator) -> Order {
+                random.pick([.relaxed, .acquiring, .releasing])
+            }
+            let publish: [Step] = [
+                .write(0), .fence(random.pick([.releasing, .releasing, .both, .acquiring])),
+                random.pick([.store(0, order(&random)), .exchange(0, order(&random))]),
+            ]
+            let learn: [Step] = [
+                random.pick([.load(0, order(&random)), .exchange(0, order(&random))]),
+                .fence(random.pick([.acquiring, .acquiring, .both, .releasing])), .read(0),
+            ]
+            return random.pick([publish, learn, [.store(0, order(&random))]])
         }
 
         static func randomOfMemory(_ random: inout FuzzGenerator) -> Step {
             let block = random.below(2)
             return random.pick([
-                .use(block), .readStorage(block), .writeStorage(block), .free(block), .load(0, .relaxed),
+                .use(block), .readStorage(block), .writeStorage(block), .free(block),
+                .load(0, .relaxed),
             ])
         }
     }
@@ -204,16 +237,23 @@ import Testing
         private func run(_ step: Step, _ thread: Int) {
             values += 1
             let own = values
-            func note(_ kind: Act.Kind, _ object: Int, _ order: Order = .relaxed, found: Int = 0, left: Int = 0) {
+            func note(
+                _ kind: Act.Kind, _ object: Int, _ order: Order = .relaxed, found: Int = 0,
+                left: Int = 0
+            ) {
                 history.note(
-                    Act(thread: thread, kind: kind, object: object, order: order, found: found, left: left))
+                    Act(
+                        thread: thread, kind: kind, object: object, order: order, found: found,
+                        left: left))
             }
             switch step {
             case .load(let word, let order):
                 let isAcquiring = order.contains(.acquiring)
                 let atomic = words[word]
                 let value =
-                    isAcquiring ? atomic.value.load(ordering: .acquiring) : atomic.value.load(ordering: .relaxed)
+                    isAcquiring
+                    ? atomic.value.load(ordering: .acquiring)
+                    : atomic.value.load(ordering: .relaxed)
                 note(.load, word, isAcquiring ? .acquiring : .relaxed, found: value)
             case .store(let word, let order):
                 let isReleasing = order.contains(.releasing)
@@ -247,22 +287,28 @@ import Testing
                             failureOrdering: .relaxed)
                     case (.acquiring, .acquiring):
                         atomic.value.compareExchange(
-                            expected: 0, desired: own, successOrdering: .acquiring, failureOrdering: .acquiring)
+                            expected: 0, desired: own, successOrdering: .acquiring,
+                            failureOrdering: .acquiring)
                     case (.acquiring, _):
                         atomic.value.compareExchange(
-                            expected: 0, desired: own, successOrdering: .acquiring, failureOrdering: .relaxed)
+                            expected: 0, desired: own, successOrdering: .acquiring,
+                            failureOrdering: .relaxed)
                     case (.releasing, .acquiring):
                         atomic.value.compareExchange(
-                            expected: 0, desired: own, successOrdering: .releasing, failureOrdering: .acquiring)
+                            expected: 0, desired: own, successOrdering: .releasing,
+                            failureOrdering: .acquiring)
                     case (.releasing, _):
                         atomic.value.compareExchange(
-                            expected: 0, desired: own, successOrdering: .releasing, failureOrdering: .relaxed)
+                            expected: 0, desired: own, successOrdering: .releasing,
+                            failureOrdering: .relaxed)
                     case (_, .acquiring):
                         atomic.value.compareExchange(
-                            expected: 0, desired: own, successOrdering: .relaxed, failureOrdering: .acquiring)
+                            expected: 0, desired: own, successOrdering: .relaxed,
+                            failureOrdering: .acquiring)
                     default:
                         atomic.value.compareExchange(
-                            expected: 0, desired: own, successOrdering: .relaxed, failureOrdering: .relaxed)
+                            expected: 0, desired: own, successOrdering: .relaxed,
+                            failureOrdering: .relaxed)
                     }
                 }
                 let (exchanged, original) = attempt()
@@ -339,7 +385,8 @@ import Testing
         options.minimizes = false
         options.executionLimit = 300
         options.concluded = { verdict in
-            // Memory that is never freed is not what this is about; a race that comes first hides what follows.
+            // Memory that is never freed is not what this is about; a race that comes first hides
+            // what follows.
             if memory, verdict == .race { return }
             let verdict = verdict == .leak ? nil : verdict
             let expected = truth(history)
@@ -370,7 +417,8 @@ import Testing
         var executions = 0
     }
 
-    @Test(arguments: 0..<40) func `a race is found in an execution exactly where nothing orders its accesses`(seed: Int)
+    @Test(arguments: 0..<40)
+    func `a race is found in an execution exactly where nothing orders its accesses`(seed: Int)
         throws
     {
         var random = FuzzGenerator(UInt64(seed) * 1_000)
@@ -387,13 +435,29 @@ import Testing
         #expect(findings > 0 && findings < executions)
     }
 
-    @Test(arguments: 0..<10) func `a late access is found in an execution exactly where memory was freed before`(
+    @Test func `fences order what relaxed operations pass on`() throws {
+        var random = FuzzGenerator(11)
+        var (findings, executions) = (0, 0)
+        for _ in 0..<100 {
+            let threads = (0..<2 + random.below(2)).map { _ in Step.randomOfMessages(&random) }
+            let found = try compare(threads, memory: false) { $0.hasRace ? .race : nil }
+            #expect(found.mistakes == 0, "\(threads)")
+            findings += found.findings
+            executions += found.executions
+        }
+        #expect(findings > 0 && findings < executions)
+    }
+
+    @Test(arguments: 0..<10)
+    func `a late access is found in an execution exactly where memory was freed before`(
         seed: Int
     ) throws {
         var random = FuzzGenerator(UInt64(seed) * 1_000 + 7)
         var findings = 0
         for _ in 0..<15 {
-            let threads = (0..<2).map { _ in (0..<1 + random.below(3)).map { _ in Step.randomOfMemory(&random) } }
+            let threads = (0..<2).map { _ in
+                (0..<1 + random.below(3)).map { _ in Step.randomOfMemory(&random) }
+            }
             let found = try compare(threads, memory: true) { $0.firstLate }
             #expect(found.mistakes == 0, "\(threads)")
             findings += found.findings

@@ -8,7 +8,8 @@ import Testing
 /// Every kind of verdict is reached by the mistake it is for, and not by the program beside it.
 @Suite struct VerdictTests {
     private func verdict(
-        _ options: ExplorationOptions = ExplorationOptions(), _ body: @escaping (ExploredWorld) throws -> Void
+        _ options: ExplorationOptions = ExplorationOptions(),
+        _ body: @escaping (ExploredWorld) throws -> Void
     ) throws -> Verdict? {
         try Exploration("verdict", options: options, body).run().counterexample?.verdict
     }
@@ -73,7 +74,9 @@ import Testing
                 count.value.wrappingAdd(1, ordering: .releasing)
             }
             world.thread("passer") { count.value.wrappingAdd(10, ordering: .relaxed) }
-            world.thread("reader") { if count.value.load(ordering: .acquiring) % 10 == 1 { _ = box.data.load() } }
+            world.thread("reader") {
+                if count.value.load(ordering: .acquiring) % 10 == 1 { _ = box.data.load() }
+            }
         }
         #expect(found == nil)
     }
@@ -121,7 +124,9 @@ import Testing
         #expect(try verdict(body: program(true)) == nil)
         let race = try #require(try verdict(body: program(false)))
         #expect(race.kind == .race)
-        #expect(race.sentence.contains("one") && race.sentence.contains("two") && race.sentence.contains("data"))
+        #expect(
+            race.sentence.contains("one") && race.sentence.contains("two")
+                && race.sentence.contains("data"))
     }
 
     final class Lock: Sendable {
@@ -141,15 +146,20 @@ import Testing
     }
 
     @Test func `a race that begins late in the program is still found`() throws {
-        // Plain memory is first used in one interleaving only, so that what came before was not tracked at first.
+        // Plain memory is first used in one interleaving only, so that what came before was not
+        // tracked at first.
         let found = try verdict { world in
             let count = Counter()
             let box = Publication()
             world.thread("a") {
-                if count.value.wrappingAdd(1, ordering: .relaxed).oldValue == 1 { box.data.store(1) }
+                if count.value.wrappingAdd(1, ordering: .relaxed).oldValue == 1 {
+                    box.data.store(1)
+                }
             }
             world.thread("b") {
-                if count.value.wrappingAdd(1, ordering: .relaxed).oldValue == 0 { box.data.store(2) }
+                if count.value.wrappingAdd(1, ordering: .relaxed).oldValue == 0 {
+                    box.data.store(2)
+                }
             }
         }
         #expect(found?.kind == .race)
@@ -163,12 +173,16 @@ import Testing
             let flags = Flags()
             world.thread("fast") {
                 flags.fast.storeAsymmetric(1)
-                if flags.slow.load(ordering: .relaxed) == 0 { flags.inside.wrappingAdd(1, ordering: .relaxed) }
+                if flags.slow.load(ordering: .relaxed) == 0 {
+                    flags.inside.wrappingAdd(1, ordering: .relaxed)
+                }
             }
             world.thread("slow") {
                 flags.slow.store(1, ordering: .sequentiallyConsistent)
                 if barrier { membarrier() }
-                if flags.fast.load(ordering: .acquiring) == 0 { flags.inside.wrappingAdd(1, ordering: .relaxed) }
+                if flags.fast.load(ordering: .acquiring) == 0 {
+                    flags.inside.wrappingAdd(1, ordering: .relaxed)
+                }
             }
             world.afterwards { expect(flags.inside.load(ordering: .relaxed) <= 1, "both got in") }
         }
@@ -279,8 +293,10 @@ import Testing
             }
             world.thread("recycler") {
                 guard
-                    shared.top.compareExchange(expected: address(first), desired: 0, ordering: .acquiringAndReleasing)
-                        .exchanged
+                    shared.top.compareExchange(
+                        expected: address(first), desired: 0, ordering: .acquiringAndReleasing
+                    )
+                    .exchanged
                 else { return }
                 unsafe first.free()
                 let second = Storage.allocate(Node(), name: "node")
@@ -311,7 +327,8 @@ import Testing
             }
         }
         #expect(found?.kind == .deadlock)
-        #expect(found?.sentence == "one waits for right, held by two; two waits for left, held by one")
+        #expect(
+            found?.sentence == "one waits for right, held by two; two waits for left, held by one")
     }
 
     @Test func `a lock that a thread holds itself is a deadlock`() throws {
@@ -322,7 +339,9 @@ import Testing
         #expect(found?.sentence == "self waits for lock, which it holds itself")
     }
 
-    @Test func `reading again behind a waiting writer is a deadlock, unless readers are preferred`() throws {
+    @Test func `reading again behind a waiting writer is a deadlock, unless readers are preferred`()
+        throws
+    {
         final class Shared: Sendable {
             let lock: RWLock<Void>
             init(_ preference: RWLock<Void>.Preference) {
@@ -333,7 +352,9 @@ import Testing
         func program(_ preference: RWLock<Void>.Preference) -> (ExploredWorld) -> Void {
             { world in
                 let shared = Shared(preference)
-                world.thread("reader") { shared.lock.withReadLock { _ in shared.lock.withReadLock { _ in } } }
+                world.thread("reader") {
+                    shared.lock.withReadLock { _ in shared.lock.withReadLock { _ in } }
+                }
                 world.thread("writer") { shared.lock.withWriteLock { _ in } }
             }
         }
@@ -387,7 +408,9 @@ import Testing
         let done = Atomic(0)
     }
 
-    @Test func `spinning on what nobody writes is a lost wake-up, on what somebody writes it ends`() throws {
+    @Test func `spinning on what nobody writes is a lost wake-up, on what somebody writes it ends`()
+        throws
+    {
         func program(_ writes: Bool) -> (ExploredWorld) -> Void {
             { world in
                 let count = Counter()
@@ -423,7 +446,9 @@ import Testing
                     lock.mutex.withLock { _ in count.value.store(1, ordering: .relaxed) }
                 }
                 world.thread("releaser") {
-                    let isUnlinked = lock.mutex.withLock { _ in count.value.load(ordering: .relaxed) == 1 }
+                    let isUnlinked = lock.mutex.withLock { _ in
+                        count.value.load(ordering: .relaxed) == 1
+                    }
                     if isUnlinked || !ordered { world.mark("release") }
                 }
             }
@@ -445,7 +470,9 @@ import Testing
             let count = Counter()
             for name in ["one", "two"] {
                 world.thread(name) {
-                    precondition(count.value.wrappingAdd(1, ordering: .relaxed).oldValue == 0 || name == "one")
+                    precondition(
+                        count.value.wrappingAdd(1, ordering: .relaxed).oldValue == 0
+                            || name == "one")
                 }
             }
         }
@@ -453,8 +480,10 @@ import Testing
         #expect(report.verdicts == [.trap: 1])
     }
 
-    @Test func `a trap inside the allocator ends the process and prints its schedule`() async throws {
-        let result = await #expect(processExitsWith: .failure, observing: [\.standardErrorContent]) {
+    @Test func `a trap inside the allocator ends the process and prints its schedule`() async throws
+    {
+        let result = await #expect(processExitsWith: .failure, observing: [\.standardErrorContent])
+        {
             _ = try Exploration("heap") { world in
                 let count = Counter()
                 world.thread("corruptor") {
@@ -468,7 +497,9 @@ import Testing
     }
 
     @Test func `an overflowing stack is a trap`() throws {
-        @Sendable func deeper(_ depth: Int) -> Int { depth == -1 ? 0 : deeper(depth + 1) + deeper(depth + 2) }
+        @Sendable func deeper(_ depth: Int) -> Int {
+            depth == -1 ? 0 : deeper(depth + 1) + deeper(depth + 2)
+        }
         let found = try verdict { world in world.thread("deep") { _ = deeper(0) } }
         #expect(found?.kind == .trap)
         #expect(found?.sentence.hasPrefix("deep overflowed its stack") == true)
@@ -557,7 +588,9 @@ import Testing
                 flags.fast.store(1, ordering: .releasing)
             }
             world.thread("other") { flags.fast.storeAsymmetric(2) }
-            world.thread("reader") { if flags.fast.load(ordering: .acquiring) == 1 { _ = box.data.load() } }
+            world.thread("reader") {
+                if flags.fast.load(ordering: .acquiring) == 1 { _ = box.data.load() }
+            }
         }
         #expect(other == nil)
     }

@@ -8,7 +8,8 @@ import Synchronization
 package protocol FuzzProgram: Sendable, CustomStringConvertible {
     func options(_ strategy: ExplorationOptions.Strategy) -> ExplorationOptions
     func exploration(_ options: ExplorationOptions, _ log: FuzzLog) -> Exploration
-    /// Options with which every outcome is one of those that the optimal strategy finds with its own.
+    /// Options with which every outcome is one of those that the optimal strategy finds with its
+    /// own.
     var finely: ExplorationOptions? { get }
     /// Whether no execution of the optimal strategy repeats another.
     var isExact: Bool { get }
@@ -36,13 +37,16 @@ package struct FuzzGenerator: RandomNumberGenerator {
     }
 
     package mutating func below(_ count: Int) -> Int { Int(next() % UInt64(count)) }
-    package mutating func pick<Element>(_ elements: [Element]) -> Element { elements[below(elements.count)] }
+    package mutating func pick<Element>(_ elements: [Element]) -> Element {
+        elements[below(elements.count)]
+    }
 }
 
 /// What the threads of an execution have seen so far, and what executions came to.
 package final class FuzzLog: @unchecked Sendable {
     // Unchecked: used by the fibers and the explorer of one thread of the system.
     private var seen: [String: String] = [:]
+    private var seenInPlain: [String: String] = [:]
     private var final: () -> String = { "" }
     package private(set) var outcomes: Set<String> = []
 
@@ -51,19 +55,29 @@ package final class FuzzLog: @unchecked Sendable {
     /// An execution begins; `final` tells the state of its objects at the end.
     package func begin(_ final: @escaping () -> String) {
         seen.removeAll(keepingCapacity: true)
+        seenInPlain.removeAll(keepingCapacity: true)
         self.final = final
     }
 
     package func see(_ thread: String, _ what: String) { seen[thread, default: ""] += what + "," }
 
+    /// What a thread read from plain memory. It means nothing where the execution fails: it may be
+    /// by the race of this read.
+    package func seeInPlain(_ thread: String, _ what: String) {
+        seenInPlain[thread, default: ""] += what + ","
+    }
+
     /// The execution has ended.
     package func conclude(_ verdict: Verdict.Kind?) {
+        let word = Self.word(verdict)
+        if word != "fails" { seen.merge(seenInPlain) { $0 + " plain: " + $1 } }
         let texts = seen.sorted { $0.key < $1.key }.map { "\($0.key): \($0.value)" }
-        outcomes.insert("\(Self.word(verdict)) (\(final())) \(texts.joined(separator: " "))")
+        outcomes.insert("\(word) (\(final())) \(texts.joined(separator: " "))")
         final = { "" }
     }
 
-    /// Which of several mistakes an execution makes first depends on the order of steps that do not conflict.
+    /// Which of several mistakes an execution makes first depends on the order of steps that do not
+    /// conflict.
     private static func word(_ verdict: Verdict.Kind?) -> String {
         switch verdict {
         case nil: "ends"
@@ -83,7 +97,9 @@ package struct FuzzRun: Sendable {
     /// Whether there are no other executions.
     package var isComplete = false
 
-    package init(_ program: some FuzzProgram, _ strategy: ExplorationOptions.Strategy, limit: Int = .max) {
+    package init(
+        _ program: some FuzzProgram, _ strategy: ExplorationOptions.Strategy, limit: Int = .max
+    ) {
         self.init(program, program.options(strategy), limit: limit)
     }
 
@@ -102,7 +118,8 @@ package struct FuzzRun: Sendable {
             coverage = report.coverage.description
             error = report.defect ?? ""
             switch report.coverage {
-            case .all, .bounded(by: "time"), .bounded(by: "what jobs are declared to share"): isComplete = true
+            case .all, .bounded(by: "time"), .bounded(by: "what jobs are declared to share"):
+                isComplete = true
             default: break
             }
         } catch {
@@ -112,7 +129,8 @@ package struct FuzzRun: Sendable {
     }
 }
 
-/// How the optimal strategy and a search without reduction differ on a program; nil where they agree.
+/// How the optimal strategy and a search without reduction differ on a program; nil where they
+/// agree.
 package struct FuzzDifference: CustomStringConvertible, Sendable {
     package enum Kind: Sendable, Equatable { case error, missing, invented, blocked, more }
     package var kind: Kind
@@ -131,7 +149,9 @@ package struct FuzzDifference: CustomStringConvertible, Sendable {
             return differ(.error, "optimal: \(optimal.error), depth first: \(reference.error)")
         }
         if optimal.isComplete, reference.isComplete, optimal.executions > reference.executions {
-            return differ(.more, "optimal \(optimal.executions), depth first \(reference.executions) executions")
+            return differ(
+                .more,
+                "optimal \(optimal.executions), depth first \(reference.executions) executions")
         }
         if !reference.isComplete {
             guard optimal.isComplete else { return (nil, optimal, reference) }
@@ -148,13 +168,17 @@ package struct FuzzDifference: CustomStringConvertible, Sendable {
         }
         if reference.isComplete {
             let invented = optimal.outcomes.subtracting(reference.outcomes)
-            if !invented.isEmpty { return differ(.invented, "only optimal has \(invented.sorted().prefix(3))") }
+            if !invented.isEmpty {
+                return differ(.invented, "only optimal has \(invented.sorted().prefix(3))")
+            }
         }
         if optimal.isComplete, let finely = program.finely {
             let fine = FuzzRun(program, finely)
             let missing = fine.outcomes.subtracting(optimal.outcomes)
             if !missing.isEmpty {
-                return differ(.missing, "operations as steps lack \(missing.count): \(missing.sorted().prefix(3))")
+                return differ(
+                    .missing,
+                    "operations as steps lack \(missing.count): \(missing.sorted().prefix(3))")
             }
         }
         if optimal.blocked > 0, program.isExact {
@@ -164,10 +188,13 @@ package struct FuzzDifference: CustomStringConvertible, Sendable {
     }
 
     /// The smallest program found that differs in the same way.
-    package static func shrink<Program: FuzzProgram>(_ program: Program, _ kind: Kind, limit: Int) -> Program {
+    package static func shrink<Program: FuzzProgram>(_ program: Program, _ kind: Kind, limit: Int)
+        -> Program
+    {
         var smallest = program
         search: while true {
-            for candidate in smallest.smaller where find(candidate, limit: limit).difference?.kind == kind {
+            for candidate in smallest.smaller
+            where find(candidate, limit: limit).difference?.kind == kind {
                 smallest = candidate
                 continue search
             }

@@ -4,7 +4,8 @@ package import Explorer
 import Quiesce
 import Substrate
 
-/// A small program of threads that use Quiesce's primitives, made at random. Their operations are steps.
+/// A small program of threads that use Quiesce's primitives, made at random. Their operations are
+/// steps.
 package struct PrimitiveProgram: FuzzProgram {
     /// One thing that a thread does. Numbers say to which of two items.
     package enum Step: Sendable, CaseIterable, CustomStringConvertible {
@@ -60,7 +61,8 @@ package struct PrimitiveProgram: FuzzProgram {
     package init(threads: [[Step]]) { self.threads = threads }
 
     package var description: String {
-        threads.map { "[" + $0.map(\.description).joined(separator: "; ") + "]" }.joined(separator: " ")
+        threads.map { "[" + $0.map(\.description).joined(separator: "; ") + "]" }.joined(
+            separator: " ")
     }
 
     package func options(_ strategy: ExplorationOptions.Strategy) -> ExplorationOptions {
@@ -197,7 +199,8 @@ package struct PrimitiveProgram: FuzzProgram {
                     notifier.withLock { $0 = attached }
                     return true
                 }
-            case .detach: if let attached = notifier.withLock({ $0 }) { attempt { try attached.detach() } }
+            case .detach:
+                if let attached = notifier.withLock({ $0 }) { attempt { try attached.detach() } }
             case .use: see(value.withValue { $0 } ?? 0)
             case .revoke: attempt { try value.revoke() }
             case .drop:
@@ -210,7 +213,8 @@ package struct PrimitiveProgram: FuzzProgram {
                 } else {
                     see(false)
                 }
-            case .await: attempt { try waiting.wait { word.load(ordering: .sequentiallyConsistent) != 0 } }
+            case .await:
+                attempt { try waiting.wait { word.load(ordering: .sequentiallyConsistent) != 0 } }
             case .wakeAll:
                 word.store(1, ordering: .sequentiallyConsistent)
                 waiting.wake()
@@ -228,7 +232,8 @@ package struct PrimitiveProgram: FuzzProgram {
 extension PrimitiveProgram {
     private static let themes: [[Step]] = [
         [
-            .enqueue0, .enqueue0, .enqueue1, .enqueueFunction, .cancel0, .disable0, .enable0, .isPending0, .isPending1,
+            .enqueue0, .enqueue0, .enqueue1, .enqueueFunction, .cancel0, .disable0, .enable0,
+            .isPending0, .isPending1,
             .flush0,
             .cancelAndWait0, .disableAndWait0, .flushQueue, .drain, .destroy,
         ],

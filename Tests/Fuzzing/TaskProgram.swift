@@ -16,7 +16,9 @@ package struct TaskProgram: FuzzProgram {
         case signal, take, enter, close
 
         package var description: String {
-            func list(_ steps: [Step]) -> String { steps.map(\.description).joined(separator: "; ") }
+            func list(_ steps: [Step]) -> String {
+                steps.map(\.description).joined(separator: "; ")
+            }
             return switch self {
             case .load(let word): "load w\(word)"
             case .store(let word): "w\(word) = own"
@@ -72,7 +74,8 @@ package struct TaskProgram: FuzzProgram {
             case .handled(let steps): return shorter(steps).map { .handled($0) }
             case .thread(let steps): return shorter(steps).map { .thread($0) }
             case .child(let steps, let own):
-                return shorter(steps).map { .child($0, own) } + shorter(own).map { .child(steps, $0) }
+                return shorter(steps).map { .child($0, own) }
+                    + shorter(own).map { .child(steps, $0) }
             case .group(let children):
                 return children.indices.flatMap { index in
                     ([[]] + shorter(children[index])).map { simpler in
@@ -94,7 +97,8 @@ package struct TaskProgram: FuzzProgram {
     package init(tasks: [[Step]]) { self.tasks = tasks }
 
     package var description: String {
-        tasks.map { "[" + $0.map(\.description).joined(separator: "; ") + "]" }.joined(separator: " ")
+        tasks.map { "[" + $0.map(\.description).joined(separator: "; ") + "]" }.joined(
+            separator: " ")
             + (isDeclared ? " declared" : "") + (isDiscrete ? " discrete" : "")
     }
 
@@ -154,7 +158,8 @@ extension TaskProgram {
 
     /// What the tasks of one execution share.
     private final class State: @unchecked Sendable {
-        // Unchecked: all jobs of an execution run on one thread of the system, and switch at steps alone.
+        // Unchecked: all jobs of an execution run on one thread of the system, and switch at steps
+        // alone.
         private let words = [Word("w0"), Word("w1")]
         private let actors = [Visited(), Visited()]
         private let lock = Mutex(())
@@ -173,7 +178,9 @@ extension TaskProgram {
             (stream, sender) = AsyncStream.makeStream(of: Int.self)
         }
 
-        var final: String { words.map { "\($0.value.load(ordering: .relaxed))" }.joined(separator: " ") }
+        var final: String {
+            words.map { "\($0.value.load(ordering: .relaxed))" }.joined(separator: " ")
+        }
 
         @concurrent func run(_ steps: [Step], _ task: String, _ own: Int) async {
             for (index, step) in steps.enumerated() {
@@ -184,10 +191,12 @@ extension TaskProgram {
         /// Steps that do not wait. False for others.
         private func atOnce(_ step: Step, _ task: String, _ own: Int) -> Bool {
             switch step {
-            case .load(let word): log.see(task, "\(words[word].value.load(ordering: .sequentiallyConsistent))")
+            case .load(let word):
+                log.see(task, "\(words[word].value.load(ordering: .sequentiallyConsistent))")
             case .store(let word): words[word].value.store(own, ordering: .sequentiallyConsistent)
             case .add(let word):
-                log.see(task, "\(words[word].value.add(1, ordering: .sequentiallyConsistent).oldValue)")
+                log.see(
+                    task, "\(words[word].value.add(1, ordering: .sequentiallyConsistent).oldValue)")
             case .locked(let word):
                 lock.lock()
                 words[word].value.store(own, ordering: .relaxed)
@@ -203,7 +212,9 @@ extension TaskProgram {
             case .send(let value): sender.yield(value)
             case .signal: try? event.signal()
             case .enter:
-                log.see(task, "\(gate.withEntry { _ in words[0].value.load(ordering: .relaxed) } ?? -1)")
+                log.see(
+                    task, "\(gate.withEntry { _ in words[0].value.load(ordering: .relaxed) } ?? -1)"
+                )
             default: return false
             }
             return true
@@ -265,7 +276,9 @@ extension TaskProgram {
                 }
             case .thread(let steps):
                 _ = try? Thread.spawn(name: "thread") { [self] in
-                    for (index, step) in steps.enumerated() { _ = atOnce(step, "\(task).\(own)", own * 10 + index) }
+                    for (index, step) in steps.enumerated() {
+                        _ = atOnce(step, "\(task).\(own)", own * 10 + index)
+                    }
                 }
             default: break
             }
@@ -292,34 +305,47 @@ extension TaskProgram {
                     [.visit(random.below(2)), .visit(0), .yield, .add(0), .locked(0), .main]
                         + (isDeep
                             ? []
-                            : [.group([few(&random, 2), few(&random, 2)]), .child(few(&random, 2), few(&random, 2))]))
+                            : [
+                                .group([few(&random, 2), few(&random, 2)]),
+                                .child(few(&random, 2), few(&random, 2)),
+                            ]))
             case 1:
                 return random.pick(
-                    [.cancel(random.below(3)), .cancel(0), .isCancelled, .yield, .load(0), .store(0)]
+                    [
+                        .cancel(random.below(3)), .cancel(0), .isCancelled, .yield, .load(0),
+                        .store(0),
+                    ]
                         + (isDeep
                             ? []
-                            : [.handled((0..<1 + random.below(2)).map { _ in simple(&random) }), .handled([.store(0)])])
+                            : [
+                                .handled((0..<1 + random.below(2)).map { _ in simple(&random) }),
+                                .handled([.store(0)]),
+                            ])
                 )
             case 2:
                 return random.pick([
-                    .suspend(random.below(2)), .suspend(0), .resume(0), .resume(random.below(2)), .isCancelled, .add(0),
+                    .suspend(random.below(2)), .suspend(0), .resume(0), .resume(random.below(2)),
+                    .isCancelled, .add(0),
                     .thread([.resume(0)]), .thread([simple(&random)]),
                     .locked(0), .thread([.locked(0)]), .thread([.load(0), .locked(1)]),
                 ])
             case 3:
                 return random.pick([
-                    .sleep(milliseconds: 1000 + 50 * random.below(4)), .sleep(milliseconds: 1), .add(0), .store(1),
+                    .sleep(milliseconds: 1000 + 50 * random.below(4)), .sleep(milliseconds: 1),
+                    .add(0), .store(1),
                     .load(0),
                     .cancel(0), .visit(0), .isCancelled,
                 ])
             case 4:
                 return random.pick([
-                    .signal, .take, .take, .enter, .close, .cancel(random.below(2)), .isCancelled, .thread([.signal]),
+                    .signal, .take, .take, .enter, .close, .cancel(random.below(2)), .isCancelled,
+                    .thread([.signal]),
                     .store(0),
                 ])
             default:
                 return random.pick([
-                    .send(random.below(3)), .receive, .yield, .thread([.send(9)]), .load(0), .add(0),
+                    .send(random.below(3)), .receive, .yield, .thread([.send(9)]), .load(0),
+                    .add(0),
                     .thread([.cancel(0)]), .isCancelled,
                 ])
             }
@@ -332,7 +358,9 @@ extension TaskProgram {
         if theme == 5 {
             // A stream has one reader.
             for task in 1..<program.tasks.count {
-                program.tasks[task] = program.tasks[task].map { if case .receive = $0 { .send(5) } else { $0 } }
+                program.tasks[task] = program.tasks[task].map {
+                    if case .receive = $0 { .send(5) } else { $0 }
+                }
             }
         }
         program.isDiscrete = theme == 3 && random.below(2) == 0

@@ -15,8 +15,11 @@ package struct ThreadProgram: FuzzProgram {
         case tryWrite(prefersReaders: Bool)
         case sleep(seconds: UInt64), now
         case park(Int, UInt32, seconds: UInt64), wake(Int, Int), setPoint(Int, UInt32)
-        case spin(Int), spinBoth, spinTry(Int), spinWrite, asleep(Int, seconds: UInt64), writeAsleep(seconds: UInt64)
+        case spin(Int), spinBoth, spinTry(Int), spinWrite, asleep(Int, seconds: UInt64),
+            writeAsleep(seconds: UInt64)
         case use(Int), free(Int), allocate
+        case readPlain, writePlain, mark(Int)
+        case addToEvent, takeFromEvent, lookAtEvent, watchEvent, closeEvent
         case spawn([Step], joins: Bool)
 
         package var description: String {
@@ -32,7 +35,8 @@ package struct ThreadProgram: FuzzProgram {
             case .locked(let lock, let word): "lock m\(lock) {w\(word) = own}"
             case .nested(let outer, let inner): "lock m\(outer) {lock m\(inner)}"
             case .tried(let lock): "try m\(lock)"
-            case .wait(let condition, let seconds): "wait c\(condition)\(seconds > 0 ? " for \(seconds)" : "")"
+            case .wait(let condition, let seconds):
+                "wait c\(condition)\(seconds > 0 ? " for \(seconds)" : "")"
             case .signal(let condition): "signal c\(condition)"
             case .broadcast(let condition): "broadcast c\(condition)"
             case .read(let prefers): "read\(prefers ? "'" : "")"
@@ -54,6 +58,14 @@ package struct ThreadProgram: FuzzProgram {
             case .use(let block): "use s\(block)"
             case .free(let block): "free s\(block)"
             case .allocate: "allocate"
+            case .readPlain: "read plain"
+            case .writePlain: "write plain"
+            case .mark(let place): "mark \(place)"
+            case .addToEvent: "add to event"
+            case .takeFromEvent: "take from event"
+            case .lookAtEvent: "look at event"
+            case .watchEvent: "watch event"
+            case .closeEvent: "close event"
             case .spawn(let steps, let joins):
                 "spawn {\(steps.map(\.description).joined(separator: "; "))}\(joins ? " join" : "")"
             }
@@ -69,8 +81,10 @@ package struct ThreadProgram: FuzzProgram {
 
     package var description: String {
         let flags =
-            (isLabelled ? "" : " unlabelled") + (reusesAddresses ? " reusing" : "") + (isDiscrete ? " discrete" : "")
-        return threads.map { "[" + $0.map(\.description).joined(separator: "; ") + "]" }.joined(separator: " ") + flags
+            (isLabelled ? "" : " unlabelled") + (reusesAddresses ? " reusing" : "")
+            + (isDiscrete ? " discrete" : "")
+        return threads.map { "[" + $0.map(\.description).joined(separator: "; ") + "]" }.joined(
+            separator: " ") + flags
     }
 
     package func options(_ strategy: ExplorationOptions.Strategy) -> ExplorationOptions {
@@ -82,7 +96,8 @@ package struct ThreadProgram: FuzzProgram {
 
     package func exploration(_ options: ExplorationOptions, _ log: FuzzLog) -> Exploration {
         Exploration("fuzz", options: options) { world in
-            let state = State(self, log)
+            let state = State(self, log, world)
+            world.order("mark 0", before: "mark 1")
             log.begin { state.final }
             for (index, steps) in threads.enumerated() {
                 world.thread("t\(index)") { state.run(steps, "t\(index)", index * 100 + 100) }
@@ -140,8 +155,10 @@ extension ThreadProgram.Step {
             }
             if joins { result.append(.spawn(steps, joins: false)) }
             return result
-        case .wait(let condition, let seconds) where seconds > 0: return [.wait(condition, seconds: 0)]
-        case .park(let point, let value, let seconds) where seconds > 0: return [.park(point, value, seconds: 0)]
+        case .wait(let condition, let seconds) where seconds > 0:
+            return [.wait(condition, seconds: 0)]
+        case .park(let point, let value, let seconds) where seconds > 0:
+            return [.park(point, value, seconds: 0)]
         case .wake(let point, let count) where count > 1: return [.wake(point, 1)]
         case .locked(let lock, _): return [.tried(lock)]
         case .exchange(let word): return [.store(word, 1)]
@@ -165,6 +182,9 @@ extension ThreadProgram {
         private let modelled = RWLock((), preferring: .readers)
         private let points: [Point]
         private let blocks: [Storage<Block>]
+        private let plain = Unsynchronized(UInt32(0))
+        private let event: EventDescriptor?
+        private let world: ExploredWorld
         private let log: FuzzLog
 
         private final class Box<Value: AtomicInteger & Sendable>: Sendable {
@@ -175,23 +195,30 @@ extension ThreadProgram {
         private final class ConditionBox: Sendable { let value = Condition() }
         private final class Point: Sendable { let value = WaitPoint() }
 
-        init(_ program: ThreadProgram, _ log: FuzzLog) {
+        init(_ program: ThreadProgram, _ log: FuzzLog, _ world: ExploredWorld) {
             self.log = log
+            self.world = world
+            event = program.uses(\.isOfEvent) ? try? EventDescriptor() : nil
             words = (0..<3).map { _ in Box(0) }
             locks = (0..<2).map { _ in Lock() }
             conditions = (0..<2).map { _ in ConditionBox() }
             points = (0..<2).map { _ in Point() }
-            blocks = program.usesStorage ? (0..<2).map { .allocate(Block(), name: "s\($0)") } : []
+            blocks =
+                program.uses(\.isOfStorage)
+                ? (0..<2).map { .allocate(Block(), name: "s\($0)") } : []
             guard program.isLabelled else { return }
             for (index, word) in words.enumerated() { word.value.label("w\(index)") }
             for (index, lock) in locks.enumerated() { lock.value.label("m\(index)") }
             for (index, condition) in conditions.enumerated() { condition.value.label("c\(index)") }
             for (index, point) in points.enumerated() { point.value.label("p\(index)") }
+            plain.label("plain")
             readers.label("rw")
             modelled.label("rw'")
         }
 
-        var final: String { words.map { "\($0.value.load(ordering: .relaxed))" }.joined(separator: " ") }
+        var final: String {
+            words.map { "\($0.value.load(ordering: .relaxed))" }.joined(separator: " ")
+        }
 
         func run(_ steps: [Step], _ thread: String, _ own: Int) {
             for (index, step) in steps.enumerated() { run(step, thread, own + index) }
@@ -206,9 +233,12 @@ extension ThreadProgram {
             func see(_ result: Any) { log.see(thread, "\(result)") }
             switch step {
             case .load(let word): see(words[word].value.load(ordering: .sequentiallyConsistent))
-            case .store(let word, let value): words[word].value.store(value, ordering: .sequentiallyConsistent)
-            case .add(let word): see(words[word].value.wrappingAdd(1, ordering: .sequentiallyConsistent).oldValue)
-            case .exchange(let word): see(words[word].value.exchange(value, ordering: .sequentiallyConsistent))
+            case .store(let word, let value):
+                words[word].value.store(value, ordering: .sequentiallyConsistent)
+            case .add(let word):
+                see(words[word].value.wrappingAdd(1, ordering: .sequentiallyConsistent).oldValue)
+            case .exchange(let word):
+                see(words[word].value.exchange(value, ordering: .sequentiallyConsistent))
             case .compare(let word, let expected):
                 see(
                     words[word].value.compareExchange(
@@ -249,12 +279,15 @@ extension ThreadProgram {
                 }
             case .tryRead(let prefers):
                 see(
-                    (prefers ? modelled.withReadLockIfAvailable { _ in 0 } : readers.withReadLockIfAvailable { _ in 0 })
+                    (prefers
+                        ? modelled.withReadLockIfAvailable { _ in 0 }
+                        : readers.withReadLockIfAvailable { _ in 0 })
                         != nil)
             case .tryWrite(let prefers):
                 see(
                     (prefers
-                        ? modelled.withWriteLockIfAvailable { _ in 0 } : readers.withWriteLockIfAvailable { _ in 0 })
+                        ? modelled.withWriteLockIfAvailable { _ in 0 }
+                        : readers.withWriteLockIfAvailable { _ in 0 })
                         != nil)
             case .sleep(let seconds): Clock.sleep(until: deadline(seconds)!)
             case .now: see(Clock.now().nanoseconds / 1_000_000_000)
@@ -276,7 +309,9 @@ extension ThreadProgram {
                 locks[lock].value.unlock()
             case .spinWrite:
                 spin(while: {
-                    readers.withWriteLockIfAvailable { _ in see(words[0].value.load(ordering: .relaxed)) } == nil
+                    readers.withWriteLockIfAvailable { _ in
+                        see(words[0].value.load(ordering: .relaxed))
+                    } == nil
                 })
             case .asleep(let lock, let seconds):
                 locks[lock].value.lock()
@@ -288,26 +323,56 @@ extension ThreadProgram {
                     words[0].value.store(value, ordering: .relaxed)
                     Clock.sleep(until: deadline(seconds)!)
                 }
-            case .use(let block): see(blocks[block].pointee.word.wrappingAdd(1, ordering: .relaxed).oldValue)
+            case .use(let block):
+                see(blocks[block].pointee.word.wrappingAdd(1, ordering: .relaxed).oldValue)
             case .free(let block): unsafe blocks[block].free()
             case .allocate:
                 let new = Storage.allocate(Block(), name: "new")
                 see(blocks.firstIndex { $0 == new } ?? -1)
+            case .readPlain: log.seeInPlain(thread, "\(plain.withBorrow { $0 })")
+            case .writePlain: plain.withValue { $0 = value }
+            case .mark(let place): world.mark("mark \(place)")
+            case .addToEvent: see(event!.write(1))
+            case .takeFromEvent: see(event!.read())
+            case .lookAtEvent: see(event!.readiness.rawValue)
+            case .watchEvent:
+                // Whoever makes it ready calls it.
+                let interest = try? event!.whenReady(for: .readable) { [self] in
+                    let old = words[0].value.wrappingAdd(1, ordering: .relaxed).oldValue
+                    log.see("ready", "\(old)")
+                }
+                if own % 2 == 0 { interest?.cancel() }
+            case .closeEvent: event!.close()
             case .spawn(let steps, let joins):
-                let child = try? Thread.spawn(name: "child") { [self] in run(steps, "\(thread).\(own)", own * 10) }
+                let child = try? Thread.spawn(name: "child") { [self] in
+                    run(steps, "\(thread).\(own)", own * 10)
+                }
                 if joins { child?.join() }
             }
         }
     }
 
-    fileprivate var usesStorage: Bool { threads.contains { $0.contains { $0.usesStorage } } }
+    fileprivate func uses(_ isOfKind: (Step) -> Bool) -> Bool {
+        threads.contains { $0.contains { $0.contains(isOfKind) } }
+    }
 }
 
 extension ThreadProgram.Step {
-    fileprivate var usesStorage: Bool {
+    fileprivate func contains(_ isOfKind: (Self) -> Bool) -> Bool {
+        if case .spawn(let steps, _) = self { return steps.contains { $0.contains(isOfKind) } }
+        return isOfKind(self)
+    }
+
+    fileprivate var isOfStorage: Bool {
         switch self {
         case .use, .free, .allocate: true
-        case .spawn(let steps, _): steps.contains { $0.usesStorage }
+        default: false
+        }
+    }
+
+    fileprivate var isOfEvent: Bool {
+        switch self {
+        case .addToEvent, .takeFromEvent, .lookAtEvent, .watchEvent, .closeEvent: true
         default: false
         }
     }
@@ -321,51 +386,76 @@ extension ThreadProgram {
         { random in
             let word = random.below(2)
             return random.pick([
-                .load(word), .store(word, 1), .add(word), .exchange(word), .compare(word, 0), .compare(word, 1),
-                .locked(random.below(2), word), .nested(random.below(2), random.below(2)), .tried(random.below(2)),
+                .load(word), .store(word, 1), .add(word), .exchange(word), .compare(word, 0),
+                .compare(word, 1),
+                .locked(random.below(2), word), .nested(random.below(2), random.below(2)),
+                .tried(random.below(2)),
                 .spin(word), .spinBoth, .spinTry(random.below(2)),
             ])
         },
         { random in
             random.pick([
-                .wait(random.below(2), seconds: random.below(2) == 0 ? 0 : UInt64(1 + random.below(3))),
-                .wait(0, seconds: 0), .signal(0), .signal(random.below(2)), .broadcast(0), .locked(0, 0), .load(0),
+                .wait(
+                    random.below(2), seconds: random.below(2) == 0 ? 0 : UInt64(1 + random.below(3))
+                ),
+                .wait(0, seconds: 0), .signal(0), .signal(random.below(2)), .broadcast(0),
+                .locked(0, 0), .load(0),
                 .tried(0), .sleep(seconds: UInt64(1 + random.below(3))),
             ])
         },
         { random in
             let point = random.below(3) / 2
             return random.pick([
-                .park(point, 0, seconds: 0), .park(point, 0, seconds: UInt64(random.below(3))), .wake(point, 1),
-                .park(point, UInt32(random.below(2)), seconds: 0), .wake(point, 1), .wake(point, 1 + random.below(3)),
+                .park(point, 0, seconds: 0), .park(point, 0, seconds: UInt64(random.below(3))),
+                .wake(point, 1),
+                .park(point, UInt32(random.below(2)), seconds: 0), .wake(point, 1),
+                .wake(point, 1 + random.below(3)),
                 .wake(point, .max), .setPoint(point, UInt32(random.below(2))), .load(0),
             ])
         },
         { random in
             let word = random.below(2)
             return random.pick([
-                .asymmetric(word), .asymmetric(word), .barrier, .fence, .load(word), .store(word, 7), .add(word),
+                .asymmetric(word), .asymmetric(word), .barrier, .fence, .load(word),
+                .store(word, 7), .add(word),
                 .wait(0, seconds: 1), .signal(0), .park(0, 0, seconds: 0), .wake(0, 1),
             ])
         },
         { random in
             let prefers = random.below(3) == 0
             return random.pick([
-                .read(prefersReaders: prefers), .write(prefersReaders: prefers), .tryRead(prefersReaders: prefers),
+                .read(prefersReaders: prefers), .write(prefersReaders: prefers),
+                .tryRead(prefersReaders: prefers),
                 .tryWrite(prefersReaders: prefers), .load(0), .spinWrite, .store(1, 1),
             ])
         },
         { random in
             random.pick([
-                .sleep(seconds: UInt64(1 + random.below(3))), .now, .asleep(0, seconds: UInt64(1 + random.below(2))),
+                .sleep(seconds: UInt64(1 + random.below(3))), .now,
+                .asleep(0, seconds: UInt64(1 + random.below(2))),
                 .writeAsleep(seconds: 1), .read(prefersReaders: false), .locked(0, 0),
                 .wait(0, seconds: UInt64(1 + random.below(2))),
-                .park(0, 0, seconds: UInt64(1 + random.below(2))), .signal(0), .wake(0, 1), .store(0, 1), .load(0),
+                .park(0, 0, seconds: UInt64(1 + random.below(2))), .signal(0), .wake(0, 1),
+                .store(0, 1), .load(0),
             ])
         },
         { random in
             let block = random.below(2)
-            return random.pick([.use(block), .use(block), .free(block), .allocate, .load(0), .store(0, 1)])
+            return random.pick([
+                .use(block), .use(block), .free(block), .allocate, .load(0), .store(0, 1),
+            ])
+        },
+        { random in
+            random.pick([
+                .readPlain, .readPlain, .writePlain, .locked(0, 0), .mark(0), .mark(1), .load(0),
+                .add(0),
+            ])
+        },
+        { random in
+            random.pick([
+                .addToEvent, .addToEvent, .takeFromEvent, .lookAtEvent, .watchEvent, .closeEvent,
+                .load(0),
+            ])
         },
     ]
 
@@ -375,7 +465,8 @@ extension ThreadProgram {
         func step(_ random: inout FuzzGenerator, _ depth: Int) -> Step {
             if depth < 2, random.below(10) == 0 {
                 return .spawn(
-                    (0..<1 + random.below(2)).map { _ in step(&random, depth + 1) }, joins: random.below(2) == 0)
+                    (0..<1 + random.below(2)).map { _ in step(&random, depth + 1) },
+                    joins: random.below(2) == 0)
             }
             return themes[random.below(3) == 0 ? other : main](&random)
         }
@@ -385,7 +476,7 @@ extension ThreadProgram {
                 (0..<max(1, 1 + random.below(max(1, size / count)))).map { _ in step(&random, 0) }
             })
         program.isLabelled = random.below(4) != 0
-        program.reusesAddresses = program.usesStorage && random.below(2) == 0
+        program.reusesAddresses = program.uses(\.isOfStorage) && random.below(2) == 0
         program.isDiscrete = (main == 5 || other == 5 || main == 1) && random.below(3) == 0
         return program
     }

@@ -19,7 +19,8 @@ import Testing
         #expect(json["total"] as? Int == 2 && json["asExpected"] as? Int == 2)
         let stories = try #require(json["stories"] as? [[String: Any]])
         let keys: Set = [
-            "name", "text", "form", "expected", "found", "asExpected", "executions", "blocked", "coverage", "seconds",
+            "name", "text", "form", "expected", "found", "asExpected", "executions", "blocked",
+            "coverage", "seconds",
         ]
         #expect(Set(stories[0].keys) == keys.union(["token"]))
         #expect(Set(stories[1].keys) == keys)
@@ -29,10 +30,12 @@ import Testing
 
     @Test func `explore-family --json has the documented keys`() throws {
         let json = try #require(
-            try quiesce("explore-family", "bounded-buffer-one-condition", "--size", "2,2", "--json").json)
+            try quiesce("explore-family", "bounded-buffer-one-condition", "--size", "2,2", "--json")
+                .json)
         #expect(
             Set(json.keys) == [
-                "family", "size", "strategy", "executions", "blocked", "deadlocked", "failed", "coverage", "seconds",
+                "family", "size", "strategy", "executions", "blocked", "deadlocked", "failed",
+                "coverage", "seconds",
             ])
         #expect(json["executions"] as? Int == 80)
         #expect(json["deadlocked"] as? Int == 8)
@@ -44,7 +47,9 @@ import Testing
         let token = try #require(shown.json?["token"] as? String)
         let replayed = try quiesce("replay", "published-patch", token)
         #expect(replayed.code == 1)
-        #expect(replayed.output.contains("use after free: client freed en at step 16; closer used en.ops at step 17"))
+        #expect(
+            replayed.output.contains(
+                "use after free: client freed en at step 16; closer used en.ops at step 17"))
         #expect(replayed.output.contains(token))
         #expect(try quiesce("show", "published-patch", "--all").output.contains("18 events"))
     }
@@ -57,12 +62,15 @@ import Testing
     }
 
     @Test func `a report is a page for each counterexample`() throws {
-        let folder = FileManager.default.temporaryDirectory.appendingPathComponent("quiesce-\(UUID().uuidString)")
+        let folder = FileManager.default.temporaryDirectory.appendingPathComponent(
+            "quiesce-\(UUID().uuidString)")
         defer { try? FileManager.default.removeItem(at: folder) }
         #expect(try quiesce("check", "sleeping-release", "--report", folder.path).code == 0)
-        let index = try String(contentsOf: folder.appendingPathComponent("index.html"), encoding: .utf8)
+        let index = try String(
+            contentsOf: folder.appendingPathComponent("index.html"), encoding: .utf8)
         #expect(index.contains("sleeping-release.html"))
-        let page = try String(contentsOf: folder.appendingPathComponent("sleeping-release.html"), encoding: .utf8)
+        let page = try String(
+            contentsOf: folder.appendingPathComponent("sleeping-release.html"), encoding: .utf8)
         #expect(page.contains("deadlock: closer waits for client.lock"))
     }
 

@@ -5,14 +5,19 @@ import Testing
 
 /// `quiesce conformance`: the cases that the project has, and files that make no sense.
 @Suite struct ConformanceTests {
-    private var given: URL { Bundle.module.bundleURL.appendingPathComponent("Resources/conformance") }
+    private var given: URL {
+        Bundle.module.bundleURL.appendingPathComponent("Resources/conformance")
+    }
 
     /// Runs `body` in a folder that has `files`.
     private func withFolder<R>(_ files: [String: String], _ body: (URL) throws -> R) throws -> R {
-        let folder = FileManager.default.temporaryDirectory.appendingPathComponent("quiesce-\(UUID().uuidString)")
+        let folder = FileManager.default.temporaryDirectory.appendingPathComponent(
+            "quiesce-\(UUID().uuidString)")
         try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
         defer { try? FileManager.default.removeItem(at: folder) }
-        for (name, text) in files { try Data(text.utf8).write(to: folder.appendingPathComponent(name)) }
+        for (name, text) in files {
+            try Data(text.utf8).write(to: folder.appendingPathComponent(name))
+        }
         return try body(folder)
     }
 
@@ -22,7 +27,8 @@ import Testing
     }
 
     /// A case that passes.
-    private static let good = #"{"id": "good", "ops": [["init", 1]], "expect": [{"ret": 0, "value": 1, "warn": 0}]}"#
+    private static let good =
+        #"{"id": "good", "ops": [["init", 1]], "expect": [{"ret": 0, "value": 1, "warn": 0}]}"#
 
     /// A case of one operation on an event.
     private static func event(
@@ -71,7 +77,9 @@ import Testing
         try withFolder(["a.json": Self.counting(Self.good + "," + wrong)]) { folder in
             let run = try quiesce("conformance", folder.path)
             #expect(run.code == 1 && run.errors.isEmpty)
-            let lines = run.output.split(separator: "\n").map { $0.trimmingCharacters(in: .whitespaces) }
+            let lines = run.output.split(separator: "\n").map {
+                $0.trimmingCharacters(in: .whitespaces)
+            }
             #expect(
                 lines == [
                     "✗ refcount.test                    1 of 2 cases passed",
@@ -84,7 +92,8 @@ import Testing
                 ])
             let json = try #require(try quiesce("conformance", folder.path, "--json").json)
             #expect(json["passed"] as? Int == 1 && json["failed"] as? Int == 1)
-            #expect((json["suites"] as? [[String: Any]])?.first?["failed"] as? [String] == ["wrong"])
+            #expect(
+                (json["suites"] as? [[String: Any]])?.first?["failed"] as? [String] == ["wrong"])
         }
     }
 
@@ -98,12 +107,16 @@ import Testing
             #"{"error":false,"readable":true,"writable":true}"#
         ),
     ])
-    func `a wrong expectation of an event is found`(op: String, expected: String, found: String) throws {
+    func `a wrong expectation of an event is found`(op: String, expected: String, found: String)
+        throws
+    {
         let file = Self.event(op, expected, initial: "5", semaphore: "true")
         try withFolder(["a.json": file]) { folder in
             let run = try quiesce("conformance", folder.path)
             #expect(run.code == 1 && run.errors.isEmpty)
-            #expect(run.output.contains("found    " + found) && run.output.contains("on EventCounter"), "\(run.output)")
+            #expect(
+                run.output.contains("found    " + found) && run.output.contains("on EventCounter"),
+                "\(run.output)")
         }
     }
 
@@ -111,12 +124,14 @@ import Testing
         // One number more in any key of any expectation is a case that fails.
         let path = given.appendingPathComponent("refcount-edge.json")
         let text = try String(contentsOf: path, encoding: .utf8)
-        let original = try #require(JSONSerialization.jsonObject(with: Data(text.utf8)) as? [String: Any])
+        let original = try #require(
+            JSONSerialization.jsonObject(with: Data(text.utf8)) as? [String: Any])
         var cases = try #require(original["cases"] as? [[String: Any]])
         for index in cases.indices {
             var expected = try #require(cases[index]["expect"] as? [[String: Any]])
             let key = ["value", "warn"][index % 2]
-            expected[expected.count - 1][key] = try #require(expected[expected.count - 1][key] as? Int) + 1
+            expected[expected.count - 1][key] =
+                try #require(expected[expected.count - 1][key] as? Int) + 1
             cases[index]["expect"] = expected
         }
         let changed: [String: Any] = ["suite": "refcount.changed", "cases": cases]
@@ -133,7 +148,8 @@ import Testing
         let text = Self.counting(
             #"{"id": "\#(long)", "ops": [["init", 1]], "expect": [{"ret": 0, "value": 2, "warn": 0}]}"#,
             suite: "refcount." + long)
-        let refused = Self.counting(Self.good.replacing("good", with: long).replacing("init", with: long))
+        let refused = Self.counting(
+            Self.good.replacing("good", with: long).replacing("init", with: long))
         try withFolder(["a.json": text, "b": refused]) { folder in
             let run = try quiesce("conformance", folder.path)
             #expect(run.code == 1)
@@ -145,7 +161,8 @@ import Testing
 
     @Test func `a suite that nothing runs is skipped in a folder and refused by name`() throws {
         let other = Self.counting(Self.good, suite: "other.test")
-        try withFolder(["a.json": Self.counting(Self.good), "b.json": other, "c.txt": "no"]) { folder in
+        try withFolder(["a.json": Self.counting(Self.good), "b.json": other, "c.txt": "no"]) {
+            folder in
             try FileManager.default.createDirectory(
                 at: folder.appendingPathComponent("d.json"), withIntermediateDirectories: false)
             let run = try quiesce("conformance", folder.path)
@@ -153,7 +170,9 @@ import Testing
             #expect(run.output.contains("1 suite, 1 of 1 case passed"))
             let lines = run.errors.split(separator: "\n")
             #expect(lines.count == 1)
-            #expect(lines.first?.hasPrefix("skipped ") == true && lines.first?.contains("b.json") == true)
+            #expect(
+                lines.first?.hasPrefix("skipped ") == true
+                    && lines.first?.contains("b.json") == true)
 
             let refused = try quiesce("conformance", folder.appendingPathComponent("b.json").path)
             expectRefused(refused)
@@ -182,31 +201,63 @@ import Testing
         (counting(#"{"id": "bad", "expect": [\#(expected)]}"#), #"it has no list "ops""#),
         (counting(#"{"id": "bad", "ops": [], "expect": []}"#), #"it has no list "ops""#),
         (counting(#"{"id": "bad", "ops": [["init", 1]]}"#), #"it has no list "expect""#),
-        (counting(#"{"id": "bad", "ops": [["init", 1]], "expect": []}"#), "1 ops and 0 expectations"),
-        (counting(#"{"id": "bad", "ops": ["init"], "expect": [\#(expected)]}"#), "op 1 must be a list"),
-        (counting(#"{"id": "bad", "ops": [["init", 1, 1]], "expect": [\#(expected)]}"#), "op 1 must be a list"),
-        (counting(#"{"id": "bad", "ops": [["init", 1]], "expect": [0]}"#), "expectation 1 is no object"),
-        (counting(#"{"id": "bad", "ops": [["inc", 0]], "expect": [\#(expected)]}"#), #"first op must be "init""#),
         (
-            counting(#"{"id": "bad", "ops": [["init", 1], ["jump"]], "expect": [\#(expected), {}]}"#),
+            counting(#"{"id": "bad", "ops": [["init", 1]], "expect": []}"#),
+            "1 ops and 0 expectations"
+        ),
+        (
+            counting(#"{"id": "bad", "ops": ["init"], "expect": [\#(expected)]}"#),
+            "op 1 must be a list"
+        ),
+        (
+            counting(#"{"id": "bad", "ops": [["init", 1, 1]], "expect": [\#(expected)]}"#),
+            "op 1 must be a list"
+        ),
+        (
+            counting(#"{"id": "bad", "ops": [["init", 1]], "expect": [0]}"#),
+            "expectation 1 is no object"
+        ),
+        (
+            counting(#"{"id": "bad", "ops": [["inc", 0]], "expect": [\#(expected)]}"#),
+            #"first op must be "init""#
+        ),
+        (
+            counting(
+                #"{"id": "bad", "ops": [["init", 1], ["jump"]], "expect": [\#(expected), {}]}"#),
             #"case "bad": op 2 is "jump", which this suite does not have"#
         ),
-        (counting(good.replacing("1]]", with: "2147483648]]")), "whole number from -2147483648 to 2147483647"),
+        (
+            counting(good.replacing("1]]", with: "2147483648]]")),
+            "whole number from -2147483648 to 2147483647"
+        ),
         (counting(good.replacing("1]]", with: "1.5]]")), "takes a whole number"),
         (counting(good.replacing("1]]", with: #""1"]]"#)), "takes a whole number"),
         (counting(good.replacing(", 1]]", with: "]]")), "takes a whole number"),
         (
-            counting(#"{"id": "bad", "ops": [["init", 1], ["inc", 1]], "expect": [\#(expected), \#(expected)]}"#),
+            counting(
+                #"{"id": "bad", "ops": [["init", 1], ["inc", 1]], "expect": [\#(expected), \#(expected)]}"#
+            ),
             "takes no number but 0"
         ),
         (
-            counting(#"{"id": "bad", "ops": [["init", 1], ["add", -1]], "expect": [\#(expected), \#(expected)]}"#),
+            counting(
+                #"{"id": "bad", "ops": [["init", 1], ["add", -1]], "expect": [\#(expected), \#(expected)]}"#
+            ),
             "takes a whole number from 0"
         ),
         (counting(good.replacing(#", "warn": 0"#, with: "")), "exactly the keys ret, value, warn"),
-        (counting(good.replacing(#""warn""#, with: #""more": 1, "warn""#)), "exactly the keys ret, value, warn"),
-        (counting(good.replacing(#""warn": 0"#, with: #""warn": false"#)), #""warn" of expectation 1"#),
-        (counting(good.replacing(#""value": 1"#, with: #""value": 4294967296"#)), #""value" of expectation 1"#),
+        (
+            counting(good.replacing(#""warn""#, with: #""more": 1, "warn""#)),
+            "exactly the keys ret, value, warn"
+        ),
+        (
+            counting(good.replacing(#""warn": 0"#, with: #""warn": false"#)),
+            #""warn" of expectation 1"#
+        ),
+        (
+            counting(good.replacing(#""value": 1"#, with: #""value": 4294967296"#)),
+            #""value" of expectation 1"#
+        ),
         (event(#"["poll"]"#, "{}", nonblocking: "false"), "blocking cases cannot be run"),
         (event(#"["poll"]"#, "{}", initial: "-1"), #""initial" must be"#),
         (event(#"["poll"]"#, "{}", semaphore: "0"), #""semaphore" must be true or false"#),
@@ -228,7 +279,8 @@ import Testing
         try withFolder(["a.json": Self.counting(Self.good), "b.json": file]) { folder in
             let run = try quiesce("conformance", folder.path)
             expectRefused(run)
-            #expect(run.errors.contains("b.json\"") && run.errors.contains(sentence), "\(run.errors)")
+            #expect(
+                run.errors.contains("b.json\"") && run.errors.contains(sentence), "\(run.errors)")
         }
     }
 
@@ -250,6 +302,7 @@ import Testing
         #expect(run.output.isEmpty, sourceLocation: location)
         let lines = run.errors.split(omittingEmptySubsequences: true, whereSeparator: \.isNewline)
         #expect(lines.count == 1, "\(run.errors)", sourceLocation: location)
-        #expect(lines.first?.hasPrefix("quiesce: ") == true, "\(run.errors)", sourceLocation: location)
+        #expect(
+            lines.first?.hasPrefix("quiesce: ") == true, "\(run.errors)", sourceLocation: location)
     }
 }

@@ -7,7 +7,9 @@ import Testing
 
 /// Explored tests and ordinary ones in one process.
 @Suite struct NeighbourTests {
-    @Test(.everyInterleaving, arguments: 0..<100) func `a hundred explored tests in parallel`(_ number: Int) async {
+    @Test(.everyInterleaving, arguments: 0..<100) func `a hundred explored tests in parallel`(
+        _ number: Int
+    ) async {
         let counter = Counter()
         await withTaskGroup { group in
             group.addTask { for _ in 0..<number % 3 { await counter.increment() } }

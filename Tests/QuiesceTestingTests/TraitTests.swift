@@ -13,7 +13,8 @@ struct Failing: TestTrait, SuiteTrait, TestScoping {
     let texts: [String]
 
     func provideScope(
-        for test: Test, testCase: Test.Case?, performing function: @Sendable @concurrent () async throws -> Void
+        for test: Test, testCase: Test.Case?,
+        performing function: @Sendable @concurrent () async throws -> Void
     ) async throws {
         let found = Synchronization.Mutex<[Issue]>([])
         let taking = IssueHandlingTrait.compactMapIssues { issue in
@@ -23,14 +24,19 @@ struct Failing: TestTrait, SuiteTrait, TestScoping {
         try await taking.provideScope(for: test, testCase: testCase, performing: function)
         let issues = found.withLock { $0 }
         guard issues.count == 1 else {
-            Issue.record("\(issues.count) issues instead of 1: \(issues)", sourceLocation: test.sourceLocation)
+            Issue.record(
+                "\(issues.count) issues instead of 1: \(issues)",
+                sourceLocation: test.sourceLocation)
             return
         }
         let text = issues[0].comments.map(\.rawValue).joined()
         for part in texts where !text.contains(part) {
-            Issue.record("this does not say \"\(part)\":\n\(text)", sourceLocation: test.sourceLocation)
+            Issue.record(
+                "this does not say \"\(part)\":\n\(text)", sourceLocation: test.sourceLocation)
         }
-        let wide = text.split(separator: "\n").filter { $0.count > 100 && !$0.contains("QUIESCE_REPLAY=") }
+        let wide = text.split(separator: "\n").filter {
+            $0.count > 100 && !$0.contains("QUIESCE_REPLAY=")
+        }
         #expect(wide.isEmpty, "lines of more than 100 columns")
         if let line { #expect(issues[0].sourceLocation?.line == test.sourceLocation.line + line) }
     }
@@ -38,7 +44,9 @@ struct Failing: TestTrait, SuiteTrait, TestScoping {
 
 extension Trait where Self == Failing {
     /// - Parameter line: at which line, counted from the test's own.
-    static func fails(atLine line: Int? = nil, _ texts: String...) -> Self { Failing(line: line, texts: texts) }
+    static func fails(atLine line: Int? = nil, _ texts: String...) -> Self {
+        Failing(line: line, texts: texts)
+    }
 }
 
 actor Counter {
@@ -70,7 +78,8 @@ actor Counter {
 
     @Test(
         .fails(
-            atLine: 8, "failed expectation", "await counter.get() == 2", "1 preemption (fewest possible)",
+            atLine: 9, "failed expectation", "await counter.get() == 2",
+            "1 preemption (fewest possible)",
             "TraitTests.swift:", "let value = await counter.get()", "QUIESCE_REPLAY="),
         .everyInterleaving)
     func `a failed expectation is one issue at its line`() async {
@@ -92,7 +101,9 @@ actor Counter {
     @Test(.fails("threw", "Wrong"), .everyInterleaving)
     func `a thrown error is an issue`() async throws { throw Wrong() }
 
-    @Test(.fails("never resumed", "await withCheckedContinuation", "TraitTests.swift"), .everyInterleaving)
+    @Test(
+        .fails("never resumed", "await withCheckedContinuation", "TraitTests.swift"),
+        .everyInterleaving)
     func `a task that is never resumed`() async {
         await withCheckedContinuation { (_: CheckedContinuation<Void, Never>) in }
     }
@@ -137,7 +148,9 @@ actor Counter {
             flags.first.store(true, ordering: .releasing)
             flags.second.store(true, ordering: .releasing)
         }
-        let (second, first) = (flags.second.load(ordering: .acquiring), flags.first.load(ordering: .acquiring))
+        let (second, first) = (
+            flags.second.load(ordering: .acquiring), flags.first.load(ordering: .acquiring)
+        )
         #expect(first || !second)
         writer.join()
     }
@@ -175,7 +188,9 @@ actor Counter {
         #expect(await counter.get() == count)
     }
 
-    @Test(.fails("failed expectation"), .interleavings(limit: 50, strategy: .random(executions: 200, seed: 3)))
+    @Test(
+        .fails("failed expectation"),
+        .interleavings(limit: 50, strategy: .random(executions: 200, seed: 3)))
     func `at random`() async {
         let counter = Counter()
         await Self.incrementTwice(counter)
@@ -187,7 +202,9 @@ actor Counter {
         await Self.incrementTwice(counter)
     }
 
-    @Test(.everyInterleaving.reduction(.declared).time(.discrete)) func `with options`() async throws {
+    @Test(.everyInterleaving.reduction(.declared).time(.discrete)) func `with options`()
+        async throws
+    {
         async let short: Void = Task.sleep(for: .milliseconds(10))
         async let long: Void = Task.sleep(for: .seconds(1))
         _ = try await (short, long)
@@ -204,7 +221,9 @@ actor Counter {
         #expect(await task.value == 1)
     }
 
-    @Test(.everyInterleaving, .timeLimit(.minutes(5))) func `beside another trait`() async { await Task.yield() }
+    @Test(.everyInterleaving, .timeLimit(.minutes(5))) func `beside another trait`() async {
+        await Task.yield()
+    }
 }
 
 @Suite(.everyInterleaving) struct SuiteTraitTests {

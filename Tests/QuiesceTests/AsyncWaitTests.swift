@@ -6,8 +6,8 @@ import Testing
 
 @testable import Quiesce
 
-/// The async waits of every primitive: woken, cancelled, timed out and closed against each other. Whatever comes first, the wait ends once,
-/// in a way that fits, and nothing of it is left behind.
+/// The async waits of every primitive: woken, cancelled, timed out and closed against each other.
+/// Whatever comes first, the wait ends once, in a way that fits, and nothing of it is left behind.
 @Suite struct AsyncWaitTests {
     /// What ends a wait.
     enum Ender: String, CaseIterable, CustomTestStringConvertible {
@@ -50,8 +50,11 @@ import Testing
         let deadline = deadline(enders)
         let task = Task(name: "waiter") {
             do throws(WaitQueue.WaitError) {
-                try await waiting.queue.wait(until: deadline) { waiting.flag.load(ordering: .sequentiallyConsistent) }
-                return waiting.flag.load(ordering: .sequentiallyConsistent) ? "woken" : "woken too early"
+                try await waiting.queue.wait(until: deadline) {
+                    waiting.flag.load(ordering: .sequentiallyConsistent)
+                }
+                return waiting.flag.load(ordering: .sequentiallyConsistent)
+                    ? "woken" : "woken too early"
             } catch {
                 return "\(error)"
             }
@@ -74,22 +77,36 @@ import Testing
     // MARK: Mutants
 
     static let mutations: [(enders: [Ender], mutation: Mutation)] = [
-        ([.wake], Mutation("Waiters.swift", "count.load(ordering: .sequentiallyConsistent)", .sees(0))),
-        ([.wake], Mutation("Waiters.swift", "count.wrappingAdd(1", .skipped)),
-        ([.wake], Mutation("Waiter.swift", "let (isSuspended, _) = point.word.compareExchange", .unconditional)),
-        ([.wake], Mutation("Waiter.swift", "let (isMine, found) = point.word.compareExchange", .skipped)),
         (
-            [.wake, .cancel],
-            Mutation("Waiter.swift", "let (isMine, found) = point.word.compareExchange", .unconditional)
+            [.wake],
+            Mutation("Waiters.swift", "count.load(ordering: .sequentiallyConsistent)", .sees(0))
+        ),
+        ([.wake], Mutation("Waiters.swift", "count.wrappingAdd(1", .skipped)),
+        (
+            [.wake],
+            Mutation(
+                "Waiter.swift", "let (isSuspended, _) = point.word.compareExchange", .unconditional)
+        ),
+        (
+            [.wake],
+            Mutation("Waiter.swift", "let (isMine, found) = point.word.compareExchange", .skipped)
         ),
         (
             [.wake, .cancel],
-            Mutation("Waiter.swift", "let (isSuspended, _) = point.word.compareExchange", .unconditional)
+            Mutation(
+                "Waiter.swift", "let (isMine, found) = point.word.compareExchange", .unconditional)
+        ),
+        (
+            [.wake, .cancel],
+            Mutation(
+                "Waiter.swift", "let (isSuspended, _) = point.word.compareExchange", .unconditional)
         ),
     ]
 
     @Test(arguments: mutations)
-    func `a mistake in an async wait is noticed`(_ enders: [Ender], _ mutation: Mutation) async throws {
+    func `a mistake in an async wait is noticed`(_ enders: [Ender], _ mutation: Mutation)
+        async throws
+    {
         var options = ExplorationOptions()
         options.reduction = .declared
         options.mutation = mutation
@@ -112,7 +129,9 @@ import Testing
                 waiting.queue.wake()
             }
             do throws(WaitQueue.WaitError) {
-                try await waiting.queue.wait { waiting.flag.load(ordering: .sequentiallyConsistent) }
+                try await waiting.queue.wait {
+                    waiting.flag.load(ordering: .sequentiallyConsistent)
+                }
             } catch {
                 expect(false, "\(error)")
             }
@@ -143,7 +162,8 @@ import Testing
             let counter = EventCounter()
             let deadline = Self.deadline(enders)
             let task = Task(name: "taker") {
-                do throws(EventError) { return "\(try await counter.take(until: deadline))" } catch {
+                do throws(EventError) { return "\(try await counter.take(until: deadline))" } catch
+                {
                     return "\(error)"
                 }
             }
@@ -188,7 +208,9 @@ import Testing
             let isAdded = await task.value
             expect(isAdded || enders != [.wake])
             let value = counter.value
-            expect(value == (isAdded ? 5 : enders.contains(.wake) ? value : EventCounter.maximum), "holds \(value)")
+            expect(
+                value == (isAdded ? 5 : enders.contains(.wake) ? value : EventCounter.maximum),
+                "holds \(value)")
         }
     }
 
@@ -196,11 +218,14 @@ import Testing
 
     @Test(arguments: [[Ender.wake], [.cancel], [.deadline], [.close], [.wake, .cancel]])
     func `a task takes from a descriptor`(_ enders: [Ender]) async throws {
-        try await verifyTasks("a take from a descriptor that ends by \(enders)", executions: 2_000) { world in
+        try await verifyTasks("a take from a descriptor that ends by \(enders)", executions: 2_000)
+        { world in
             guard let event = try? EventFD() else { return expect(false, "no descriptor") }
             let deadline = Self.deadline(enders)
             let task = Task(name: "taker") {
-                do throws(EventError) { return "\(try await event.take(until: deadline))" } catch { return "\(error)" }
+                do throws(EventError) { return "\(try await event.take(until: deadline))" } catch {
+                    return "\(error)"
+                }
             }
             for ender in enders {
                 world.thread(ender.rawValue) {
@@ -213,7 +238,8 @@ import Testing
                 }
             }
             let outcome = await task.value
-            expect(outcome == "1" ? enders.contains(.wake) : enders != [.wake], "ended as \(outcome)")
+            expect(
+                outcome == "1" ? enders.contains(.wake) : enders != [.wake], "ended as \(outcome)")
         }
     }
 
@@ -228,7 +254,9 @@ import Testing
             let closer = Task(name: "closer") {
                 do throws(GateError) {
                     try await shared.gate.close(until: deadline)
-                    expect(shared.inside.load(ordering: .sequentiallyConsistent) == 0, "somebody is inside")
+                    expect(
+                        shared.inside.load(ordering: .sequentiallyConsistent) == 0,
+                        "somebody is inside")
                     return true
                 } catch {
                     return false
@@ -237,7 +265,9 @@ import Testing
             if enders.contains(.cancel) { Task(name: "canceller") { closer.cancel() } }
             let isClosed = await closer.value
             expect(isClosed || enders != [.wake])
-            expect(shared.gate.withEntry { _ in 0 } == nil, "a gate that is being closed lets somebody in")
+            expect(
+                shared.gate.withEntry { _ in 0 } == nil,
+                "a gate that is being closed lets somebody in")
         }
     }
 
@@ -258,7 +288,9 @@ import Testing
                         winners.wrappingAdd(1, ordering: .relaxed)
                         entry.leave()
                     } else {
-                        expect(winners.load(ordering: .relaxed) == 1, "the loser was let go before the winner")
+                        expect(
+                            winners.load(ordering: .relaxed) == 1,
+                            "the loser was let go before the winner")
                     }
                 } catch {
                     expect(false, "\(error)")
@@ -277,7 +309,9 @@ import Testing
     @Test func `two tasks close`() async throws {
         try await verifyTasks("two tasks close", executions: 10_000) { _ in
             let shared = Shared()
-            let user = Task(name: "user") { await shared.gate.withTaskEntry { _ in await Task.yield() } }
+            let user = Task(name: "user") {
+                await shared.gate.withTaskEntry { _ in await Task.yield() }
+            }
             async let first: Void = shared.gate.close()
             async let second: Void = shared.gate.close()
             _ = try await (first, second)
@@ -340,7 +374,9 @@ import Testing
             let detacher = Task(name: "detacher") {
                 do throws(EventError) {
                     try await notifier.detach(until: deadline)
-                    expect(calls.running.load(ordering: .sequentiallyConsistent) == 0, "a callback runs after detach")
+                    expect(
+                        calls.running.load(ordering: .sequentiallyConsistent) == 0,
+                        "a callback runs after detach")
                     return true
                 } catch {
                     return false

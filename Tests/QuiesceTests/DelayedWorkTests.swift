@@ -16,14 +16,18 @@ import Testing
         let wasPending = item.cancel()
         // Whoever is cancelled too late has run, or will.
         if !wasPending { sure { try item.flush() } }
-        expect(runs.total == (wasPending ? 0 : 1), "an item was lost, or ran although it was cancelled")
+        expect(
+            runs.total == (wasPending ? 0 : 1), "an item was lost, or ran although it was cancelled"
+        )
         expect(!item.isPending)
     }
 
     static let disable: Program = { world in
         let queue = WorkQueue(name: "queue", .ordered)
         let isGone = Unsynchronized(false)
-        let item = DelayedWork(name: "item") { expect(!isGone.load(), "an item ran after it was disabled") }
+        let item = DelayedWork(name: "item") {
+            expect(!isGone.load(), "an item ran after it was disabled")
+        }
         queue.enqueue(item, after: .seconds(1))
         sure { try item.disableAndWait() }
         isGone.store(true)
@@ -58,7 +62,8 @@ import Testing
         let queue = WorkQueue(name: "queue", .ordered)
         let runs = Unsynchronized(0)
         for name in ["one", "other"] {
-            queue.enqueue(DelayedWork(name: name) { runs.withValue { $0 += 1 } }, after: .seconds(1))
+            queue.enqueue(
+                DelayedWork(name: name) { runs.withValue { $0 += 1 } }, after: .seconds(1))
         }
         sure { try queue.destroy() }
         expect(runs.load() == 2, "a timer was lost")
@@ -72,7 +77,8 @@ import Testing
         let answer = queue.reschedule(item, after: .seconds(1))
         world.afterwards {
             switch answer {
-            case .alreadyPending: expect(runs.total == 1, "an item that was rescheduled ran twice, or not")
+            case .alreadyPending:
+                expect(runs.total == 1, "an item that was rescheduled ran twice, or not")
             case .queued: expect(runs.total == 2, "an item whose timer had fired was lost")
             default: expect(false, "a reschedule was refused")
             }
@@ -80,7 +86,9 @@ import Testing
     }
 
     /// Who waits for the function, which nobody hastens.
-    private static func run(_ item: DelayedWork, on queue: WorkQueue, _ runs: WaitPoint.Count, _ number: UInt32) {
+    private static func run(
+        _ item: DelayedWork, on queue: WorkQueue, _ runs: WaitPoint.Count, _ number: UInt32
+    ) {
         expect(queue.enqueue(item, after: .seconds(1)) == .queued)
         runs.wait(for: number)
     }
@@ -104,7 +112,8 @@ import Testing
             })
         queue.enqueue(item.value, after: .seconds(1))
         sure { try item.value.disableAndWait() }
-        expect(runs.current == 0 && item.value.activity == [], "an item went on after it was disabled")
+        expect(
+            runs.current == 0 && item.value.activity == [], "an item went on after it was disabled")
     }
 
     static let directly: Program = { world in
@@ -129,7 +138,9 @@ import Testing
         let owner = Reference(counted)
         expect(queue.enqueue(counted.work, owner.share(), after: .seconds(1)).answer == .queued)
         // The one that is given back is dropped.
-        if queue.enqueue(counted.work, owner.share(), after: .seconds(1)).answer != .queued { counted.work.cancel() }
+        if queue.enqueue(counted.work, owner.share(), after: .seconds(1)).answer != .queued {
+            counted.work.cancel()
+        }
         owner.drop()
         world.afterwards { expect(releases.total == 1, "a reference was leaked") }
     }
@@ -159,31 +170,41 @@ import Testing
         WorkQueueTests.Case(testDescription: "a timer fires against a cancel", program: cancel),
         WorkQueueTests.Case(testDescription: "a timer fires against a disable", program: disable),
         WorkQueueTests.Case(testDescription: "a flush ends the wait of a timer", program: flush),
-        WorkQueueTests.Case(testDescription: "a queue of a timer is destroyed", program: destroyOne),
-        WorkQueueTests.Case(testDescription: "an item is armed again after it has run", program: again),
         WorkQueueTests.Case(
-            testDescription: "an armed item is cancelled and enqueued without delay", program: directly),
-        WorkQueueTests.Case(testDescription: "an armed item with a reference is cancelled", program: reference),
+            testDescription: "a queue of a timer is destroyed", program: destroyOne),
+        WorkQueueTests.Case(
+            testDescription: "an item is armed again after it has run", program: again),
+        WorkQueueTests.Case(
+            testDescription: "an armed item is cancelled and enqueued without delay",
+            program: directly),
+        WorkQueueTests.Case(
+            testDescription: "an armed item with a reference is cancelled", program: reference),
     ]
 
     /// Those that have tens of thousands of interleavings.
     static let larger = [
-        WorkQueueTests.Case(testDescription: "an item that is armed is rescheduled", program: reschedule),
-        WorkQueueTests.Case(testDescription: "an item that arms itself is disabled", program: rearm),
+        WorkQueueTests.Case(
+            testDescription: "an item that is armed is rescheduled", program: reschedule),
+        WorkQueueTests.Case(
+            testDescription: "an item that arms itself is disabled", program: rearm),
     ]
 
     /// Those that have even more where preemptions are counted.
     static let largest = [
-        WorkQueueTests.Case(testDescription: "two flush an item that is armed", program: flushByTwo),
-        WorkQueueTests.Case(testDescription: "a queue of two timers is destroyed", program: destroy),
+        WorkQueueTests.Case(
+            testDescription: "two flush an item that is armed", program: flushByTwo),
+        WorkQueueTests.Case(
+            testDescription: "a queue of two timers is destroyed", program: destroy),
     ]
 
-    @Test(arguments: cases) func `every interleaving ends well`(_ each: WorkQueueTests.Case) throws {
+    @Test(arguments: cases) func `every interleaving ends well`(_ each: WorkQueueTests.Case) throws
+    {
         try verify(each.testDescription) { each.program($0) }
     }
 
-    @Test(arguments: larger) func `every interleaving of few preemptions ends well`(_ each: WorkQueueTests.Case) throws
-    {
+    @Test(arguments: larger) func `every interleaving of few preemptions ends well`(
+        _ each: WorkQueueTests.Case
+    ) throws {
         try verify(each.testDescription, preemptions: 2) { each.program($0) }
     }
 

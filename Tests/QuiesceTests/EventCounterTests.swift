@@ -41,7 +41,9 @@ import Testing
         }
     }
 
-    @Test func `a signal wakes whoever takes, and publishes`() throws { try verify("signal", Self.signalling) }
+    @Test func `a signal wakes whoever takes, and publishes`() throws {
+        try verify("signal", Self.signalling)
+    }
 
     private static let semaphore: Program = { world in
         let event = Event(isSemaphore: true)
@@ -50,7 +52,9 @@ import Testing
         world.afterwards { expect(event.counter.value == 0) }
     }
 
-    @Test func `a semaphore wakes as many as were added`() throws { try verify("semaphore", Self.semaphore) }
+    @Test func `a semaphore wakes as many as were added`() throws {
+        try verify("semaphore", Self.semaphore)
+    }
 
     private static let full: Program = { world in
         let event = Event(EventCounter.maximum)
@@ -73,7 +77,9 @@ import Testing
         world.afterwards { expect((taken.value.load() ?? 0) + event.counter.value == 1) }
     }
 
-    @Test func `a hang-up ends the wait of whoever takes`() throws { try verify("hang-up", Self.hangingUp) }
+    @Test func `a hang-up ends the wait of whoever takes`() throws {
+        try verify("hang-up", Self.hangingUp)
+    }
 
     private static let late: Program = { world in
         let event = Event()
@@ -87,17 +93,27 @@ import Testing
 
     static let mutants: [Mutant] = [
         Mutant(signalling, "Waiters.swift", "count.wrappingAdd(1", .skipped),
-        Mutant(signalling, "Waiters.swift", "count.load(ordering: .sequentiallyConsistent)", .sees(0)),
-        Mutant(signalling, "EventCounter.swift", "let (isExchanged, now) = count.compareExchange(", .relaxed),
-        Mutant(signalling, "EventCounter.swift", "let (isExchanged, now) = count.compareExchange(", .skipped),
-        Mutant(semaphore, "EventCounter.swift", "let (isExchanged, now) = count.compareExchange(", .unconditional),
+        Mutant(
+            signalling, "Waiters.swift", "count.load(ordering: .sequentiallyConsistent)", .sees(0)),
+        Mutant(
+            signalling, "EventCounter.swift", "let (isExchanged, now) = count.compareExchange(",
+            .relaxed),
+        Mutant(
+            signalling, "EventCounter.swift", "let (isExchanged, now) = count.compareExchange(",
+            .skipped),
+        Mutant(
+            semaphore, "EventCounter.swift", "let (isExchanged, now) = count.compareExchange(",
+            .unconditional),
         Mutant(full, "Waiter.swift", "point.wake(1)", .skipped),
         Mutant(hangingUp, "Waiter.swift", "point.wake(1)", .skipped),
         Mutant(late, "Waiter.swift", "point.wake(1)", .skipped),
-        Mutant(late, "EventCounter.swift", "let (isExchanged, now) = count.compareExchange(", .skipped),
+        Mutant(
+            late, "EventCounter.swift", "let (isExchanged, now) = count.compareExchange(", .skipped),
     ]
 
-    @Test(arguments: mutants) func `a mutant is caught`(_ mutant: Mutant) throws { try expectCaught(mutant) }
+    @Test(arguments: mutants) func `a mutant is caught`(_ mutant: Mutant) throws {
+        try expectCaught(mutant)
+    }
 
     // MARK: Tasks and ends
 

@@ -63,7 +63,9 @@ import Testing
         #expect(quiesce_epoll_control(epoll, 0, event.fileDescriptor, quiesce_readable, 7) == 0)
         try event.signal()
         var found = [quiesce_ready](repeating: quiesce_ready(), count: 64)
-        let count = unsafe found.withUnsafeMutableBufferPointer { unsafe quiesce_epoll_wait(epoll, $0.baseAddress!) }
+        let count = unsafe found.withUnsafeMutableBufferPointer {
+            unsafe quiesce_epoll_wait(epoll, $0.baseAddress!)
+        }
         #expect(count == 1)
         #expect(found[0].data == 7)
     }
@@ -71,7 +73,9 @@ import Testing
     // MARK: Waiting
 
     /// Starts a thread that takes, and returns what it took.
-    private func taken(_ event: EventFD, whenWaiting act: () throws -> Void) throws -> Result<UInt64, EventError>? {
+    private func taken(_ event: EventFD, whenWaiting act: () throws -> Void) throws -> Result<
+        UInt64, EventError
+    >? {
         let result = Mutex<Result<UInt64, EventError>?>(nil)
         let sleeper = Sleeper()
         let thread = try Thread.spawn {
@@ -200,7 +204,9 @@ import Testing
         await #expect(throws: EventError.timedOut(running: nil)) {
             try await event.take(until: Clock.now() + .milliseconds(2))
         }
-        await #expect(throws: EventError.timedOut(running: nil)) { try await event.take(until: past) }
+        await #expect(throws: EventError.timedOut(running: nil)) {
+            try await event.take(until: past)
+        }
         #expect(event.isIdle)
     }
 
@@ -241,7 +247,9 @@ import Testing
             }
             sleeper.waitUntilAsleep()
             let status = forkedChild {
-                guard (try? event.take(until: Clock.Instant(nanoseconds: 1))) == nil else { _exit(2) }
+                guard (try? event.take(until: Clock.Instant(nanoseconds: 1))) == nil else {
+                    _exit(2)
+                }
                 guard (try? Thread.spawn { _ = try? event.tryAdd(2) }) != nil else { _exit(3) }
                 guard (try? event.take()) == 1 else { _exit(4) }
             }
@@ -260,7 +268,9 @@ import Testing
         world.afterwards { expect(event.isIdle, "an interest is left") }
     }
 
-    @Test func `a signal is never missed`() throws { try verify("signaller and taker", Self.signalling) }
+    @Test func `a signal is never missed`() throws {
+        try verify("signaller and taker", Self.signalling)
+    }
 
     private static let twoTakers: Program = { world in
         guard let event = try? EventFD(isSemaphore: true) else { return expect(false, "refused") }
@@ -302,10 +312,13 @@ import Testing
         }
     }
 
-    @Test func `closing ends a wait, whenever it comes`() throws { try verify("closer and taker", Self.closing) }
+    @Test func `closing ends a wait, whenever it comes`() throws {
+        try verify("closer and taker", Self.closing)
+    }
 
     static let mutants: [Mutant] = [
-        Mutant(signalling, "Waiters.swift", "count.load(ordering: .sequentiallyConsistent)", .sees(0)),
+        Mutant(
+            signalling, "Waiters.swift", "count.load(ordering: .sequentiallyConsistent)", .sees(0)),
         Mutant(signalling, "Waiters.swift", "count.wrappingAdd(1", .skipped),
         Mutant(signalling, "Waiters.swift", "var waitingCount", .sees(1)),
         Mutant(twoTakers, "Waiters.swift", "var waitingCount", .sees(0)),
@@ -313,7 +326,9 @@ import Testing
         Mutant(closing, "Waiter.swift", "point.wake(1)", .skipped),
     ]
 
-    @Test(arguments: mutants) func `a mutant is caught`(_ mutant: Mutant) throws { try expectCaught(mutant) }
+    @Test(arguments: mutants) func `a mutant is caught`(_ mutant: Mutant) throws {
+        try expectCaught(mutant)
+    }
 }
 
 /// Blocks, which a test that awaits may do for a thread that has nothing to wait for any more.

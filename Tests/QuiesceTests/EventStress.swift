@@ -50,7 +50,9 @@ import Testing
                     // As many are taken as are added.
                     guard (try? event.add(round % 2 == 0 ? 1 : 2)) != nil else { return }
                 } else {
-                    for _ in 0..<(round % 2 == 0 ? 1 : 2) { guard (try? event.take()) == 1 else { return } }
+                    for _ in 0..<(round % 2 == 0 ? 1 : 2) {
+                        guard (try? event.take()) == 1 else { return }
+                    }
                 }
             }
         }

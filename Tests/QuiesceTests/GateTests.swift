@@ -153,7 +153,9 @@ final class Guarded: Sendable {
         world.afterwards { expect(winners.load(ordering: .relaxed) == 1 && guarded.gate.isClosing) }
     }
 
-    @Test func `closing from inside has one winner, and losers wait for its whole operation`() throws {
+    @Test func `closing from inside has one winner, and losers wait for its whole operation`()
+        throws
+    {
         try verify("from inside", Self.fromInside)
     }
 
@@ -204,7 +206,9 @@ final class Guarded: Sendable {
         }
     }
 
-    @Test func `nobody has closed before the sleepers were told`() throws { try verify("told", Self.told) }
+    @Test func `nobody has closed before the sleepers were told`() throws {
+        try verify("told", Self.told)
+    }
 
     /// Two close from inside, one of them with a deadline, which may pass at any time.
     static let givingUp: Program = { world in
@@ -213,7 +217,8 @@ final class Guarded: Sendable {
         _ = gate.withOwnedEntry { entry in
             world.thread("hasty") {
                 _ = gate.withOwnedEntry { entry in
-                    guard let entry = try? entry.closeFromInside(until: Clock.now() + .seconds(1)) else { return }
+                    guard let entry = try? entry.closeFromInside(until: Clock.now() + .seconds(1))
+                    else { return }
                     over.value.wrappingAdd(1, ordering: .relaxed)
                     entry.leave()
                 }
@@ -223,7 +228,8 @@ final class Guarded: Sendable {
                     over.value.wrappingAdd(1, ordering: .relaxed)
                     entry.leave()
                 } else {
-                    expect(over.value.load(ordering: .relaxed) == 1, "it is over, and nobody did it")
+                    expect(
+                        over.value.load(ordering: .relaxed) == 1, "it is over, and nobody did it")
                 }
             } catch { expect(false, "\(error)") }
         }
@@ -245,8 +251,11 @@ final class Guarded: Sendable {
         }
         world.thread("closer") {
             var hasFailed = false
-            do throws(GateError) { try guarded.gate.close(until: Clock.now() + .seconds(1)) } catch {
-                guard case .timedOut(_, let occupants) = error else { return expect(false, "\(error)") }
+            do throws(GateError) { try guarded.gate.close(until: Clock.now() + .seconds(1)) } catch
+            {
+                guard case .timedOut(_, let occupants) = error else {
+                    return expect(false, "\(error)")
+                }
                 expect(occupants.map(\.name) == ["thread user"] || occupants.isEmpty, "\(error)")
                 hasFailed = true
             }
@@ -278,20 +287,29 @@ final class Guarded: Sendable {
         Mutant(closing, "Gate+Closing.swift", "Presence.isAnyoneInside(key)", .sees(0)),
         Mutant(closing, "Gate+Closing.swift", "Presence.isAnyoneInside(key)", .relaxed),
         Mutant(told, "Gate+Closing.swift", "state.bitwiseOr(State.told", .skipped),
-        Mutant(told, "Gate+Closing.swift", "let found = state.load(ordering: .sequentiallyConsistent)", .sees(5)),
+        Mutant(
+            told, "Gate+Closing.swift", "let found = state.load(ordering: .sequentiallyConsistent)",
+            .sees(5)),
         // Counted entries.
         Mutant(counted, "GateEntry.swift", "state.compareExchange", .skipped),
         Mutant(counted, "GateEntry.swift", "wrappingSubtract(ticket.end()", .skipped),
         Mutant(counted, "GateEntry.swift", "wrappingSubtract(ticket.end()", .relaxed),
         // From inside.
         Mutant(fromInside, "Gate+Closing.swift", "state.wrappingAdd(State.entry", .skipped),
-        Mutant(fromInside, "Gate+Closing.swift", "let (isExchanged, now) = state.compareExchange(", .unconditional),
-        Mutant(fromInside, "Gate+Closing.swift", "let (isExchanged, now) = state.compareExchange(", .skipped),
-        Mutant(fromInsideAndOutside, "Gate+Closing.swift", "state.wrappingAdd(State.entry", .skipped),
+        Mutant(
+            fromInside, "Gate+Closing.swift", "let (isExchanged, now) = state.compareExchange(",
+            .unconditional),
+        Mutant(
+            fromInside, "Gate+Closing.swift", "let (isExchanged, now) = state.compareExchange(",
+            .skipped),
+        Mutant(
+            fromInsideAndOutside, "Gate+Closing.swift", "state.wrappingAdd(State.entry", .skipped),
         Mutant(givingUp, "GateEntry.swift", "wrappingSubtract(ticket.end()", .skipped),
     ]
 
-    @Test(arguments: mutants) func `a mutant is caught`(_ mutant: Mutant) throws { try expectCaught(mutant) }
+    @Test(arguments: mutants) func `a mutant is caught`(_ mutant: Mutant) throws {
+        try expectCaught(mutant)
+    }
 }
 
 extension Unsynchronized where Value == Int {

@@ -80,7 +80,8 @@ import Testing
             Issue.record("it closed")
         } catch {
             guard case .timedOut(_, let occupants) = error else { throw error }
-            #expect(occupants.count == 1 && occupants[0].name.contains("\"slow reader\""), "\(error)")
+            #expect(
+                occupants.count == 1 && occupants[0].name.contains("\"slow reader\""), "\(error)")
             #expect(!occupants[0].isExact)
         }
         #expect(gate.isClosing && !gate.isClosed)
@@ -251,7 +252,8 @@ import Testing
         _ = await user.value
     }
 
-    @Test func `of tasks that close from inside one wins, and the others wait for it`() async throws {
+    @Test func `of tasks that close from inside one wins, and the others wait for it`() async throws
+    {
         let gate = Gate()
         let together = WaitQueue()
         let shared = Contest()
@@ -261,7 +263,9 @@ import Testing
                     _ = await gate.withTaskOwnedEntry { entry in
                         shared.inside.wrappingAdd(1, ordering: .sequentiallyConsistent)
                         together.wake()
-                        try? await together.wait { shared.inside.load(ordering: .sequentiallyConsistent) == 4 }
+                        try? await together.wait {
+                            shared.inside.load(ordering: .sequentiallyConsistent) == 4
+                        }
                         if let entry = try? await entry.closeFromInside() {
                             shared.winners.wrappingAdd(1, ordering: .relaxed)
                             await Task.yield()

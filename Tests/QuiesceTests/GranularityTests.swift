@@ -23,9 +23,14 @@ import Testing
     final class Log: Sendable {
         private let entries = Mutex<[String: String]>([:])
 
-        func set(_ key: String, _ value: some Sendable) { entries.withLock { $0[key] = "\(value)" } }
+        func set(_ key: String, _ value: some Sendable) {
+            entries.withLock { $0[key] = "\(value)" }
+        }
         var text: String {
-            entries.withLock { $0.sorted { $0.key < $1.key }.map { "\($0.key): \($0.value)" }.joined(separator: ", ") }
+            entries.withLock {
+                $0.sorted { $0.key < $1.key }.map { "\($0.key): \($0.value)" }.joined(
+                    separator: ", ")
+            }
         }
     }
 
@@ -34,7 +39,8 @@ import Testing
         _ use: Use, _ granularity: ExplorationOptions.Granularity
     ) throws -> (texts: Set<String>, executions: Int) {
         let texts = Mutex(Set<String>())
-        let report = try verify("\(use.testDescription), \(granularity)", granularity: granularity) { world in
+        let report = try verify("\(use.testDescription), \(granularity)", granularity: granularity)
+        { world in
             let log = Log()
             use.program(world, log)
             world.afterwards { texts.withLock { _ = $0.insert(log.text) } }
@@ -122,9 +128,13 @@ import Testing
             runs.label("runs")
             chained.label("chained")
             queue.enqueue {
-                chained.store(queue.enqueue { runs.add(1, ordering: .relaxed) } == .queued, ordering: .relaxed)
+                chained.store(
+                    queue.enqueue { runs.add(1, ordering: .relaxed) } == .queued, ordering: .relaxed
+                )
             }
-            world.thread("another path") { log.set("enqueued", queue.enqueue { runs.add(1, ordering: .relaxed) }) }
+            world.thread("another path") {
+                log.set("enqueued", queue.enqueue { runs.add(1, ordering: .relaxed) })
+            }
             sure { try queue.drain() }
             log.set("chained", chained.load(ordering: .relaxed))
             world.afterwards { log.set("runs", runs.load(ordering: .relaxed)) }
@@ -132,7 +142,9 @@ import Testing
         Use("two producers of an ordered queue") { world, log in
             let queue = WorkQueue(name: "queue", .ordered)
             let order = Mutex("")
-            for name in ["a", "b"] { world.thread(name) { queue.enqueue { order.withLock { $0 += name } } } }
+            for name in ["a", "b"] {
+                world.thread(name) { queue.enqueue { order.withLock { $0 += name } } }
+            }
             world.afterwards { log.set("order", order.withLock { $0 }) }
         },
         Use("two items beside each other") { world, log in
@@ -154,11 +166,13 @@ import Testing
         func release() {}
     }
 
-    @Test(arguments: uses) func `looked at as steps, operations lead to the same`(_ use: Use) throws {
+    @Test(arguments: uses) func `looked at as steps, operations lead to the same`(_ use: Use) throws
+    {
         let fine = try outcomes(use, .fine)
         let coarse = try outcomes(use, .coarse)
         #expect(coarse.texts == fine.texts)
-        // What an operation touches where it comes earlier is not known, so that some traces may be run twice.
+        // What an operation touches where it comes earlier is not known, so that some traces may be
+        // run twice.
         #expect(coarse.executions <= fine.executions * 51 / 50)
         print("\(use.testDescription): fine \(fine.executions), coarse \(coarse.executions)")
     }
@@ -169,7 +183,8 @@ import Testing
     struct Pair: Sendable, CustomTestStringConvertible {
         let testDescription: String
         /// Makes the state, and returns the two, and what can be told of the state afterwards.
-        let make: @Sendable () -> (@Sendable () -> String, @Sendable () -> String, @Sendable () -> String)
+        let make:
+            @Sendable () -> (@Sendable () -> String, @Sendable () -> String, @Sendable () -> String)
     }
 
     private enum GateState: String, CaseIterable, Sendable {
@@ -180,7 +195,12 @@ import Testing
     static let gatePairs: [Pair] = GateState.allCases.flatMap { state in
         let looks: [(String, @Sendable (Gate) -> String)] = [
             ("enter and leave", { "\($0.withEntry { _ in true } ?? false)" }),
-            ("enter twice", { gate in "\(gate.withEntry { _ in gate.withEntry { _ in true } ?? false } ?? false)" }),
+            (
+                "enter twice",
+                { gate in
+                    "\(gate.withEntry { _ in gate.withEntry { _ in true } ?? false } ?? false)"
+                }
+            ),
             ("look", { "\($0.isClosing), \($0.isClosed)" }),
         ]
         return looks.flatMap { first in
@@ -207,7 +227,8 @@ import Testing
             let queues = [WorkQueue(name: "one", .ordered), WorkQueue(name: "other", .ordered)]
             let runs = [Runs(), Runs()]
             return (
-                { "\(queues[0].enqueue { runs[0].count() })" }, { "\(queues[1].enqueue { runs[1].count() })" },
+                { "\(queues[0].enqueue { runs[0].count() })" },
+                { "\(queues[1].enqueue { runs[1].count() })" },
                 { "\(runs[0].total), \(runs[1].total)" }
             )
         },
@@ -231,7 +252,9 @@ import Testing
         return texts.withLock { $0 }
     }
 
-    @Test(arguments: gatePairs + workPairs) func `operations that are declared to commute do`(_ pair: Pair) throws {
+    @Test(arguments: gatePairs + workPairs) func `operations that are declared to commute do`(
+        _ pair: Pair
+    ) throws {
         #expect(try results(pair).count == 1)
     }
 
@@ -239,7 +262,8 @@ import Testing
         let pair = Pair(testDescription: "enter || close") {
             let gate = Gate(name: "gate")
             return (
-                { "\(gate.withEntry { _ in true } ?? false)" }, { "\((try? gate.close()) != nil)" }, { "" }
+                { "\(gate.withEntry { _ in true } ?? false)" }, { "\((try? gate.close()) != nil)" },
+                { "" }
             )
         }
         #expect(try results(pair).count == 2)

@@ -55,12 +55,16 @@ import Testing
         world.thread("closer") { counter.hangUp() }
         world.thread("client") {
             let isMine = (try? notifier.detach()) == true
-            expect(client.pointee.hangUps.load() == (isMine ? 0 : 1), "both the detach and the hang-up came first")
+            expect(
+                client.pointee.hangUps.load() == (isMine ? 0 : 1),
+                "both the detach and the hang-up came first")
             unsafe client.free()
         }
     }
 
-    @Test func `after detach returned the hang-up's callback is over, also when it came first`() throws {
+    @Test func `after detach returned the hang-up's callback is over, also when it came first`()
+        throws
+    {
         try verify("hang-up against detach", Self.hangUpAgainstDetach)
     }
 
@@ -117,7 +121,9 @@ import Testing
         }
     }
 
-    @Test func `the callback for the hang-up is the last`() throws { try verify("last", Self.lastIsLast) }
+    @Test func `the callback for the hang-up is the last`() throws {
+        try verify("last", Self.lastIsLast)
+    }
 
     private static let detachInside: Program = { world in
         let counter = EventCounter()
@@ -135,7 +141,8 @@ import Testing
         }
     }
 
-    @Test func `a callback that detaches itself is the last, and does not wait for itself`() throws {
+    @Test func `a callback that detaches itself is the last, and does not wait for itself`() throws
+    {
         try verify("detach inside", Self.detachInside)
     }
 
@@ -157,7 +164,9 @@ import Testing
         }
     }
 
-    @Test func `two who detach both wait, and one did it`() throws { try verify("two detach", Self.twoDetachers) }
+    @Test func `two who detach both wait, and one did it`() throws {
+        try verify("two detach", Self.twoDetachers)
+    }
 
     /// Detaches as it goes away, which is when its last callback lets go of it.
     private final class Owner: @unchecked Sendable {
@@ -171,7 +180,8 @@ import Testing
             let counter = EventCounter()
             do {
                 let owner = Owner()
-                owner.notifier = try? counter.attach(onSignal: { _ in _ = owner }, onHangUp: { _ in _ = owner })
+                owner.notifier = try? counter.attach(
+                    onSignal: { _ in _ = owner }, onHangUp: { _ in _ = owner })
             }
             world.thread("signaller") { try? counter.signal() }
             counter.hangUp()
@@ -187,7 +197,8 @@ import Testing
             world.thread("client") {
                 do {
                     _ = try counter.attach(
-                        onSignal: { _ in }, onHangUp: { _ in client.pointee.hangUps.withValue { $0 += 1 } })
+                        onSignal: { _ in },
+                        onHangUp: { _ in client.pointee.hangUps.withValue { $0 += 1 } })
                 } catch { refused.value.store(true) }
             }
             world.afterwards {
@@ -199,26 +210,44 @@ import Testing
 
     static let mutants: [Mutant] = [
         Mutant(signalAgainstDetach, "Notifier.swift", "state.bitwiseAnd(~State.active", .skipped),
-        Mutant(signalAgainstDetach, "Notifier.swift", "state.load(ordering: .sequentiallyConsistent)", .sees(0)),
-        Mutant(twoDetachers, "Notifier.swift", "state.load(ordering: .sequentiallyConsistent)", .relaxed),
         Mutant(
-            signalAgainstDetach, "Notifier.swift", "let (isExchanged, now) = self.state.compareExchange(",
+            signalAgainstDetach, "Notifier.swift", "state.load(ordering: .sequentiallyConsistent)",
+            .sees(0)),
+        Mutant(
+            twoDetachers, "Notifier.swift", "state.load(ordering: .sequentiallyConsistent)",
+            .relaxed),
+        Mutant(
+            signalAgainstDetach, "Notifier.swift",
+            "let (isExchanged, now) = self.state.compareExchange(",
             .unconditional),
         Mutant(signalAgainstDetach, "Notifier.swift", "state.store(0, ordering", .skipped),
         Mutant(twoDetachers, "Notifier.swift", "state.store(0, ordering", .relaxed),
         Mutant(
-            hangUpAgainstDetach, "Notifier.swift", "let (isExchanged, now) = self.state.compareExchange(",
+            hangUpAgainstDetach, "Notifier.swift",
+            "let (isExchanged, now) = self.state.compareExchange(",
             .unconditional),
-        Mutant(hangUpAgainstDetach, "Notifier.swift", "state.load(ordering: .sequentiallyConsistent)", .sees(0)),
-        Mutant(twoSignals, "Notifier.swift", "let (isExchanged, now) = state.compareExchange(", .unconditional),
-        Mutant(twoSignals, "Notifier.swift", "let (isExchanged, now) = self.state.compareExchange(", .unconditional),
-        Mutant(twoSignals, "Notifier.swift", "let (isExchanged, now) = state.compareExchange(", .skipped),
+        Mutant(
+            hangUpAgainstDetach, "Notifier.swift", "state.load(ordering: .sequentiallyConsistent)",
+            .sees(0)),
+        Mutant(
+            twoSignals, "Notifier.swift", "let (isExchanged, now) = state.compareExchange(",
+            .unconditional),
+        Mutant(
+            twoSignals, "Notifier.swift", "let (isExchanged, now) = self.state.compareExchange(",
+            .unconditional),
+        Mutant(
+            twoSignals, "Notifier.swift", "let (isExchanged, now) = state.compareExchange(",
+            .skipped),
         Mutant(twoSignals, "EventCounter.swift", "hasNotifiers.load", .sees(0)),
         Mutant(detachInside, "Notifier.swift", "state.bitwiseAnd(~State.active", .skipped),
-        Mutant(twoDetachers, "Notifier.swift", "state.load(ordering: .sequentiallyConsistent)", .sees(0)),
+        Mutant(
+            twoDetachers, "Notifier.swift", "state.load(ordering: .sequentiallyConsistent)",
+            .sees(0)),
     ]
 
-    @Test(arguments: mutants) func `a mutant is caught`(_ mutant: Mutant) throws { try expectCaught(mutant) }
+    @Test(arguments: mutants) func `a mutant is caught`(_ mutant: Mutant) throws {
+        try expectCaught(mutant)
+    }
 
     // MARK: Refusals, tasks, deadlines
 
@@ -243,7 +272,9 @@ import Testing
         #expect(counter.value == 2)
     }
 
-    @Test func `a deadline names the thread that runs the callback, and the notifier is detached`() throws {
+    @Test func `a deadline names the thread that runs the callback, and the notifier is detached`()
+        throws
+    {
         let counter = EventCounter()
         let (started, finish) = (EventCounter(), EventCounter())
         let notifier = try counter.attach(onSignal: { _ in
@@ -294,7 +325,8 @@ import Testing
             do {
                 let object = Held()
                 held = object
-                notifier = try counter.attach(onSignal: { _ in _ = object }, onHangUp: { _ in _ = object })
+                notifier = try counter.attach(
+                    onSignal: { _ in _ = object }, onHangUp: { _ in _ = object })
             }
             #expect(held != nil)
             switch ending {

@@ -31,7 +31,9 @@ import Testing
         world.afterwards { expect(counted.memory.load() == -1 && counted.count.value == 0) }
     }
 
-    @Test func `the last of three who put ends the object`() throws { try verify("puts", Self.puts) }
+    @Test func `the last of three who put ends the object`() throws {
+        try verify("puts", Self.puts)
+    }
 
     private static let raising: Program = { world in
         let counted = Counted(2)
@@ -44,7 +46,9 @@ import Testing
         world.afterwards { expect(counted.memory.load() == -1 && counted.count.value == 0) }
     }
 
-    @Test func `whoever has a reference can make another`() throws { try verify("raising", Self.raising) }
+    @Test func `whoever has a reference can make another`() throws {
+        try verify("raising", Self.raising)
+    }
 
     private static let resurrecting: Program = { world in
         let counted = Counted(1)
@@ -53,7 +57,9 @@ import Testing
         world.afterwards { expect(counted.memory.load() == -1 && counted.count.value == 0) }
     }
 
-    @Test func `what has come to zero stays there`() throws { try verify("resurrecting", Self.resurrecting) }
+    @Test func `what has come to zero stays there`() throws {
+        try verify("resurrecting", Self.resurrecting)
+    }
 
     private static let notOne: Program = { world in
         let counted = Counted(2)
@@ -67,7 +73,9 @@ import Testing
         world.afterwards { expect(counted.memory.load() == -1 && counted.count.value == 0) }
     }
 
-    @Test func `of two who drop unless they are the last one is`() throws { try verify("not one", Self.notOne) }
+    @Test func `of two who drop unless they are the last one is`() throws {
+        try verify("not one", Self.notOne)
+    }
 
     private static let saturating: Program = { world in
         let counted = Counted(.max)
@@ -77,25 +85,35 @@ import Testing
         world.afterwards { expect(counted.count.value == ReferenceCount.saturated) }
     }
 
-    @Test func `two who overflow it saturate it`() throws { try verify("saturating", Self.saturating) }
+    @Test func `two who overflow it saturate it`() throws {
+        try verify("saturating", Self.saturating)
+    }
 
     static let mutants: [Mutant] = [
         Mutant(puts, "ReferenceCountTests.swift", "count.decrementAndTest()", .relaxed),
         Mutant(puts, "ReferenceCountTests.swift", "count.decrementAndTest()", .skipped),
         Mutant(raising, "ReferenceCountTests.swift", "count.increment()", .skipped),
         Mutant(
-            resurrecting, "ReferenceCountTests.swift", "count.incrementUnlessZero()", .skipped, of: .compareExchange),
-        Mutant(
-            resurrecting, "ReferenceCountTests.swift", "count.incrementUnlessZero()", .unconditional,
+            resurrecting, "ReferenceCountTests.swift", "count.incrementUnlessZero()", .skipped,
             of: .compareExchange),
-        Mutant(notOne, "ReferenceCountTests.swift", "count.decrementUnlessOne()", .unconditional, of: .compareExchange),
-        Mutant(notOne, "ReferenceCountTests.swift", "count.decrementUnlessOne()", .relaxed, of: .compareExchange),
+        Mutant(
+            resurrecting, "ReferenceCountTests.swift", "count.incrementUnlessZero()",
+            .unconditional,
+            of: .compareExchange),
+        Mutant(
+            notOne, "ReferenceCountTests.swift", "count.decrementUnlessOne()", .unconditional,
+            of: .compareExchange),
+        Mutant(
+            notOne, "ReferenceCountTests.swift", "count.decrementUnlessOne()", .relaxed,
+            of: .compareExchange),
         Mutant(notOne, "ReferenceCountTests.swift", "count.decrementIfOne()", .relaxed),
         Mutant(notOne, "ReferenceCountTests.swift", "count.decrementIfOne()", .skipped),
         Mutant(saturating, "ReferenceCountTests.swift", "count.increment()", .skipped, of: .store),
     ]
 
-    @Test(arguments: mutants) func `a mutant is caught`(_ mutant: Mutant) throws { try expectCaught(mutant) }
+    @Test(arguments: mutants) func `a mutant is caught`(_ mutant: Mutant) throws {
+        try expectCaught(mutant)
+    }
 
     // MARK: Misuse
 
@@ -115,19 +133,23 @@ import Testing
     }
 
     @Test func `misuse that nobody collects is told on standard error, once a place`() async {
-        let result = await #expect(processExitsWith: .success, observing: [\.standardErrorContent]) {
+        let result = await #expect(processExitsWith: .success, observing: [\.standardErrorContent])
+        {
             let count = ReferenceCount(0)
             for _ in 0..<3 { count.increment() }
         }
         let text = String(decoding: result?.standardErrorContent ?? [], as: UTF8.self)
         // Two kinds: from zero, then saturated.
-        #expect(text.split(separator: "\n").filter { $0.hasPrefix("quiesce: ") }.count == 2, "\(text)")
+        #expect(
+            text.split(separator: "\n").filter { $0.hasPrefix("quiesce: ") }.count == 2, "\(text)")
     }
 
     @Test func `while explored, misuse is the finding`() throws {
         let report = try Exploration("misuse") { _ in ReferenceCount(0).increment() }.run()
         #expect(report.verdicts == [.misuse: 1])
         let sentence = try #require(report.counterexample).verdict.sentence
-        #expect(sentence.contains("main: a reference was taken to an object whose last reference is gone"))
+        #expect(
+            sentence.contains(
+                "main: a reference was taken to an object whose last reference is gone"))
     }
 }

@@ -6,7 +6,8 @@ import Testing
 
 @testable import Quiesce
 
-/// An object with something in it that only whoever has a reference may touch, and that its release touches last.
+/// An object with something in it that only whoever has a reference may touch, and that its release
+/// touches last.
 private final class Session: ReferenceCounted {
     let referenceCount = ReferenceCount()
     let requests = Unsynchronized(0)
@@ -60,7 +61,8 @@ final class Handed<Object: ReferenceCounted>: Sendable {
         world.thread("finder") {
             guard let found = session.tryReference() else { return }
             found.withObject { $0.requests.withValue { $0 += 1 } }
-            expect(session.releases.load(ordering: .relaxed) == 0, "found a session that is released")
+            expect(
+                session.releases.load(ordering: .relaxed) == 0, "found a session that is released")
         }
     }
 
@@ -121,10 +123,17 @@ final class Handed<Object: ReferenceCounted>: Sendable {
         Mutant(dropping, "ReferenceTests.swift", "reference.drop()", .relaxed),
         Mutant(dropping, "ReferenceTests.swift", "reference.drop()", .skipped),
         Mutant(dropping, "ReferenceTests.swift", "Handed(first.share())", .skipped),
-        Mutant(lookup, "ReferenceTests.swift", "session.tryReference()", .unconditional, of: .compareExchange),
-        Mutant(lookup, "ReferenceTests.swift", "session.tryReference()", .skipped, of: .compareExchange),
-        Mutant(locked, "ReferenceTests.swift", "drop(locking:", .unconditional, of: .compareExchange),
+        Mutant(
+            lookup, "ReferenceTests.swift", "session.tryReference()", .unconditional,
+            of: .compareExchange),
+        Mutant(
+            lookup, "ReferenceTests.swift", "session.tryReference()", .skipped, of: .compareExchange
+        ),
+        Mutant(
+            locked, "ReferenceTests.swift", "drop(locking:", .unconditional, of: .compareExchange),
     ]
 
-    @Test(arguments: mutants) func `a mutant is caught`(_ mutant: Mutant) throws { try expectCaught(mutant) }
+    @Test(arguments: mutants) func `a mutant is caught`(_ mutant: Mutant) throws {
+        try expectCaught(mutant)
+    }
 }

@@ -30,7 +30,9 @@ private func useGates() throws {
         while !isOver.isRaised {
             let resource = current.withLock { $0 }
             _ = resource.gate.withEntry { _ in
-                _ = resource.gate.withEntry { _ in if !resource.isOpen.load(ordering: .relaxed) { wrong.raise() } }
+                _ = resource.gate.withEntry { _ in
+                    if !resource.isOpen.load(ordering: .relaxed) { wrong.raise() }
+                }
                 if !resource.isOpen.load(ordering: .relaxed) { wrong.raise() }
             }
         }
@@ -64,7 +66,9 @@ private final class Flag: Sendable {
     func raise() { state.store(true, ordering: .releasing) }
 }
 
-private func withThread(_ body: @escaping @Sendable () -> Void, while other: () throws -> Void) throws {
+private func withThread(_ body: @escaping @Sendable () -> Void, while other: () throws -> Void)
+    throws
+{
     let thread = try Thread.spawn(body)
     try other()
     thread.join()

@@ -147,25 +147,32 @@ import Testing
         }
     }
 
-    /// Has the compiler that built this test judge `code` against the modules that it built; returns what it says.
+    /// Has the compiler that built this test judge `code` against the modules that it built;
+    /// returns what it says.
     private func compile(_ code: String) throws -> String {
         let products = URL(fileURLWithPath: CommandLine.arguments[0]).resolvingSymlinksInPath()
             .deletingLastPathComponent()
-        let folder = FileManager.default.temporaryDirectory.appendingPathComponent("refused-\(UUID().uuidString)")
+        let folder = FileManager.default.temporaryDirectory.appendingPathComponent(
+            "refused-\(UUID().uuidString)")
         try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
         defer { try? FileManager.default.removeItem(at: folder) }
         let file = folder.appendingPathComponent("Snippet.swift")
         try code.write(to: file, atomically: true, encoding: .utf8)
-        let package = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+        let package = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
+            .deletingLastPathComponent()
             .deletingLastPathComponent()
         let process = Process()
         process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
         process.arguments = [
-            "swiftc", "-emit-sil", "-o", "/dev/null", "-swift-version", "6", "-module-name", "Snippet",
+            "swiftc", "-emit-sil", "-o", "/dev/null", "-swift-version", "6", "-module-name",
+            "Snippet",
             "-module-cache-path", folder.appendingPathComponent("cache").path,
             "-I", products.appendingPathComponent("Modules").path,
-            "-Xcc", "-fmodule-map-file=" + products.appendingPathComponent("CSubstrate.build/module.modulemap").path,
-            "-Xcc", "-I" + package.appendingPathComponent("Sources/CSubstrate/include").path, file.path,
+            "-Xcc",
+            "-fmodule-map-file="
+                + products.appendingPathComponent("CSubstrate.build/module.modulemap").path,
+            "-Xcc", "-I" + package.appendingPathComponent("Sources/CSubstrate/include").path,
+            file.path,
         ]
         let pipe = Pipe()
         process.standardError = pipe

@@ -104,10 +104,14 @@ private final class Register: Sendable {
         Mutant(twoRevokers, "Revocable.swift", "fate.compareExchange", .unconditional),
         Mutant(twoRevokers, "Revocable.swift", "fate.store(Fate.destroyed", .skipped),
         Mutant(twoRevokers, "Revocable.swift", "fate.store(Fate.destroyed", .relaxed),
-        Mutant(twoRevokers, "Revocable.swift", "fate.load(ordering: .sequentiallyConsistent)", .sees(2)),
+        Mutant(
+            twoRevokers, "Revocable.swift", "fate.load(ordering: .sequentiallyConsistent)", .sees(2)
+        ),
     ]
 
-    @Test(arguments: mutants) func `a mutant is caught`(_ mutant: Mutant) throws { try expectCaught(mutant) }
+    @Test(arguments: mutants) func `a mutant is caught`(_ mutant: Mutant) throws {
+        try expectCaught(mutant)
+    }
 
     // MARK: Misuse
 
@@ -118,7 +122,9 @@ private final class Register: Sendable {
         #expect(try value.revoke())
     }
 
-    @Test func `a value that revokes itself as it is destroyed is told that it waits for itself`() throws {
+    @Test func `a value that revokes itself as it is destroyed is told that it waits for itself`()
+        throws
+    {
         let cycle = Cycle()
         #expect(try cycle.value.revoke())
         #expect(cycle.wasRefused)

@@ -21,7 +21,8 @@ final class Camera: Sendable {
     func unplug() throws { try gate.close() }
 }
 
-/// An operation that removes what it operates on. Of two at once one removes, and the other returns after that.
+/// An operation that removes what it operates on. Of two at once one removes, and the other returns
+/// after that.
 func removeSelf(_ gate: Gate, _ remove: () -> Void) throws -> Bool {
     let isMine = try gate.withOwnedEntry { entry in
         guard let entry = try entry.closeFromInside() else { return false }
@@ -114,7 +115,9 @@ final class Meter: Sendable {
     private let notifier = Mutex<Notifier?>(nil)
 
     func watch(_ event: EventCounter) throws {
-        let attached = try event.attach(onSignal: { [self] _ in total.wrappingAdd(1, ordering: .relaxed) })
+        let attached = try event.attach(onSignal: { [self] _ in
+            total.wrappingAdd(1, ordering: .relaxed)
+        })
         notifier.withLock { $0 = attached }
     }
 

@@ -56,16 +56,22 @@ private final class Permits: Sendable {
         permits.give()
     }
 
-    @Test func `a waiter that needs no wake-up passes it on`() throws { try verify("passing on", Self.passingOn) }
+    @Test func `a waiter that needs no wake-up passes it on`() throws {
+        try verify("passing on", Self.passingOn)
+    }
 
     private static let timed: Program = { world in
         let permits = Permits()
         world.thread("patient") { expect(permits.take()) }
-        world.thread("hasty") { if permits.take(until: Clock.now() + .seconds(1)) { permits.give() } }
+        world.thread("hasty") {
+            if permits.take(until: Clock.now() + .seconds(1)) { permits.give() }
+        }
         permits.give()
     }
 
-    @Test func `a wake-up that meets a passed deadline goes to the next`() throws { try verify("timed", Self.timed) }
+    @Test func `a wake-up that meets a passed deadline goes to the next`() throws {
+        try verify("timed", Self.timed)
+    }
 
     private static let closing: Program = { world in
         let queue = WaitQueue(name: "queue")
@@ -85,7 +91,8 @@ private final class Permits: Sendable {
         Mutant(waking, "Waiters.swift", "count.wrappingAdd(1", .skipped),
         Mutant(waking, "Waiter.swift", "point.wake(1)", .skipped),
         Mutant(waking, "Waiter.swift", "point.word.compareExchange", .skipped),
-        Mutant(passingOn, "Waiters.swift", "count.load(ordering: .sequentiallyConsistent)", .sees(0)),
+        Mutant(
+            passingOn, "Waiters.swift", "count.load(ordering: .sequentiallyConsistent)", .sees(0)),
         Mutant(passingOn, "Waiter.swift", "point.word.load(ordering: .acquiring)", .sees(0)),
         Mutant(timed, "Waiters.swift", "count.wrappingAdd(1", .skipped),
         Mutant(timed, "Waiter.swift", "point.wake(1)", .skipped),
@@ -93,7 +100,9 @@ private final class Permits: Sendable {
         Mutant(closing, "Waiters.swift", "line.withLock { line in", .skipped),
     ]
 
-    @Test(arguments: mutants) func `a mutant is caught`(_ mutant: Mutant) throws { try expectCaught(mutant) }
+    @Test(arguments: mutants) func `a mutant is caught`(_ mutant: Mutant) throws {
+        try expectCaught(mutant)
+    }
 
     // MARK: Tasks
 

@@ -61,7 +61,9 @@ import Testing
         }
     }
 
-    private func perform(_ wait: Wait, _ held: Held, until deadline: Clock.Instant? = nil) async throws {
+    private func perform(_ wait: Wait, _ held: Held, until deadline: Clock.Instant? = nil)
+        async throws
+    {
         try await Self.perform(wait, held.queue, held.work, until: deadline)
     }
 
@@ -75,7 +77,9 @@ import Testing
         return (queue, item, runs)
     }
 
-    @Test(arguments: Wait.allCases) func `in every interleaving a task goes on when it is over`(_ wait: Wait)
+    @Test(arguments: Wait.allCases) func `in every interleaving a task goes on when it is over`(
+        _ wait: Wait
+    )
         async throws
     {
         let report = try await verifyTasks("waits for an item", granularity: .coarse) { world in
@@ -92,10 +96,14 @@ import Testing
         #expect(report.executions > 1)
     }
 
-    @Test(arguments: Wait.allCases) func `in every interleaving a task that is cancelled leaves`(_ wait: Wait)
+    @Test(arguments: Wait.allCases) func `in every interleaving a task that is cancelled leaves`(
+        _ wait: Wait
+    )
         async throws
     {
-        let report = try await verifyTasks("waits for an item and is cancelled", granularity: .coarse) { world in
+        let report = try await verifyTasks(
+            "waits for an item and is cancelled", granularity: .coarse
+        ) { world in
             let (queue, item, runs) = Self.enqueued()
             let waiter = Task {
                 do {
@@ -112,7 +120,9 @@ import Testing
 
     // MARK: On real threads
 
-    @Test(arguments: Wait.allCases) func `a task waits until the function has returned`(_ wait: Wait) async throws {
+    @Test(arguments: Wait.allCases) func `a task waits until the function has returned`(
+        _ wait: Wait
+    ) async throws {
         let held = Held()
         held.start()
         let waiter = Task {
@@ -132,7 +142,9 @@ import Testing
         try await held.queue.destroy()
     }
 
-    @Test(arguments: Wait.allCases) func `a task that is cancelled leaves the line`(_ wait: Wait) async throws {
+    @Test(arguments: Wait.allCases) func `a task that is cancelled leaves the line`(_ wait: Wait)
+        async throws
+    {
         let held = Held()
         held.start()
         let waiter = Task { try await perform(wait, held) }
@@ -153,11 +165,17 @@ import Testing
         #expect(held.ended == (answer == .queued ? 2 : 1))
     }
 
-    @Test(arguments: Wait.allCases) func `a task's deadline passes, and it leaves the line`(_ wait: Wait) async throws {
+    @Test(arguments: Wait.allCases) func `a task's deadline passes, and it leaves the line`(
+        _ wait: Wait
+    ) async throws {
         let held = Held()
         held.start()
-        let error = await #expect(throws: WorkError.self) { try await perform(wait, held, until: Clock.now()) }
-        guard case .timedOut("queue", let running, pending: 0) = error else { throw try #require(error) }
+        let error = await #expect(throws: WorkError.self) {
+            try await perform(wait, held, until: Clock.now())
+        }
+        guard case .timedOut("queue", let running, pending: 0) = error else {
+            throw try #require(error)
+        }
         #expect(running.map(\.name) == ["held"] && running.allSatisfy { !$0.isExact })
         #expect(held.queue.serving.withLock { $0.awaited.isEmpty }, "it is still in the line")
         held.letGo()
@@ -165,7 +183,9 @@ import Testing
         #expect(held.ended == 1)
     }
 
-    @Test(arguments: Wait.allCases) func `a task that is cancelled already does not wait`(_ wait: Wait) async throws {
+    @Test(arguments: Wait.allCases) func `a task that is cancelled already does not wait`(
+        _ wait: Wait
+    ) async throws {
         let held = Held()
         held.start()
         let waiter = Task {

@@ -29,7 +29,9 @@ import Testing
         }
     }
 
-    @Test func `a child finds nothing running, and is told that what is pending stayed behind`() async {
+    @Test func `a child finds nothing running, and is told that what is pending stayed behind`()
+        async
+    {
         await #expect(processExitsWith: .success) { try lookFromChild() }
     }
 }

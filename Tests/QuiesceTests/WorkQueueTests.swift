@@ -121,14 +121,18 @@ func sure<Result>(_ body: () throws -> Result) -> Result? {
         let cancelled = Runs("cancelled")
         world.thread("canceller") { if second.cancel() { cancelled.count() } }
         world.afterwards {
-            expect(runs.total + cancelled.total == 2, "an item was lost, or ran although it was cancelled")
+            expect(
+                runs.total + cancelled.total == 2,
+                "an item was lost, or ran although it was cancelled")
         }
     }
 
     static let disable: Program = { world in
         let queue = WorkQueue(name: "queue")
         let isGone = Unsynchronized(false)
-        let item = Work(name: "item") { expect(!isGone.load(), "an item ran after it was disabled") }
+        let item = Work(name: "item") {
+            expect(!isGone.load(), "an item ran after it was disabled")
+        }
         world.thread("another path") { queue.enqueue(item) }
         queue.enqueue(item)
         sure { try item.disableAndWait() }
@@ -140,10 +144,13 @@ func sure<Result>(_ body: () throws -> Result) -> Result? {
         let queue = WorkQueue(name: "queue")
         let runs = Runs()
         let item = Later<Work>()
-        item.set(Work(name: "item") { runs.run { if runs.total < 2 { queue.enqueue(item.value) } } })
+        item.set(
+            Work(name: "item") { runs.run { if runs.total < 2 { queue.enqueue(item.value) } } })
         queue.enqueue(item.value)
         sure { try item.value.cancelAndWait() }
-        expect(runs.current == 0 && item.value.activity == [], "an item went on after it was cancelled")
+        expect(
+            runs.current == 0 && item.value.activity == [], "an item went on after it was cancelled"
+        )
     }
 
     static let flushItem: Program = { world in
@@ -189,7 +196,9 @@ func sure<Result>(_ body: () throws -> Result) -> Result? {
         let queue = WorkQueue(name: "queue", .ordered)
         let runs = Runs()
         queue.enqueue(name: "first") {
-            expect(queue.enqueue(name: "second") { runs.count() } == .queued, "a chained item was refused")
+            expect(
+                queue.enqueue(name: "second") { runs.count() } == .queued,
+                "a chained item was refused")
             runs.count()
         }
         sure { try queue.drain() }
@@ -204,7 +213,9 @@ func sure<Result>(_ body: () throws -> Result) -> Result? {
         let item = owner.withObject { $0.work }
         let answer = queue.enqueue(item, owner).answer
         expect(answer == .queued)
-        world.afterwards { expect(log.isFreedInside, "the queue kept the reference after its function had started") }
+        world.afterwards {
+            expect(log.isFreedInside, "the queue kept the reference after its function had started")
+        }
     }
 
     /// Notes whether an object was released while its item's function ran.
@@ -248,7 +259,9 @@ func sure<Result>(_ body: () throws -> Result) -> Result? {
         isLetGo.word.store(1, ordering: .sequentiallyConsistent)
         isLetGo.wake()
         world.afterwards {
-            expect(isGone.load(ordering: .relaxed), "the queue kept an item whose function had started")
+            expect(
+                isGone.load(ordering: .relaxed), "the queue kept an item whose function had started"
+            )
         }
     }
 
@@ -274,7 +287,8 @@ func sure<Result>(_ body: () throws -> Result) -> Result? {
         let runs = Runs()
         let item = Later<Work>()
         item.set(
-            Work(name: "item") { runs.run { if runs.total == 1 { queues[1].enqueue(item.value) } } })
+            Work(name: "item") { runs.run { if runs.total == 1 { queues[1].enqueue(item.value) } } }
+        )
         queues[0].enqueue(item.value)
         sure { try item.value.disableAndWait() }
         expect(runs.current == 0, "an item was running on a queue that it had left")
@@ -284,7 +298,9 @@ func sure<Result>(_ body: () throws -> Result) -> Result? {
         let queue = WorkQueue(name: "queue", .ordered)
         let runs = Runs()
         for name in ["one", "two"] { queue.enqueue(name: name) { runs.run() } }
-        world.afterwards { expect(runs.total == 2 && runs.most == 1, "an ordered queue ran two at a time") }
+        world.afterwards {
+            expect(runs.total == 2 && runs.most == 1, "an ordered queue ran two at a time")
+        }
     }
 
     static let rearming: Program = { world in
@@ -298,7 +314,9 @@ func sure<Result>(_ body: () throws -> Result) -> Result? {
         queue.enqueue(beat.value, after: .seconds(1))
         sure { try queue.destroy() }
         let ran = runs.total
-        world.afterwards { expect(runs.total == ran, "an item armed itself on a queue that was destroyed") }
+        world.afterwards {
+            expect(runs.total == ran, "an item armed itself on a queue that was destroyed")
+        }
     }
 
     /// Two items wait for a lock whose holder waits for a third.
@@ -366,7 +384,8 @@ func sure<Result>(_ body: () throws -> Result) -> Result? {
         Case(testDescription: "an item is disabled against another path", program: disable),
         Case(testDescription: "an item that enqueues itself is cancelled", program: cancelAndWait),
         Case(testDescription: "an item is flushed", program: flushItem),
-        Case(testDescription: "a queue is flushed while others arrive", program: flushAmongArrivals),
+        Case(
+            testDescription: "a queue is flushed while others arrive", program: flushAmongArrivals),
         Case(testDescription: "a queue is destroyed against another path", program: destroy),
         Case(testDescription: "a queue is drained of a chain", program: drain),
         Case(testDescription: "an item ends its object's life", program: selfFree),
@@ -387,8 +406,11 @@ func sure<Result>(_ body: () throws -> Result) -> Result? {
     }
 
     @Test(arguments: [
-        Case(testDescription: "an item arms itself while its queue is destroyed", program: rearming),
-        Case(testDescription: "items wait for a lock whose holder waits for an item", program: waitingForLocks),
+        Case(
+            testDescription: "an item arms itself while its queue is destroyed", program: rearming),
+        Case(
+            testDescription: "items wait for a lock whose holder waits for an item",
+            program: waitingForLocks),
     ]) func `every interleaving with one preemption ends well`(_ each: Case) throws {
         try verify(each.testDescription, preemptions: 1) { each.program($0) }
     }

@@ -7,7 +7,8 @@ import Testing
 
 @testable import Quiesce
 
-/// Real threads against each other; also meant for the sanitizers. `QUIESCE_STRESS_ITEMS` says how much is enqueued.
+/// Real threads against each other; also meant for the sanitizers. `QUIESCE_STRESS_ITEMS` says how
+/// much is enqueued.
 @Suite(.serialized) struct WorkStress {
     private static let total =
         unsafe getenv("QUIESCE_STRESS_ITEMS").flatMap { unsafe Int(String(cString: $0)) } ?? 240_000
@@ -38,7 +39,9 @@ import Testing
         }
 
         /// Waits until all are gone: a thread that has run a function may keep it for a moment.
-        func untilOver() { waitUntil { gone.load(ordering: .acquiring) == made.load(ordering: .relaxed) } }
+        func untilOver() {
+            waitUntil { gone.load(ordering: .acquiring) == made.load(ordering: .relaxed) }
+        }
     }
 
     /// What became of an item.
@@ -59,7 +62,8 @@ import Testing
         }
 
         var isSettled: Bool {
-            queued.load(ordering: .relaxed) == runs.load(ordering: .relaxed) + cancelled.load(ordering: .relaxed)
+            queued.load(ordering: .relaxed) == runs.load(ordering: .relaxed)
+                + cancelled.load(ordering: .relaxed)
         }
     }
 
@@ -182,9 +186,12 @@ import Testing
                     }
                     // The others may run beside themselves, on two queues.
                     let count = station == nil ? tally.runs.load(ordering: .relaxed) : runs.count
-                    // Others enqueue it meanwhile, and itself it enqueues now and then. At the end nobody does.
-                    guard count % 8 == 0, let me = items.withLock({ $0.isEmpty ? nil : $0[index] }) else { return }
-                    tally.note(stations[station ?? count / 8 % stations.count].queue.enqueue(me.item))
+                    // Others enqueue it meanwhile, and itself it enqueues now and then. At the end
+                    // nobody does.
+                    guard count % 8 == 0, let me = items.withLock({ $0.isEmpty ? nil : $0[index] })
+                    else { return }
+                    tally.note(
+                        stations[station ?? count / 8 % stations.count].queue.enqueue(me.item))
                 }
             }
             return Shared(item: item, tally: tally, station: station)
@@ -222,7 +229,9 @@ import Testing
             let one = items[random.next(items.count)]
             let (item, tally) = (one.item, one.tally)
             switch random.next(64) {
-            case ..<34: tally.note((one.station.map { stage.stations[$0].queue } ?? anyQueue()).enqueue(item))
+            case ..<34:
+                tally.note(
+                    (one.station.map { stage.stations[$0].queue } ?? anyQueue()).enqueue(item))
             case ..<44:
                 let station = random.next(stage.stations.count)
                 stage.functions.note(
@@ -239,7 +248,9 @@ import Testing
                 item.enable()
             case 54:
                 tally.note(wasCancelled: sure { try item.disableAndWait() } ?? false)
-                if tally.inside.load(ordering: .relaxed) != 0 { Issue.record("an item runs although it is disabled") }
+                if tally.inside.load(ordering: .relaxed) != 0 {
+                    Issue.record("an item runs although it is disabled")
+                }
                 item.enable()
             case 55: tally.note(wasCancelled: sure { try item.cancelAndWait() } ?? false)
             case 56: sure { try item.flush() }
@@ -249,21 +260,28 @@ import Testing
                 case 0: tally.note(wasCancelled: item.cancel())
                 case 1: tally.note(wasCancelled: sure { try item.cancelAndWait() } ?? false)
                 case 2: sure { try item.flush() }
-                default: tally.note(anyQueue().enqueue(item, after: .microseconds(random.next(200))))
+                default:
+                    tally.note(anyQueue().enqueue(item, after: .microseconds(random.next(200))))
                 }
-            case 59: own.timedTally.note(stage.timed.reschedule(own.timed, after: .microseconds(random.next(100))))
+            case 59:
+                own.timedTally.note(
+                    stage.timed.reschedule(own.timed, after: .microseconds(random.next(100))))
             case 60:
                 let queue = stage.stations[random.next(Stage.permanent)].queue
                 if queue.enqueue(own.work) == .queued { own.queued += 1 }
                 sure { try own.work.flush() }
-                if own.works.count != own.queued { Issue.record("a flush was over before the function") }
+                if own.works.count != own.queued {
+                    Issue.record("a flush was over before the function")
+                }
             case 61:
                 if random.next(8) == 0 { sure { try anyQueue().flush() } }
             case 62:
                 if random.next(16) == 0 { sure { try anyQueue().drain() } }
             default:
                 if random.next(16) == 0 {
-                    stage.stations[Stage.permanent + random.next(stage.stations.count - Stage.permanent)].renew()
+                    stage.stations[
+                        Stage.permanent + random.next(stage.stations.count - Stage.permanent)
+                    ].renew()
                 }
             }
         }
@@ -289,7 +307,8 @@ import Testing
             #expect(stage.functions.isSettled)
             #expect(stage.fresh.isSettled)
             #expect(
-                stage.ordered.count == stage.onOrdered.load(ordering: .relaxed), "an ordered queue ran two at a time")
+                stage.ordered.count == stage.onOrdered.load(ordering: .relaxed),
+                "an ordered queue ran two at a time")
             stage.items.withLock { $0 = [] }
         }(stage!)
         stage = nil
@@ -308,8 +327,10 @@ import Testing
                 let tally = Tally()
                 var queue: WorkQueue? = queues.note(
                     WorkQueue(
-                        name: "queue", random.next(2) == 0 ? .ordered : .concurrent(limit: 1 + random.next(8)),
-                        priority: random.next(4) == 0 ? .high : .normal, isCPUIntensive: random.next(4) == 0))
+                        name: "queue",
+                        random.next(2) == 0 ? .ordered : .concurrent(limit: 1 + random.next(8)),
+                        priority: random.next(4) == 0 ? .high : .normal,
+                        isCPUIntensive: random.next(4) == 0))
                 for _ in 0..<random.next(20) {
                     let life = Lives.One(lives)
                     tally.note(queue!.enqueue(Work { tally.run { withExtendedLifetime(life) {} } }))
@@ -341,15 +362,21 @@ import Testing
     @Test func `several destroy a queue that others fill`() throws {
         let queues = AllQueues()
         for round in 0..<Self.total / 1000 {
-            let queue = queues.note(WorkQueue(name: "queue", round % 2 == 0 ? .ordered : .concurrent()))
+            let queue = queues.note(
+                WorkQueue(name: "queue", round % 2 == 0 ? .ordered : .concurrent()))
             let tally = Tally()
             try together(4) { index in
                 if index < 2 {
                     let item = Work { tally.run {} }
-                    for _ in 0..<50 { tally.note(index == 0 ? queue.enqueue(item) : queue.enqueue { tally.run {} }) }
+                    for _ in 0..<50 {
+                        tally.note(
+                            index == 0 ? queue.enqueue(item) : queue.enqueue { tally.run {} })
+                    }
                 } else {
                     Self.sure { try queue.destroy() }
-                    if tally.inside.load(ordering: .relaxed) != 0 { Issue.record("a destroyed queue runs an item") }
+                    if tally.inside.load(ordering: .relaxed) != 0 {
+                        Issue.record("a destroyed queue runs an item")
+                    }
                 }
             }
             #expect(tally.isSettled)
@@ -386,7 +413,8 @@ import Testing
         let lives = Lives()
         let releases = Tally()
         try {
-            let all = [WorkQueue(name: "ordered", .ordered), WorkQueue(name: "concurrent")].map(queues.note)
+            let all = [WorkQueue(name: "ordered", .ordered), WorkQueue(name: "concurrent")].map(
+                queues.note)
             let table = Kept<Object?>(nil)
             try together(Self.producers) { index in
                 var random = Random(index + 200)
@@ -402,7 +430,9 @@ import Testing
                     _ = all[random.next(2)].enqueue(object.work, reference.share())
                     switch random.next(4) {
                     case 0: object.work.cancel()
-                    case 1: _ = all[0].enqueue(object.work, reference.share(), after: .microseconds(random.next(50)))
+                    case 1:
+                        _ = all[0].enqueue(
+                            object.work, reference.share(), after: .microseconds(random.next(50)))
                     default: break
                     }
                     if let found = other?.tryReference() {
@@ -454,7 +484,10 @@ import Testing
             defer { unsafe fclose(file) }
             var line = [CChar](repeating: 0, count: 32)
             guard unsafe fgets(&line, 32, file) != nil else { continue }
-            if String(decoding: line.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self) == name + "\n" {
+            if String(
+                decoding: line.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+                == name + "\n"
+            {
                 count += 1
             }
         }
@@ -465,7 +498,9 @@ import Testing
         let queue = WorkQueue(name: "queue")
         let runs = Runs()
         let items = (0..<10_000).map { _ in DelayedWork { runs.count() } }
-        for (index, item) in items.enumerated() { queue.enqueue(item, after: .seconds(3600 + index)) }
+        for (index, item) in items.enumerated() {
+            queue.enqueue(item, after: .seconds(3600 + index))
+        }
         #expect(threads(named: "timers") == 1)
         for item in items.prefix(5_000) { #expect(item.cancel()) }
         for item in items.dropFirst(9_000) { try item.flush() }
@@ -493,12 +528,16 @@ import Testing
             let function: @Sendable () -> Void = { runs.count() }
             let before = processMemory()?.resident
             for _ in 0..<count { queue.enqueue(function) }
-            if let before, let after = processMemory()?.resident { least = min(least, after - before) }
+            if let before, let after = processMemory()?.resident {
+                least = min(least, after - before)
+            }
             isOver.advance(to: 1)
             try queue.destroy()
             #expect(runs.total == count)
             waitUntil { queue.serving.withLock { $0.servers.isEmpty } }
-            let kept = queue.serving.withLock { $0.list.capacity + queue.intake.withLock { $0.list.capacity } }
+            let kept = queue.serving.withLock {
+                $0.list.capacity + queue.intake.withLock { $0.list.capacity }
+            }
             #expect(kept <= 2 << 18)
         }
         #expect(least <= 64 * count || isSanitized)
@@ -511,5 +550,7 @@ private final class Kept<Value: Sendable>: Sendable {
 
     init(_ value: Value) { held = Mutex(value) }
 
-    func change<Result: Sendable>(_ body: (inout Value) -> Result) -> Result { held.withLock { body(&$0) } }
+    func change<Result: Sendable>(_ body: (inout Value) -> Result) -> Result {
+        held.withLock { body(&$0) }
+    }
 }

@@ -21,7 +21,8 @@ import Testing
             }
             sure { try first.flush() }
             for queue in normal + urgent { sure { try queue.flush() } }
-            let expected = (0..<8).map { "urgent \($0)" } + ["normal 0", "urgent 8", "urgent 9", "normal 1"]
+            let expected =
+                (0..<8).map { "urgent \($0)" } + ["normal 0", "urgent 8", "urgent 9", "normal 1"]
             expect(journal.all == expected, "\(journal.all)")
         }
     }
@@ -43,7 +44,9 @@ import Testing
     @Test func `a queue that never ends leaves others their turns`() throws {
         let (endless, other) = (WorkQueue(name: "endless"), WorkQueue(name: "other"))
         let isOver = Atomic(false)
-        @Sendable func again() { if !isOver.load(ordering: .relaxed) { endless.enqueue { again() } } }
+        @Sendable func again() {
+            if !isOver.load(ordering: .relaxed) { endless.enqueue { again() } }
+        }
         for _ in 0..<2 * World.current.processorCount { endless.enqueue { again() } }
         defer { isOver.store(true, ordering: .relaxed) }
         other.enqueue {}
@@ -61,7 +64,9 @@ import Testing
         ("an item is cancelled", WorkQueueTests.cancel),
     ]
 
-    @Test(arguments: programs.indices) func `a worker that gives way leaves nothing undone`(_ index: Int) throws {
+    @Test(arguments: programs.indices) func `a worker that gives way leaves nothing undone`(
+        _ index: Int
+    ) throws {
         let (name, program) = Self.programs[index]
         for granularity in [ExplorationOptions.Granularity.fine, .coarse] {
             try verify("\(name), taking turns", granularity: granularity) { world in

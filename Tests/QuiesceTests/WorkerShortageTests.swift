@@ -9,7 +9,9 @@ import Testing
 
 /// A system that has no thread to give, for a while.
 @Suite struct WorkerShortageTests {
-    @Test func `an item that waits for another has a worker started once there are threads again`() async {
+    @Test func `an item that waits for another has a worker started once there are threads again`()
+        async
+    {
         await #expect(processExitsWith: .success) {
             try waitThroughShortage { queue, first, second in
                 queue.enqueue { second.advance(to: 1) }
@@ -35,9 +37,11 @@ import Testing
     }
 }
 
-/// A process's own: it lets no thread have a stack. An item of the queue waits until `first` is raised, and then for `second`.
+/// A process's own: it lets no thread have a stack. An item of the queue waits until `first` is
+/// raised, and then for `second`.
 private func waitThroughShortage(
-    _ body: (_ queue: WorkQueue, _ first: borrowing Atomic<Bool>, _ second: WaitPoint.Shared) -> Void,
+    _ body: (_ queue: WorkQueue, _ first: borrowing Atomic<Bool>, _ second: WaitPoint.Shared) ->
+        Void,
     then: (WorkQueue) -> Void = { _ in }
 ) throws {
     let queue = WorkQueue(name: "queue")

@@ -32,8 +32,8 @@ enum Golden {
           Steps 16 and 17 are unordered: no lock, reference or grace period keeps one before the other.
 
           ● alloc  EventfdContext.swift:67   let notifier = Storage.allocate(EventfdNotifier(operations), n…
-          ◆ free   PublishedPatch.swift:25   unsafe notifier.free()
-          ✗ read   PatchedEventfd.swift:33   notifier.pointee.operations.load().release(notifier)
+          ◆ free   PublishedPatch.swift:26   unsafe notifier.free()
+          ✗ read   PatchedEventfd.swift:34   notifier.pointee.operations.load().release(notifier)
 
           replay   quiesce replay published-patch TOKEN
         """
@@ -66,8 +66,8 @@ enum Golden {
          16 │                        │ lock client.lock     ⧗ │                       │ closer on client
          17 │                        │                        │ lock ctx.wqh.lock   ⧗ │ client on closer
 
-          ⧗ closer  SleepingRelease.swift:21   lock.lock()
-          ⧗ client  RepairedEventfd.swift:36   context.pointee.lock.lock()
+          ⧗ closer  SleepingRelease.swift:22   lock.lock()
+          ⧗ client  RepairedEventfd.swift:37   context.pointee.lock.lock()
 
           replay   quiesce replay sleeping-release TOKEN
         """
@@ -102,9 +102,9 @@ enum Golden {
 
           Steps 15 and 18 are unordered: no lock, reference or grace period keeps one before the other.
 
-          ● alloc  KernelItem.swift:26        let item = Storage.allocate(KernelItem(KernelFunction(call: f…
-          ◆ free   CancelThenFree.swift:22    unsafe context.free()
-          ✗ read   KernelWorkqueue.swift:97   let function = item.pointee.function.load()
+          ● alloc  KernelItem.swift:27         let item = Storage.allocate(KernelItem(KernelFunction(call: …
+          ◆ free   CancelThenFree.swift:26     unsafe context.free()
+          ✗ read   KernelWorkqueue.swift:101   let function = item.pointee.function.load()
 
           replay   quiesce replay cancel-then-free TOKEN
         """

@@ -6,7 +6,8 @@ import Testing
 @testable import Scenarios
 
 @Suite struct StoryTests {
-    private func report(_ story: Story, _ strategy: ExplorationOptions.Strategy = .optimal) throws -> ExplorationReport
+    private func report(_ story: Story, _ strategy: ExplorationOptions.Strategy = .optimal) throws
+        -> ExplorationReport
     {
         var options = ExplorationOptions(strategy: strategy)
         options.stopsAtFirstFailure = false
@@ -20,7 +21,8 @@ import Testing
         let report = try report(story)
         #expect(story.isAsExpected(report), "\(report)")
         #expect(report.coverage == .all && report.blocked == 0)
-        // A thread that waits in a loop for what never comes does not end even when its waits are granted.
+        // A thread that waits in a loop for what never comes does not end even when its waits are
+        // granted.
         #expect(report.abandonedThreads == 0 || story.expected == .lostWakeUp)
     }
 
@@ -38,7 +40,8 @@ import Testing
     @Test func `names are unique and every broken form of a pair has its repair`() {
         let names = Story.all.map(\.name)
         #expect(Set(names).count == names.count)
-        for story in Story.all where story.form == .broken && !story.name.hasPrefix("published-patch") {
+        for story in Story.all
+        where story.form == .broken && !story.name.hasPrefix("published-patch") {
             #expect(names.contains(story.name + "-repaired"), "\(story.name)")
         }
     }
@@ -47,7 +50,8 @@ import Testing
     @Test func `the published patch's counterexample reads as it should`() throws {
         let story = PublishedPatch.hangUpAgainstUnregister
         let found = try #require(try report(story).counterexample)
-        let style = TraceStyle(title: story.title, location: story.text, replay: "quiesce replay \(story.name) TOKEN")
+        let style = TraceStyle(
+            title: story.title, location: story.text, replay: "quiesce replay \(story.name) TOKEN")
         let text = TraceRenderer(style).render(found)
         #expect(text == Golden.publishedPatch)
         #expect(text.split(separator: "\n").allSatisfy { $0.count <= 100 })
@@ -56,14 +60,16 @@ import Testing
     @Test func `the sleeping release's counterexample reads as it should`() throws {
         let story = SleepingRelease.broken
         let found = try #require(try report(story).counterexample)
-        let style = TraceStyle(title: story.title, location: story.text, replay: "quiesce replay \(story.name) TOKEN")
+        let style = TraceStyle(
+            title: story.title, location: story.text, replay: "quiesce replay \(story.name) TOKEN")
         #expect(TraceRenderer(style).render(found) == Golden.sleepingRelease)
     }
 
     @Test func `the counterexample of cancelling and freeing reads as it should`() throws {
         let story = CancelThenFree.broken
         let found = try #require(try report(story).counterexample)
-        let style = TraceStyle(title: story.title, location: story.text, replay: "quiesce replay \(story.name) TOKEN")
+        let style = TraceStyle(
+            title: story.title, location: story.text, replay: "quiesce replay \(story.name) TOKEN")
         #expect(TraceRenderer(style).render(found) == Golden.cancelThenFree)
     }
 

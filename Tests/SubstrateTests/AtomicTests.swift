@@ -56,9 +56,12 @@ private enum Color: UInt8, AtomicRepresentable, Sendable {
                         == standard.wrappingSubtract(operand, ordering: .relaxed)
                     && ours.bitwiseXor(operand, ordering: .relaxed)
                         == standard.bitwiseXor(operand, ordering: .relaxed)
-                    && ours.min(operand, ordering: .relaxed) == standard.min(operand, ordering: .relaxed)
-                    && ours.bitwiseOr(operand, ordering: .relaxed) == standard.bitwiseOr(operand, ordering: .relaxed)
-                    && ours.max(operand, ordering: .relaxed) == standard.max(operand, ordering: .relaxed)
+                    && ours.min(operand, ordering: .relaxed)
+                        == standard.min(operand, ordering: .relaxed)
+                    && ours.bitwiseOr(operand, ordering: .relaxed)
+                        == standard.bitwiseOr(operand, ordering: .relaxed)
+                    && ours.max(operand, ordering: .relaxed)
+                        == standard.max(operand, ordering: .relaxed)
                     && ours.bitwiseAnd(operand, ordering: .relaxed)
                         == standard.bitwiseAnd(operand, ordering: .relaxed)
                     && ours.load(ordering: .relaxed) == standard.load(ordering: .relaxed)
@@ -78,9 +81,18 @@ private enum Color: UInt8, AtomicRepresentable, Sendable {
         #expect(atomic.compareExchange(expected: 5, desired: 6, ordering: .relaxed) == (true, 5))
         #expect(atomic.compareExchange(expected: 6, desired: 7, ordering: .acquiring) == (true, 6))
         #expect(atomic.compareExchange(expected: 7, desired: 8, ordering: .releasing) == (true, 7))
-        #expect(atomic.compareExchange(expected: 8, desired: 9, ordering: .acquiringAndReleasing) == (true, 8))
-        #expect(atomic.compareExchange(expected: 9, desired: 10, ordering: .sequentiallyConsistent) == (true, 9))
-        #expect(atomic.compareExchange(expected: 9, desired: 11, ordering: .sequentiallyConsistent) == (false, 10))
+        #expect(
+            atomic.compareExchange(expected: 8, desired: 9, ordering: .acquiringAndReleasing) == (
+                true, 8
+            ))
+        #expect(
+            atomic.compareExchange(expected: 9, desired: 10, ordering: .sequentiallyConsistent) == (
+                true, 9
+            ))
+        #expect(
+            atomic.compareExchange(expected: 9, desired: 11, ordering: .sequentiallyConsistent) == (
+                false, 10
+            ))
     }
 
     @Test func `an addition that overflows traps`() async {
@@ -128,7 +140,9 @@ private enum Color: UInt8, AtomicRepresentable, Sendable {
     }
 
     @Test func `a word pair is exchanged whole`() {
-        checkAccess(WordPair(first: 1, second: 2), WordPair(first: 3, second: 4), WordPair(first: 1, second: 4))
+        checkAccess(
+            WordPair(first: 1, second: 2), WordPair(first: 3, second: 4),
+            WordPair(first: 1, second: 4))
     }
 
     @Test func `a word pair is never seen half written`() throws {
@@ -139,7 +153,8 @@ private enum Color: UInt8, AtomicRepresentable, Sendable {
                 if index % 2 == 0 {
                     let old = pair.load(ordering: .acquiring)
                     pair.compareExchange(
-                        expected: old, desired: WordPair(first: old.first &+ 1, second: old.second &+ 1),
+                        expected: old,
+                        desired: WordPair(first: old.first &+ 1, second: old.second &+ 1),
                         ordering: .acquiringAndReleasing)
                 } else {
                     let seen = pair.load(ordering: .acquiring)
@@ -155,8 +170,10 @@ private enum Color: UInt8, AtomicRepresentable, Sendable {
         defer { unsafe first.deallocate() }
         let second = unsafe first + 1
         let atomic = unsafe Atomic<UnsafeMutablePointer<Int>?>(nil)
-        let (done, before) = unsafe atomic.compareExchange(expected: nil, desired: first, ordering: .acquiring)
-        let (doneAgain, found) = unsafe atomic.compareExchange(expected: nil, desired: second, ordering: .acquiring)
+        let (done, before) = unsafe atomic.compareExchange(
+            expected: nil, desired: first, ordering: .acquiring)
+        let (doneAgain, found) = unsafe atomic.compareExchange(
+            expected: nil, desired: second, ordering: .acquiring)
         let exchanged = unsafe atomic.exchange(second, ordering: .acquiringAndReleasing)
         unsafe atomic.store(nil, ordering: .releasing)
         let last = unsafe atomic.load(ordering: .acquiring)
@@ -193,7 +210,9 @@ where Value.AtomicRepresentation: AtomicWord {
     #expect(Ours.alignment == Standard.alignment, "\(type)")
 }
 
-private func checkAccess<Value: AtomicRepresentable & Equatable & Sendable>(_ a: Value, _ b: Value, _ c: Value)
+private func checkAccess<Value: AtomicRepresentable & Equatable & Sendable>(
+    _ a: Value, _ b: Value, _ c: Value
+)
 where Value.AtomicRepresentation: AtomicWord {
     let atomic = Substrate.Atomic<Value>(a)
     #expect(atomic.load(ordering: .relaxed) == a)
@@ -210,10 +229,12 @@ where Value.AtomicRepresentation: AtomicWord {
     #expect(atomic.exchange(b, ordering: .acquiringAndReleasing) == c)
 
     let failed = atomic.compareExchange(
-        expected: a, desired: c, successOrdering: .acquiringAndReleasing, failureOrdering: .acquiring)
+        expected: a, desired: c, successOrdering: .acquiringAndReleasing,
+        failureOrdering: .acquiring)
     #expect(failed == (false, b))
     let done = atomic.compareExchange(
-        expected: b, desired: c, successOrdering: .sequentiallyConsistent, failureOrdering: .relaxed)
+        expected: b, desired: c, successOrdering: .sequentiallyConsistent, failureOrdering: .relaxed
+    )
     #expect(done == (true, b))
     let weak = atomic.weakCompareExchange(
         expected: b, desired: a, successOrdering: .releasing, failureOrdering: .relaxed)
@@ -233,23 +254,36 @@ private func checkInteger<Value: AtomicInteger & Sendable>(_ type: Value.Type) {
     let atomic = Substrate.Atomic<Value>(0)
     for value in samples {
         for operand in samples {
-            func check(_ result: (oldValue: Value, newValue: Value), _ expected: Value, _ name: String) {
+            func check(
+                _ result: (oldValue: Value, newValue: Value), _ expected: Value, _ name: String
+            ) {
                 #expect(result == (value, expected), "\(type).\(name)(\(value), \(operand))")
-                #expect(atomic.exchange(value, ordering: .relaxed) == expected, "\(type).\(name)(\(value), \(operand))")
+                #expect(
+                    atomic.exchange(value, ordering: .relaxed) == expected,
+                    "\(type).\(name)(\(value), \(operand))")
             }
             atomic.store(value, ordering: .relaxed)
             check(atomic.wrappingAdd(operand, ordering: .relaxed), value &+ operand, "wrappingAdd")
-            check(atomic.wrappingSubtract(operand, ordering: .acquiring), value &- operand, "wrappingSubtract")
+            check(
+                atomic.wrappingSubtract(operand, ordering: .acquiring), value &- operand,
+                "wrappingSubtract")
             check(atomic.bitwiseAnd(operand, ordering: .releasing), value & operand, "bitwiseAnd")
-            check(atomic.bitwiseOr(operand, ordering: .acquiringAndReleasing), value | operand, "bitwiseOr")
-            check(atomic.bitwiseXor(operand, ordering: .sequentiallyConsistent), value ^ operand, "bitwiseXor")
+            check(
+                atomic.bitwiseOr(operand, ordering: .acquiringAndReleasing), value | operand,
+                "bitwiseOr")
+            check(
+                atomic.bitwiseXor(operand, ordering: .sequentiallyConsistent), value ^ operand,
+                "bitwiseXor")
             check(atomic.min(operand, ordering: .acquiring), Swift.min(value, operand), "min")
             check(atomic.max(operand, ordering: .releasing), Swift.max(value, operand), "max")
             if !value.addingReportingOverflow(operand).overflow {
-                check(atomic.add(operand, ordering: .sequentiallyConsistent), value + operand, "add")
+                check(
+                    atomic.add(operand, ordering: .sequentiallyConsistent), value + operand, "add")
             }
             if !value.subtractingReportingOverflow(operand).overflow {
-                check(atomic.subtract(operand, ordering: .acquiringAndReleasing), value - operand, "subtract")
+                check(
+                    atomic.subtract(operand, ordering: .acquiringAndReleasing), value - operand,
+                    "subtract")
             }
         }
     }

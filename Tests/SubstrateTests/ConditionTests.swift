@@ -91,7 +91,9 @@ private struct Refused: Error, Equatable {}
         let near = Clock.now() + .milliseconds(5)
         repeat { woken = condition.wait(mutex, until: near) } while woken
         #expect(Clock.now() >= near)
-        try together(1) { _ in free.store(mutex.withLockIfAvailable { _ in } != nil, ordering: .relaxed) }
+        try together(1) { _ in
+            free.store(mutex.withLockIfAvailable { _ in } != nil, ordering: .relaxed)
+        }
         mutex.unlock()
         #expect(free.load(ordering: .relaxed) == false)
     }
@@ -126,7 +128,9 @@ private struct Refused: Error, Equatable {}
         let mutex = Mutex(0)
         let condition = Condition()
         #expect(throws: Refused()) {
-            try mutex.withLock(waitingFor: condition, while: { _ throws(Refused) in throw Refused() }) {
+            try mutex.withLock(
+                waitingFor: condition, while: { _ throws(Refused) in throw Refused() }
+            ) {
                 _ throws(Refused) in
             }
         }

@@ -143,7 +143,9 @@ import Testing
     @Test func `a simulated one calls at once when it is ready, and once`() throws {
         let event = try Kind.simulated.make(1)
         let calls = Counter()
-        let interest = try event.whenReady(for: .readable) { calls.count.add(1, ordering: .relaxed) }
+        let interest = try event.whenReady(for: .readable) {
+            calls.count.add(1, ordering: .relaxed)
+        }
         #expect(calls.count.load(ordering: .relaxed) == 1)
         _ = event.write(1)
         #expect(calls.count.load(ordering: .relaxed) == 1)
@@ -153,8 +155,12 @@ import Testing
     @Test func `a simulated one calls at each change until the interest is cancelled`() throws {
         let event = try Kind.simulated.make(0, isSemaphore: true)
         let (readable, writable) = (Counter(), Counter())
-        let reading = try event.whenReady(for: .readable, repeats: true) { readable.count.add(1, ordering: .relaxed) }
-        let writing = try event.whenReady(for: .writable, repeats: true) { writable.count.add(1, ordering: .relaxed) }
+        let reading = try event.whenReady(for: .readable, repeats: true) {
+            readable.count.add(1, ordering: .relaxed)
+        }
+        let writing = try event.whenReady(for: .writable, repeats: true) {
+            writable.count.add(1, ordering: .relaxed)
+        }
         _ = event.write(2)
         _ = event.write(1)
         #expect(readable.count.load(ordering: .relaxed) == 2)

@@ -18,7 +18,9 @@ private struct Token: ~Copyable {
         try together(8) { _ in
             for _ in 0..<500 {
                 mutex.withLock { value in
-                    if inside.add(1, ordering: .relaxed).newValue != 1 { crowded.store(true, ordering: .relaxed) }
+                    if inside.add(1, ordering: .relaxed).newValue != 1 {
+                        crowded.store(true, ordering: .relaxed)
+                    }
                     value += 1
                     inside.subtract(1, ordering: .relaxed)
                 }

@@ -68,7 +68,8 @@ private final class Objects: Sendable {
         #expect(updates.allSatisfy { $0.kind == .readModifyWrite })
         #expect(
             updates.map(\.order) == [
-                .relaxed, .acquiring, .releasing, .acquiringAndReleasing, .sequentiallyConsistent, .relaxed, .relaxed,
+                .relaxed, .acquiring, .releasing, .acquiringAndReleasing, .sequentiallyConsistent,
+                .relaxed, .relaxed,
                 .relaxed, .relaxed, .acquiringAndReleasing,
             ])
         #expect(observer.ends.map(\.old.low) == [5, 6, 5, 6, 5, 5, 13, 12, 12, 20])
@@ -93,21 +94,28 @@ private final class Objects: Sendable {
         #expect(atomic == 5)
         let exchanges = operations(on: address(of: objects.atomic)) {
             objects.atomic.compareExchange(
-                expected: 5, desired: 6, successOrdering: .acquiringAndReleasing, failureOrdering: .acquiring)
+                expected: 5, desired: 6, successOrdering: .acquiringAndReleasing,
+                failureOrdering: .acquiring)
             objects.atomic.compareExchange(
-                expected: 5, desired: 7, successOrdering: .sequentiallyConsistent, failureOrdering: .relaxed)
+                expected: 5, desired: 7, successOrdering: .sequentiallyConsistent,
+                failureOrdering: .relaxed)
             objects.atomic.weakCompareExchange(
-                expected: 6, desired: 8, successOrdering: .releasing, failureOrdering: .sequentiallyConsistent)
+                expected: 6, desired: 8, successOrdering: .releasing,
+                failureOrdering: .sequentiallyConsistent)
             objects.atomic.compareExchange(expected: 8, desired: 9, ordering: .releasing)
-            objects.atomic.compareExchange(expected: 9, desired: 10, ordering: .acquiringAndReleasing)
+            objects.atomic.compareExchange(
+                expected: 9, desired: 10, ordering: .acquiringAndReleasing)
         }
         #expect(exchanges.allSatisfy { $0.kind == .compareExchange })
         #expect(
             exchanges.map(\.order) == [
-                .acquiringAndReleasing, .sequentiallyConsistent, .releasing, .releasing, .acquiringAndReleasing,
+                .acquiringAndReleasing, .sequentiallyConsistent, .releasing, .releasing,
+                .acquiringAndReleasing,
             ])
         #expect(
-            exchanges.map(\.failureOrder) == [.acquiring, .relaxed, .sequentiallyConsistent, .relaxed, .acquiring])
+            exchanges.map(\.failureOrder) == [
+                .acquiring, .relaxed, .sequentiallyConsistent, .relaxed, .acquiring,
+            ])
         #expect(exchanges.map(\.operand.low) == [5, 5, 6, 8, 9])
         #expect(observer.ends.map(\.wrote) == [true, false, true, true, true])
         #expect(observer.ends.map(\.old.low) == [5, 6, 6, 8, 9])
@@ -130,7 +138,8 @@ private final class Objects: Sendable {
             membarrier()
         }
         #expect(fences.map(\.kind) == [.fence, .fence, .membarrier])
-        #expect(fences.map(\.order) == [.acquiring, .sequentiallyConsistent, .sequentiallyConsistent])
+        #expect(
+            fences.map(\.order) == [.acquiring, .sequentiallyConsistent, .sequentiallyConsistent])
     }
 
     @Test func `values are told as text only while recording`() {
@@ -157,7 +166,10 @@ private final class Objects: Sendable {
             objects.mutex.unlock()
         }
         #expect(operations.map(\.kind) == [.lock, .unlock, .tryLock, .unlock, .lock, .unlock])
-        #expect(operations.map(\.order) == [.acquiring, .releasing, .acquiring, .releasing, .acquiring, .releasing])
+        #expect(
+            operations.map(\.order) == [
+                .acquiring, .releasing, .acquiring, .releasing, .acquiring, .releasing,
+            ])
         #expect(objects.mutex.withLock { $0 } == 2)
     }
 
@@ -182,14 +194,19 @@ private final class Objects: Sendable {
             _ = lock.withWriteLockIfAvailable { $0 }
         }
         let kinds: [OperationKind] = [
-            .readLock, .readUnlock, .writeLock, .writeUnlock, .tryReadLock, .readUnlock, .tryWriteLock, .writeUnlock,
+            .readLock, .readUnlock, .writeLock, .writeUnlock, .tryReadLock, .readUnlock,
+            .tryWriteLock, .writeUnlock,
         ]
         let writers = operations(on: address(of: objects.lock)) { use(objects.lock) }
         #expect(writers.map(\.kind) == kinds)
-        #expect(writers.map(\.order.acquires) == [true, false, true, false, true, false, true, false])
-        #expect(writers.map(\.order.releases) == [false, true, false, true, false, true, false, true])
+        #expect(
+            writers.map(\.order.acquires) == [true, false, true, false, true, false, true, false])
+        #expect(
+            writers.map(\.order.releases) == [false, true, false, true, false, true, false, true])
         #expect(writers.allSatisfy { !$0.prefersReaders })
-        let readers = operations(on: address(of: objects.readersFirst)) { use(objects.readersFirst) }
+        let readers = operations(on: address(of: objects.readersFirst)) {
+            use(objects.readersFirst)
+        }
         #expect(readers.map(\.kind) == kinds)
         #expect(readers.allSatisfy { $0.prefersReaders })
     }
@@ -330,7 +347,10 @@ private final class Objects: Sendable {
             objects.mutex.withLock { $0 = 1 }
         }
         #expect(observer.operations.map(\.site.line) == [line, line + 1, line + 1])
-        #expect(observer.operations.allSatisfy { $0.site.file.description.hasSuffix("ObserverTests.swift") })
+        #expect(
+            observer.operations.allSatisfy {
+                $0.site.file.description.hasSuffix("ObserverTests.swift")
+            })
     }
 
     // MARK: Who watches
@@ -364,7 +384,9 @@ private final class Objects: Sendable {
             objects.atomic.store(1, ordering: .releasing)
             objects.atomic.storeAsymmetric(2)
             objects.atomic.wrappingAdd(1, ordering: .relaxed)
-            let exchanged = objects.atomic.compareExchange(expected: 3, desired: 4, ordering: .relaxed).exchanged
+            let exchanged = objects.atomic.compareExchange(
+                expected: 3, desired: 4, ordering: .relaxed
+            ).exchanged
             objects.mutex.withLock { $0 = objects.atomic.load(ordering: .relaxed) }
             let tried = objects.mutex.withLockIfAvailable {
                 $0 += 1; return $0

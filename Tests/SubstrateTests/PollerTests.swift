@@ -11,7 +11,11 @@ private final class Calls: Sendable {
 
     func call() { count.add(1, ordering: .acquiringAndReleasing) }
     var made: Int { count.load(ordering: .acquiring) }
-    func wait(for number: Int) { waitUntil { made >= number } }
+    /// Waits for so many calls. The descriptors stay open that long.
+    func wait(for number: Int, of descriptors: EventDescriptor...) {
+        waitUntil { made >= number }
+        withExtendedLifetime(descriptors) {}
+    }
 }
 
 @Suite struct PollerTests {
@@ -20,7 +24,7 @@ private final class Calls: Sendable {
         let calls = Calls()
         _ = try event.whenReady(for: .readable) { calls.call() }
         #expect(event.write(1) == .value(1))
-        calls.wait(for: 1)
+        calls.wait(for: 1, of: event)
     }
 
     @Test func `whoever waits is called at once when it is ready already`() throws {
@@ -28,7 +32,7 @@ private final class Calls: Sendable {
         let calls = Calls()
         for number in 1...10 {
             _ = try event.whenReady(for: number % 2 == 0 ? .readable : .writable) { calls.call() }
-            calls.wait(for: number)
+            calls.wait(for: number, of: event)
         }
     }
 
@@ -42,10 +46,10 @@ private final class Calls: Sendable {
             }
         }
         _ = try event.whenReady(for: .writable) { all.call() }
-        all.wait(for: 1)
+        all.wait(for: 1, of: event)
         #expect(readers.made == 0)
         _ = event.write(1)
-        all.wait(for: 4)
+        all.wait(for: 4, of: event)
         #expect(readers.made == 3)
     }
 
@@ -56,7 +60,7 @@ private final class Calls: Sendable {
         let interest = try event.whenReady(for: .readable, repeats: true) { always.call() }
         for number in 1...20 {
             _ = event.write(1)
-            always.wait(for: number)
+            always.wait(for: number, of: event)
             if number % 3 == 0 { _ = event.read() }
         }
         interest.cancel()
@@ -75,7 +79,7 @@ private final class Calls: Sendable {
         interests[1].cancel()
         _ = try event.whenReady(for: .readable) { other.call() }
         _ = event.write(1)
-        other.wait(for: 1)
+        other.wait(for: 1, of: event)
         #expect(cancelled.made == 0)
     }
 
@@ -89,7 +93,7 @@ private final class Calls: Sendable {
             waitUntil { leave.made > 0 }
             ended.call()
         }
-        started.wait(for: 1)
+        started.wait(for: 1, of: event)
         let seen = Atomic<Int>(-1)
         let thread = try Thread.spawn {
             canceller.announce()
@@ -113,12 +117,12 @@ private final class Calls: Sendable {
         }
         own.withLock { $0 = interest }
         _ = event.write(1)
-        calls.wait(for: 1)
+        calls.wait(for: 1, of: event)
         interest.cancel()
         _ = event.write(1)
         let other = Calls()
         _ = try event.whenReady(for: .readable) { other.call() }
-        other.wait(for: 1)
+        other.wait(for: 1, of: event)
         #expect(calls.made == 1)
     }
 
@@ -133,7 +137,7 @@ private final class Calls: Sendable {
         _ = try event.whenReady(for: .readable, again)
         for round in 1...50 {
             _ = event.write(1)
-            rounds.wait(for: round)
+            rounds.wait(for: round, of: event)
         }
     }
 
@@ -149,10 +153,14 @@ private final class Calls: Sendable {
     }
 
     @Test func `what cannot be waited for is refused`() throws {
-        #expect(throws: DescriptorError.refused(EBADF)) { try Poller.current.wait(for: -1, .readable) {} }
+        #expect(throws: DescriptorError.refused(EBADF)) {
+            try Poller.current.wait(for: -1, .readable) {}
+        }
         let file = unsafe open("/proc/self/stat", O_RDONLY)
         defer { close(file) }
-        #expect(throws: DescriptorError.refused(EPERM)) { try Poller.current.wait(for: file, .readable) {} }
+        #expect(throws: DescriptorError.refused(EPERM)) {
+            try Poller.current.wait(for: file, .readable) {}
+        }
     }
 
     // Numbers belong to the process: the next two must know who is given one.
@@ -170,7 +178,7 @@ private final class Calls: Sendable {
             precondition(second.fileDescriptor == number)
             _ = try second.whenReady(for: .readable) { new.call() }
             _ = second.write(1)
-            new.wait(for: 1)
+            new.wait(for: 1, of: second)
             _ = kept.write(1)
         }
     }
@@ -181,7 +189,7 @@ private final class Calls: Sendable {
             let event = try EventDescriptor()
             _ = try event.whenReady(for: .readable, repeats: true) { before.call() }
             _ = event.write(1)
-            before.wait(for: 1)
+            before.wait(for: 1, of: event)
             _ = event.read()
             let interest = try event.whenReady(for: .readable) { inParent.call() }
             let status = forkedChild {
@@ -190,13 +198,15 @@ private final class Calls: Sendable {
                 interest.cancel()
                 let inChild = Calls()
                 guard let own = try? EventDescriptor(initialValue: 1) else { _exit(3) }
-                guard (try? own.whenReady(for: .readable) { inChild.call() }) != nil else { _exit(4) }
+                guard (try? own.whenReady(for: .readable) { inChild.call() }) != nil else {
+                    _exit(4)
+                }
                 inChild.wait(for: 1)
                 guard inParent.made == 0 else { _exit(5) }
             }
             precondition(status == 0, "\(String(describing: status))")
             _ = event.write(1)
-            inParent.wait(for: 1)
+            inParent.wait(for: 1, of: event)
         }
     }
 
@@ -206,11 +216,15 @@ private final class Calls: Sendable {
         var others: [Interest] = []
         for index in 0..<4000 {
             _ = try events[index % 100].whenReady(for: .readable) { called.call() }
-            others.append(try events[index % 100].whenReady(for: .readable, repeats: true) { cancelled.call() })
+            others.append(
+                try events[index % 100].whenReady(for: .readable, repeats: true) {
+                    cancelled.call()
+                })
         }
         for interest in others { interest.cancel() }
         for event in events { _ = event.write(1) }
         called.wait(for: 4000)
+        withExtendedLifetime(events) {}
         #expect(called.made == 4000 && cancelled.made == 0)
     }
 }

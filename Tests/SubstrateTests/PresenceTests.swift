@@ -106,7 +106,8 @@ private func enter(_ key: UInt) -> Int32 {
 }
 
 private func leave(_ slot: Int32) {
-    _ = Presence.leave(slot, andTellWhether: Open.shared.state, has: 1, section: WaitClass("section"))
+    _ = Presence.leave(
+        slot, andTellWhether: Open.shared.state, has: 1, section: WaitClass("section"))
 }
 
 /// Forks while another thread is inside.

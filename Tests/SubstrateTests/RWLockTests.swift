@@ -12,7 +12,9 @@ private struct Token: ~Copyable {
 
 @Suite struct RWLockTests {
     @Test(arguments: [RWLock<Int>.Preference.writers, .readers])
-    func `a writer is alone and readers see whole states`(_ preference: RWLock<Int>.Preference) throws {
+    func `a writer is alone and readers see whole states`(_ preference: RWLock<Int>.Preference)
+        throws
+    {
         let pair = RWLock((0, 0), preferring: preference == .writers ? .writers : .readers)
         let torn = Atomic<Bool>(false)
         try together(6) { index in
@@ -46,7 +48,9 @@ private struct Token: ~Copyable {
     }
 
     @Test(arguments: [RWLock<Int>.Preference.writers, .readers])
-    func `tries fail against a writer, and a writer's try against a reader`(_ preference: RWLock<Int>.Preference) {
+    func `tries fail against a writer, and a writer's try against a reader`(
+        _ preference: RWLock<Int>.Preference
+    ) {
         let lock = RWLock(1, preferring: preference)
         lock.withWriteLock { _ in
             #expect(lock.withReadLockIfAvailable { $0 } == nil)
@@ -120,8 +124,12 @@ private struct Token: ~Copyable {
 
     @Test func `a body that throws releases the lock`() {
         let lock = RWLock(0)
-        #expect(throws: Refused()) { try lock.withReadLock { _ throws(Refused) in throw Refused() } }
-        #expect(throws: Refused()) { try lock.withWriteLock { _ throws(Refused) in throw Refused() } }
+        #expect(throws: Refused()) {
+            try lock.withReadLock { _ throws(Refused) in throw Refused() }
+        }
+        #expect(throws: Refused()) {
+            try lock.withWriteLock { _ throws(Refused) in throw Refused() }
+        }
         #expect(lock.withWriteLockIfAvailable { $0 } == 0)
     }
 

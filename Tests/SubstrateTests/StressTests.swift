@@ -55,13 +55,20 @@ import Testing
         try together(6) { index in
             for item in 1...1000 {
                 if index % 2 == 0 {
-                    queue.withLock(waitingFor: notFull.condition, while: { $0.count >= 4 }) { $0.append(item) }
+                    queue.withLock(waitingFor: notFull.condition, while: { $0.count >= 4 }) {
+                        $0.append(item)
+                    }
                     notEmpty.condition.signal()
                 } else {
-                    let item = queue.withLock(waitingFor: notEmpty.condition, while: { $0.isEmpty }) {
+                    let item = queue.withLock(waitingFor: notEmpty.condition, while: { $0.isEmpty })
+                    {
                         $0.removeFirst()
                     }
-                    if item % 7 == 0 { notFull.condition.broadcast() } else { notFull.condition.signal() }
+                    if item % 7 == 0 {
+                        notFull.condition.broadcast()
+                    } else {
+                        notFull.condition.signal()
+                    }
                     sum.add(item, ordering: .relaxed)
                 }
             }
@@ -99,7 +106,8 @@ import Testing
                     if now == mine { break }
                     point.wait(while: now)
                 }
-                // Plain memory: the word that is stored with release and loaded with acquire passes it on.
+                // Plain memory: the word that is stored with release and loaded with acquire passes
+                // it on.
                 turns.store(turns.load() + 1)
                 point.word.store(mine + 1, ordering: .releasing)
                 point.wake()
@@ -108,16 +116,20 @@ import Testing
         #expect(turns.load() == 2100)
     }
 
-    /// Dekker's flags: each raises its own and looks at the other's. The frequent side pays no fence for it.
+    /// Dekker's flags: each raises its own and looks at the other's. The frequent side pays no
+    /// fence for it.
     ///
-    /// What the section protects is atomic here: thread sanitizer does not know that `membarrier` orders memory.
+    /// What the section protects is atomic here: thread sanitizer does not know that `membarrier`
+    /// orders memory.
     @Test func `an asymmetric flag and a membarrier never let both in`() throws {
         let (frequent, rare) = (Counter(), Counter())
         let inside = Atomic<Int>(0)
         let (both, entered) = (Counter(), Counter())
         let stop = Atomic<Bool>(false)
         @Sendable func section() {
-            if inside.wrappingAdd(1, ordering: .relaxed).oldValue != 0 { both.count.add(1, ordering: .relaxed) }
+            if inside.wrappingAdd(1, ordering: .relaxed).oldValue != 0 {
+                both.count.add(1, ordering: .relaxed)
+            }
             // Stays for a moment, so that two who are in at once meet.
             for _ in 0..<20 { entered.count.wrappingAdd(1, ordering: .relaxed) }
             inside.wrappingSubtract(1, ordering: .relaxed)

@@ -24,12 +24,15 @@ import Testing
 
     @Test func `a service thread runs as any other`() throws {
         let ran = Counter()
-        let thread = try Thread.spawn(name: "service", isService: true) { ran.count.add(1, ordering: .relaxed) }
+        let thread = try Thread.spawn(name: "service", isService: true) {
+            ran.count.add(1, ordering: .relaxed)
+        }
         thread.join()
         #expect(ran.count.load(ordering: .relaxed) == 1)
     }
 
-    @Test(arguments: [false, true]) func `a thread takes the signals of its starter, or leaves them to others`(
+    @Test(arguments: [false, true])
+    func `a thread takes the signals of its starter, or leaves them to others`(
         _ blocks: Bool
     ) throws {
         @Sendable func mask() -> sigset_t {
@@ -47,7 +50,9 @@ import Testing
         let within = try #require(seen.withLock { $0 })
         #expect(contains(within, SIGUSR1) == (blocks || contains(before, SIGUSR1)))
         #expect(!contains(within, SIGSEGV) && !contains(within, SIGPROF))
-        for signal in 1..<Int32(32) { #expect(contains(mask(), signal) == contains(before, signal)) }
+        for signal in 1..<Int32(32) {
+            #expect(contains(mask(), signal) == contains(before, signal))
+        }
     }
 
     @Test func `a thread that is dropped goes on by itself`() throws {

@@ -39,6 +39,8 @@ private struct Refused: Error, Equatable {}
             }
         }
         #expect(
-            observer.waitEvents == ["section gate begins", "wait gate begins", "wait gate ends", "section gate ends"])
+            observer.waitEvents == [
+                "section gate begins", "wait gate begins", "wait gate ends", "section gate ends",
+            ])
     }
 }

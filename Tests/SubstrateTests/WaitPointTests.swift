@@ -79,7 +79,9 @@ import Testing
         let (ended, woken) = (Counter(), Counter())
         let thread = try Thread.spawn {
             sleeper.announce()
-            if point.wait(while: 0, until: Clock.now() + .milliseconds(50)) { woken.count.add(1, ordering: .relaxed) }
+            if point.wait(while: 0, until: Clock.now() + .milliseconds(50)) {
+                woken.count.add(1, ordering: .relaxed)
+            }
             ended.count.add(1, ordering: .releasing)
         }
         sleeper.waitUntilAsleep()

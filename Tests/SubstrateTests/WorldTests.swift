@@ -47,7 +47,8 @@ private final class OtherPool: Sendable {}
         #expect(World.current === World.process)
     }
 
-    // Numbers belong to the process: each of these has one of its own, where no other test takes any.
+    // Numbers belong to the process: each of these has one of its own, where no other test takes
+    // any.
 
     @Test func `threads that have ended give their numbers back`() async {
         await #expect(processExitsWith: .success) {
@@ -64,14 +65,18 @@ private final class OtherPool: Sendable {}
             let largest = Counter()
             for _ in 0..<100 {
                 try together(2) { _ in
-                    largest.count.max(Int(unsafe quiesce_current_block().pointee.id), ordering: .relaxed)
+                    largest.count.max(
+                        Int(unsafe quiesce_current_block().pointee.id), ordering: .relaxed)
                 }
             }
             precondition(largest.count.load(ordering: .relaxed) <= 3)
         }
     }
 
-    @Test func `a foreign thread registers at its first use and gives its number back when it ends`() async {
+    @Test
+    func `a foreign thread registers at its first use and gives its number back when it ends`()
+        async
+    {
         await #expect(processExitsWith: .success) {
             shared.withLock { $0 += 1 }
             let before = World.process.registeredThreadCount

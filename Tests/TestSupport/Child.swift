@@ -2,7 +2,8 @@
 
 import Glibc
 
-/// Runs `body` in a forked child, which has this thread alone, and returns the child's exit status; nil when it was killed.
+/// Runs `body` in a forked child, which has this thread alone, and returns the child's exit status;
+/// nil when it was killed.
 package func forkedChild(_ body: () -> Void) -> Int32? {
     typealias Fork = @convention(c) () -> pid_t
     let fork = unsafe unsafeBitCast(dlsym(nil, "fork"), to: Fork.self)

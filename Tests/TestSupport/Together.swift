@@ -31,7 +31,9 @@ package final class Sleeper: Sendable {
     /// Waits until the kernel says that the thread, after it announced itself, sleeps.
     package func waitUntilAsleep() {
         waitUntil { id.load(ordering: .sequentiallyConsistent) != 0 }
-        waitUntil { Self.state(of: id.load(ordering: .sequentiallyConsistent)) == UInt8(ascii: "S") }
+        waitUntil {
+            Self.state(of: id.load(ordering: .sequentiallyConsistent)) == UInt8(ascii: "S")
+        }
     }
 
     private static func state(of id: Int32) -> UInt8? {
@@ -39,8 +41,12 @@ package final class Sleeper: Sendable {
         guard file >= 0 else { return nil }
         defer { close(file) }
         var bytes = [UInt8](repeating: 0, count: 256)
-        let count = unsafe bytes.withUnsafeMutableBytes { unsafe read(file, $0.baseAddress, $0.count) }
-        guard count > 0, let name = bytes.lastIndex(of: UInt8(ascii: ")")), name + 2 < count else { return nil }
+        let count = unsafe bytes.withUnsafeMutableBytes {
+            unsafe read(file, $0.baseAddress, $0.count)
+        }
+        guard count > 0, let name = bytes.lastIndex(of: UInt8(ascii: ")")), name + 2 < count else {
+            return nil
+        }
         return bytes[name + 2]
     }
 }

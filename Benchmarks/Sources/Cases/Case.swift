@@ -19,7 +19,8 @@ public struct Case: Sendable {
         case same
     }
 
-    /// What is called with a number of operations, makes what they need, and returns what does them.
+    /// What is called with a number of operations, makes what they need, and returns what does
+    /// them.
     ///
     /// What is made is not measured.
     public enum Work: Sendable {
@@ -28,7 +29,8 @@ public struct Case: Sendable {
     }
 
     public let name: String
-    /// How many operations make a sample in which neither the clock nor a few interrupts tell. A multiple of 4.
+    /// How many operations make a sample in which neither the clock nor a few interrupts tell. A
+    /// multiple of 4.
     public let count: Int
     public let company: Company
     public let work: Work
@@ -49,16 +51,20 @@ public struct Case: Sendable {
             case .same: ", 2 threads"
             }
         // Two threads start and end apart: what that takes must not tell.
-        return Case(name + suffix, count: company == .same ? count * 10 : count, company: company, work)
+        return Case(
+            name + suffix, count: company == .same ? count * 10 : count, company: company, work)
     }
 
     public static let all = References.all + Gates.all + Events.all + WorkQueues.all
 
-    /// Does `count` operations, with a thread beside if there is one. Calls `began` and `ended` around them.
+    /// Does `count` operations, with a thread beside if there is one. Calls `began` and `ended`
+    /// around them.
     ///
-    /// For blocking work. Where both threads do the same, each does `count`, and `ended` is called when both have.
+    /// For blocking work. Where both threads do the same, each does `count`, and `ended` is called
+    /// when both have.
     ///
-    /// - Returns: whether the system took no processor away meanwhile. If it did, neither the time nor the company is right.
+    /// - Returns: whether the system took no processor away meanwhile. If it did, neither the time
+    ///   nor the company is right.
     @discardableResult
     public func run(_ count: Int, began: () -> Void, ended: () -> Void) -> Bool {
         guard case .blocking(let prepare) = work else { preconditionFailure("\(name) suspends") }
@@ -72,7 +78,8 @@ public struct Case: Sendable {
     }
 
     private func run(
-        _ operation: @escaping @Sendable (Int) -> Void, _ count: Int, _ began: () -> Void, _ ended: () -> Void
+        _ operation: @escaping @Sendable (Int) -> Void, _ count: Int, _ began: () -> Void,
+        _ ended: () -> Void
     ) -> Bool {
         let meeting = Meeting()
         let company = company
@@ -90,7 +97,10 @@ public struct Case: Sendable {
                     }
                     switch company {
                     case .alone: break
-                    case .asleep: while !meeting.isOver.load(ordering: .acquiring) { meeting.bed.wait(while: 0) }
+                    case .asleep:
+                        while !meeting.isOver.load(ordering: .acquiring) {
+                            meeting.bed.wait(while: 0)
+                        }
                     case .busy: while !meeting.isOver.load(ordering: .relaxed) {}
                     case .same:
                         while !meeting.isGoing.load(ordering: .acquiring) {}
@@ -141,7 +151,8 @@ private final class Meeting: Sendable {
 /// The time, for what measures.
 public func nanoseconds() -> UInt64 { Clock.now().nanoseconds }
 
-/// Calls `body` so often, four times to a turn of the loop, so that little of a nanosecond is the loop's.
+/// Calls `body` so often, four times to a turn of the loop, so that little of a nanosecond is the
+/// loop's.
 @inline(__always)
 func times(_ count: Int, _ body: () -> Void) {
     var rest = count / 4

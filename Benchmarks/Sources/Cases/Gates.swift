@@ -26,7 +26,8 @@ public enum Gates {
         "Revocable.withValue", count: 40_000,
         .blocking { _ in
             let revocable = Revocable(1)
-            return { count in times(count) { _ = revocable.withValue { _ in peers_touch_memory() } } }
+            return { count in times(count) { _ = revocable.withValue { _ in peers_touch_memory() } }
+            }
         })
 
     public static let counter = Case(
@@ -54,7 +55,8 @@ public enum Gates {
         "Substrate RWLock read lock",
         .blocking { _ in
             let lock = ReadWrite()
-            return { count in times(count) { lock.lock.withReadLock { _ in peers_touch_memory() } } }
+            return { count in times(count) { lock.lock.withReadLock { _ in peers_touch_memory() } }
+            }
         })
 
     // MARK: Closing
@@ -67,7 +69,8 @@ public enum Gates {
         })
 
     public static let membarrier = Case(
-        "membarrier", count: 200, .blocking { _ in { count in times(count) { Substrate.membarrier() } } })
+        "membarrier", count: 200,
+        .blocking { _ in { count in times(count) { Substrate.membarrier() } } })
 
     // MARK: Tasks
 
@@ -75,7 +78,9 @@ public enum Gates {
         "Gate enter + leave, a task", count: 2000,
         .suspending { _ in
             let gate = Gate()
-            return { count in for _ in 0..<count { _ = await gate.withTaskEntry { _ in peers_touch_memory() } } }
+            return { count in
+                for _ in 0..<count { _ = await gate.withTaskEntry { _ in peers_touch_memory() } }
+            }
         })
 
     static let hop = Case(

@@ -8,7 +8,8 @@ import Synchronization
 public enum References {
     public static let all =
         [
-            share, share.with(.same), tryReference, retain, retain.with(.same), copy, retainWeakened, loadWeak, add,
+            share, share.with(.same), tryReference, retain, retain.with(.same), copy,
+            retainWeakened, loadWeak, add,
             add.with(.same), mutex, mutex.with(.same), allocate,
         ]
 
@@ -76,7 +77,9 @@ public enum References {
             let variable = WeakVariable(object)
             return { count in
                 times(count) {
-                    if let loaded = variable.object { peers_use(Unmanaged.passUnretained(loaded).toOpaque()) }
+                    if let loaded = variable.object {
+                        peers_use(Unmanaged.passUnretained(loaded).toOpaque())
+                    }
                 }
                 withExtendedLifetime(object) {}
             }
@@ -84,7 +87,9 @@ public enum References {
 
     static let allocate = Case(
         "Swift class allocate + deallocate",
-        .blocking { _ in { count in times(count) { peers_use(Unmanaged.passUnretained(Plain()).toOpaque()) } } })
+        .blocking { _ in
+            { count in times(count) { peers_use(Unmanaged.passUnretained(Plain()).toOpaque()) } }
+        })
 
     // MARK: What both are made of
 
@@ -136,7 +141,8 @@ private final class WeakVariable: @unchecked Sendable {
     init(_ object: Plain) { self.object = object }
 }
 
-// One thread uses it. In memory of its own, since a class's variable is checked for exclusivity at each access.
+// One thread uses it. In memory of its own, since a class's variable is checked for exclusivity at
+// each access.
 private final class Variable: @unchecked Sendable {
     let value = UnsafeMutablePointer<Plain?>.allocate(capacity: 1)
     init() { value.initialize(to: nil) }

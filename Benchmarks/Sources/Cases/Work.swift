@@ -12,7 +12,8 @@ import Synchronization
 /// Handing work to another thread and having it run: our queue, and what else would do.
 public enum WorkQueues {
     public static let all = [
-        submit, submitFunction, twoProducers, submitConcurrent, roundTrip, dispatchSerial, dispatchItems,
+        submit, submitFunction, twoProducers, submitConcurrent, roundTrip, dispatchSerial,
+        dispatchItems,
         dispatchFunction, dispatchGlobal, dispatchRoundTrip, operations, eventLoop, tasks,
     ]
 
@@ -39,7 +40,8 @@ public enum WorkQueues {
         }
     }
 
-    // One for all cases, which run one after the other: were it captured, the threads would share its count of references.
+    // One for all cases, which run one after the other: were it captured, the threads would share
+    // its count of references.
     private static let countdown = Countdown()
 
     private static func submitting(
@@ -143,7 +145,9 @@ public enum WorkQueues {
     public static let dispatchItems = resubmitting("DispatchQueue.async of an item, serial") {
         let queue = DispatchQueue(label: "bench")
         // Not Sendable, though made to be sent.
-        nonisolated(unsafe) let items = (0..<itemCount).map { _ in DispatchWorkItem { countdown.count() } }
+        nonisolated(unsafe) let items = (0..<itemCount).map { _ in
+            DispatchWorkItem { countdown.count() }
+        }
         return { for item in items { queue.async(execute: item) } }
     }
 

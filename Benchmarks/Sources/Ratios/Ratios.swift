@@ -5,20 +5,24 @@ import Glibc
 
 /// Compares our operations with their peers' in one run: `Ratios [ROUNDS]`.
 ///
-/// Each round takes a sample of every case, so that what slows the machine down slows all; the medians are compared.
-/// `Ratios all [ROUNDS]` does so with every case that does not suspend. `Ratios list` names the cases, and `Ratios case NAME COUNT` does so many operations, to be looked at by a profiler.
+/// Each round takes a sample of every case, so that what slows the machine down slows all; the
+/// medians are compared. `Ratios all [ROUNDS]` does so with every case that does not suspend.
+/// `Ratios list` names the cases, and `Ratios case NAME COUNT` does so many operations, to be
+/// looked at by a profiler.
 @main
 struct Ratios {
     static func main() {
         let arguments = CommandLine.arguments.dropFirst()
         switch (arguments.first, arguments.dropFirst().first, arguments.dropFirst(2).first) {
         case (nil, nil, nil): compare(rounds: 201)
-        case (let rounds?, nil, nil) where Int(rounds).map { $0 > 0 } ?? false: compare(rounds: Int(rounds)!)
+        case (let rounds?, nil, nil) where Int(rounds).map { $0 > 0 } ?? false:
+            compare(rounds: Int(rounds)!)
         case ("all", let rounds, nil) where rounds == nil || Int(rounds!).map { $0 > 0 } ?? false:
             tellAll(rounds: rounds.flatMap { Int($0) } ?? 51)
         case ("list", nil, nil): for each in Case.all { print(each.name) }
         case ("case", let name?, let count?):
-            guard let found = Case.all.first(where: { $0.name == name }), let count = Int(count), count > 0,
+            guard let found = Case.all.first(where: { $0.name == name }), let count = Int(count),
+                count > 0,
                 case .blocking = found.work
             else { usage() }
             found.run(count, began: {}, ended: {})
@@ -46,7 +50,9 @@ struct Ratios {
             guard case .blocking = $0.work else { return false }
             return true
         }
-        for (each, time) in zip(cases, medians(cases, rounds)) { print(each.name, time, separator: "\t") }
+        for (each, time) in zip(cases, medians(cases, rounds)) {
+            print(each.name, time, separator: "\t")
+        }
     }
 
     private static func medians(_ cases: [Case], _ rounds: Int) -> [Double] {
@@ -61,11 +67,16 @@ struct Ratios {
         return samples.map(median)
     }
 
-    /// Nanoseconds for one operation. A sample during which the system took a processor away is taken again.
+    /// Nanoseconds for one operation. A sample during which the system took a processor away is
+    /// taken again.
     private static func sample(_ each: Case) -> Double {
         var (start, end): (UInt64, UInt64) = (0, 0)
         for _ in 0..<attempts {
-            if each.run(each.count, began: { start = nanoseconds() }, ended: { end = nanoseconds() }) { break }
+            if each.run(
+                each.count, began: { start = nanoseconds() }, ended: { end = nanoseconds() })
+            {
+                break
+            }
         }
         return Double(end - start) / Double(each.count)
     }

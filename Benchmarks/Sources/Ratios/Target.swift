@@ -36,15 +36,21 @@ struct Target {
 
     static let all = [
         Target(ours: References.share, peer: References.retain, bound: .ratio(1)),
-        Target(ours: References.share.with(.same), peer: References.retain.with(.same), bound: .none),
+        Target(
+            ours: References.share.with(.same), peer: References.retain.with(.same), bound: .none),
         Target(ours: Gates.enter, peer: Gates.counter, bound: .nanoseconds(2)),
-        Target(ours: Gates.enter.with(.same), peer: Gates.counter.with(.same), bound: .nanoseconds(2)),
+        Target(
+            ours: Gates.enter.with(.same), peer: Gates.counter.with(.same), bound: .nanoseconds(2)),
         Target(ours: Gates.close, peer: Gates.membarrier, bound: .nanoseconds(1000)),
-        Target(ours: Gates.close.with(.asleep), peer: Gates.membarrier.with(.asleep), bound: .nanoseconds(1000)),
+        Target(
+            ours: Gates.close.with(.asleep), peer: Gates.membarrier.with(.asleep),
+            bound: .nanoseconds(1000)),
         Target(ours: Gates.close.with(.busy), peer: Gates.membarrier.with(.busy), bound: .ratio(2)),
         Target(ours: Events.signal, peer: Events.eventDescriptor, bound: .ratio(0.05)),
-        Target(ours: WorkQueues.submitFunction, peer: WorkQueues.dispatchSerial, bound: .ratio(0.25)),
-        Target(ours: WorkQueues.submitFunction, peer: WorkQueues.dispatchFunction, bound: .ratio(1)),
+        Target(
+            ours: WorkQueues.submitFunction, peer: WorkQueues.dispatchSerial, bound: .ratio(0.25)),
+        Target(
+            ours: WorkQueues.submitFunction, peer: WorkQueues.dispatchFunction, bound: .ratio(1)),
         Target(ours: WorkQueues.submit, peer: WorkQueues.dispatchSerial, bound: .ratio(0.25)),
         Target(ours: WorkQueues.submit, peer: WorkQueues.dispatchItems, bound: .none),
         Target(ours: WorkQueues.twoProducers, peer: WorkQueues.submitFunction, bound: .ratio(1)),

@@ -5,7 +5,8 @@
 
 #include <stdint.h>
 
-/// What Substrate knows of the running thread. One lives in each thread's own storage; a fiber switch exchanges it.
+/// What Substrate knows of the running thread. One lives in each thread's own storage; a fiber
+/// switch exchanges it.
 typedef struct quiesce_block {
     /// Who watches this thread's operations; null in production. An unretained Swift `Observer`.
     void *_Nullable observer;
@@ -13,17 +14,20 @@ typedef struct quiesce_block {
     uint32_t token;
     /// This thread's number in its world; 0 before its first use.
     uint32_t id;
-    /// The world this thread belongs to; null stands for the process's own. An unretained Swift `World`.
+    /// The world this thread belongs to; null stands for the process's own. An unretained Swift
+    /// `World`.
     void *_Nullable world;
     /// This thread's values of `ThreadLocal` variables. A retained Swift object, or null.
     void *_Nullable locals;
-    /// `row` of a registered thread that nobody watches and whose stores need no fence, else null: what a fast path announces in.
+    /// `row` of a registered thread that nobody watches and whose stores need no fence, else null:
+    /// what a fast path announces in.
     void *_Nullable slots;
     /// Where this thread announces what it is inside of; null before its first use.
     void *_Nullable row;
     /// How many event callbacks this thread is inside of.
     uint32_t callbacks;
-    /// Who is told when this thread blocks in a wait. An unretained Swift `BlockingObserver`, or null.
+    /// Who is told when this thread blocks in a wait. An unretained Swift `BlockingObserver`, or
+    /// null.
     void *_Nullable blocking;
 } quiesce_block;
 

@@ -8,8 +8,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/// A stack with its own image of everything that belongs to a thread: registers, Substrate's block, and the
-/// thread-locals of the Swift runtime (exclusivity accesses; current task and task-locals).
+/// A stack with its own image of everything that belongs to a thread: registers, Substrate's block,
+/// and the thread-locals of the Swift runtime (exclusivity accesses; current task and task-locals).
 typedef struct quiesce_fiber quiesce_fiber;
 
 /// A fiber that stands for the thread's own stack, to switch away from and back to.
@@ -18,8 +18,8 @@ quiesce_fiber *_Nonnull quiesce_fiber_host(void);
 quiesce_fiber *_Nullable quiesce_fiber_create(size_t stack_size);
 /// Gives the stack back. The fiber must not be running.
 void quiesce_fiber_destroy(quiesce_fiber *_Nonnull fiber);
-/// Makes the next switch to `fiber` call `entry(context)` on an empty stack; `entry` must not return.
-/// The images of the runtime's thread-locals start empty, the block starts as `*block`.
+/// Makes the next switch to `fiber` call `entry(context)` on an empty stack; `entry` must not
+/// return. The images of the runtime's thread-locals start empty, the block starts as `*block`.
 void quiesce_fiber_prepare(quiesce_fiber *_Nonnull fiber, void (*_Nonnull entry)(void *_Nullable),
                            void *_Nullable context, const quiesce_block *_Nonnull block);
 /// Suspends `from`, which must be running on this thread, and resumes `to`.
@@ -27,7 +27,8 @@ void quiesce_fiber_switch(quiesce_fiber *_Nonnull from, quiesce_fiber *_Nonnull 
 /// Whether `address` lies in the guard page or the stack of `fiber`.
 bool quiesce_fiber_contains(const quiesce_fiber *_Nonnull fiber, uintptr_t address);
 
-/// The sizes in bytes of the runtime's thread-local segments that are exchanged, 0 for one that was not found.
+/// The sizes in bytes of the runtime's thread-local segments that are exchanged, 0 for one that was
+/// not found.
 size_t quiesce_fiber_core_image_size(void);
 size_t quiesce_fiber_concurrency_image_size(void);
 
@@ -41,9 +42,10 @@ typedef struct quiesce_trap {
     uintptr_t frames[24];
 } quiesce_trap;
 
-/// Traps of the calling thread abandon `running` and resume `host`; `*trap` then says what happened (its signal is not 0).
-/// Counts its users: each call is paired with `quiesce_trap_end`. `*running` is read when the trap happens.
-/// A trap inside the allocator calls `fatal(context)` and ends the process.
+/// Traps of the calling thread abandon `running` and resume `host`; `*trap` then says what happened
+/// (its signal is not 0). Counts its users: each call is paired with `quiesce_trap_end`. `*running`
+/// is read when the trap happens. A trap inside the allocator calls `fatal(context)` and ends the
+/// process.
 void quiesce_trap_begin(quiesce_fiber *_Nonnull host, quiesce_fiber *_Nullable *_Nonnull running,
                         quiesce_trap *_Nonnull trap, void (*_Nonnull fatal)(void *_Nullable), void *_Nullable context);
 void quiesce_trap_end(void);
@@ -51,23 +53,27 @@ void quiesce_trap_end(void);
 void quiesce_trap_interrupt(int32_t tid);
 extern const int32_t quiesce_trap_stuck;
 
-/// Writes a schedule to standard error without allocating: a process that is about to die says where.
+/// Writes a schedule to standard error without allocating: a process that is about to die says
+/// where.
 void quiesce_report_fatal(const uint32_t *_Nullable schedule, int32_t count);
 
 /// The symbol that holds `address`, or null; `*_offset` its distance from the symbol's start.
 const char *_Nullable quiesce_symbol_name(uintptr_t address, uintptr_t *_Nonnull offset);
 
-/// The return addresses of the calling fiber, innermost first, at most `capacity`. Returns how many.
+/// The return addresses of the calling fiber, innermost first, at most `capacity`. Returns how
+/// many.
 int32_t quiesce_backtrace(uintptr_t *_Nonnull frames, int32_t capacity);
 
-/// The file of the program or library that holds `address`, or null; `*_offset` the distance from where it was loaded.
+/// The file of the program or library that holds `address`, or null; `*_offset` the distance from
+/// where it was loaded.
 const char *_Nullable quiesce_module_name(uintptr_t address, uintptr_t *_Nonnull offset);
 
-/// Starts a program, named by the first of its `arguments` (the last is null), whose standard input and output are the pipes `*_input` and
-/// `*_output`. False when that fails.
+/// Starts a program, named by the first of its `arguments` (the last is null), whose standard input
+/// and output are the pipes `*_input` and `*_output`. False when that fails.
 bool quiesce_start_tool(char *_Nullable *_Nonnull arguments, int32_t *_Nonnull input, int32_t *_Nonnull output);
 
-/// The readable form of a mangled Swift name, to be given back with `quiesce_free_text`; null when it is not one.
+/// The readable form of a mangled Swift name, to be given back with `quiesce_free_text`; null when
+/// it is not one.
 char *_Nullable quiesce_demangle(const char *_Nonnull name);
 void quiesce_free_text(char *_Nonnull text);
 

@@ -9,9 +9,10 @@
 
 // What the Swift runtime tells of its jobs.
 //
-// For thread sanitizers the runtime announces what orders its tasks: it *releases* a task where it queues or completes it and
-// *acquires* it right before it runs it, on a default actor as well, whose queue no executor sees. Each announcement is a call
-// through a pointer that libswiftCore exports. An explorer listens there; a sanitizer that listened before still hears all.
+// For thread sanitizers the runtime announces what orders its tasks: it *releases* a task where it
+// queues or completes it and *acquires* it right before it runs it, on a default actor as well,
+// whose queue no executor sees. Each announcement is a call through a pointer that libswiftCore
+// exports. An explorer listens there; a sanitizer that listened before still hears all.
 
 /// Who is told of the tasks of observed threads. Each is given the thread's observer.
 typedef struct quiesce_job_listener {
@@ -25,7 +26,8 @@ typedef struct quiesce_job_listener {
     void (*_Nonnull touches)(void *_Nonnull observer, void *_Nonnull task);
     /// `task`, or with null the children of a group, are about to be cancelled.
     void (*_Nonnull cancels)(void *_Nonnull observer, void *_Nullable task);
-    /// The runtime is about to lock a mutex of its own, which need not be free; it has unlocked one.
+    /// The runtime is about to lock a mutex of its own, which need not be free; it has unlocked
+    /// one.
     void (*_Nonnull locks)(void *_Nonnull observer, void *_Nonnull mutex);
     void (*_Nonnull unlocks)(void *_Nonnull observer, void *_Nonnull mutex);
     /// The time of the runtime's clocks, in nanoseconds; 0 for the system's.
@@ -38,8 +40,8 @@ bool quiesce_jobs_listen(const quiesce_job_listener *_Nonnull listener);
 /// Says what a task looks like: `task` is one. Until then nothing is told.
 void quiesce_jobs_learn(const void *_Nonnull task);
 
-/// Has the job that runs on this thread leave its executor by way of a queue, as if somebody else held the next one: what the runtime
-/// would otherwise do in place nobody would see.
+/// Has the job that runs on this thread leave its executor by way of a queue, as if somebody else
+/// held the next one: what the runtime would otherwise do in place nobody would see.
 void quiesce_jobs_leave_by_queue(void);
 
 /// The task that runs on this thread, or null.
@@ -51,13 +53,15 @@ void *_Nullable quiesce_jobs_destination(const void *_Nonnull task);
 /// Has an actor serve `job` in its turn, whatever its priority.
 void quiesce_jobs_level(void *_Nonnull job);
 
-/// Where a suspended task goes on: functions, innermost first, at most `capacity`. Returns how many.
+/// Where a suspended task goes on: functions, innermost first, at most `capacity`. Returns how
+/// many.
 int32_t quiesce_jobs_frames(const void *_Nonnull task, uintptr_t *_Nonnull frames, int32_t capacity);
 
 /// The name that was given to `task`, or null. Belongs to the task.
 const char *_Nullable quiesce_jobs_name(void *_Nonnull task);
 
-/// Has `fiber`, which was prepared and runs no task, find the task-local values of `task`, which outlives it.
+/// Has `fiber`, which was prepared and runs no task, find the task-local values of `task`, which
+/// outlives it.
 void quiesce_jobs_lend_locals(struct quiesce_fiber *_Nonnull fiber, const void *_Nonnull task);
 
 /// Whether `task` has been cancelled.

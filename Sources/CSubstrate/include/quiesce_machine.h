@@ -8,8 +8,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/// Sleeps while `*word` is `expected`, at most until `deadline` (monotonic nanoseconds; 0 for none).
-/// Returns 0 when woken, or at once when the word differs, or for no reason at all; ETIMEDOUT when the deadline passed.
+/// Sleeps while `*word` is `expected`, at most until `deadline` (monotonic nanoseconds; 0 for
+/// none). Returns 0 when woken, or at once when the word differs, or for no reason at all;
+/// ETIMEDOUT when the deadline passed.
 int32_t quiesce_futex_wait(const void *_Nonnull word, uint32_t expected, uint64_t deadline);
 /// Wakes at most `count` sleepers and returns how many it woke.
 int32_t quiesce_futex_wake(const void *_Nonnull word, int32_t count);
@@ -38,14 +39,16 @@ uint64_t quiesce_monotonic_nanoseconds(void);
 void quiesce_sleep_until(uint64_t deadline);
 int32_t quiesce_processor_count(void);
 int32_t quiesce_thread_id(void);
-/// Writes the name of the thread `tid` of this process into `name`. False when there is no such thread.
+/// Writes the name of the thread `tid` of this process into `name`. False when there is no such
+/// thread.
 bool quiesce_thread_name(int32_t tid, char name[_Nonnull 16]);
 /// Writes to standard error, as far as that is possible.
 void quiesce_write_error(const void *_Nonnull bytes, size_t count);
 /// The bytes that the allocator gave the object at `address`, which came from it.
 size_t quiesce_allocated_size(const void *_Nonnull address);
 
-/// Starts a thread that runs `body(context)`. Returns 0 or an error number. Where it blocks signals, those that are sent to the process go to others.
+/// Starts a thread that runs `body(context)`. Returns 0 or an error number. Where it blocks
+/// signals, those that are sent to the process go to others.
 int32_t quiesce_thread_start(unsigned long *_Nonnull handle, const char *_Nullable name, bool blocks_signals,
                              void (*_Nonnull body)(void *_Nullable), void *_Nullable context);
 void quiesce_thread_join(unsigned long handle);
@@ -64,9 +67,11 @@ static const uint32_t quiesce_readable = 1;
 static const uint32_t quiesce_writable = 2;
 static const uint32_t quiesce_broken = 4;
 
-/// A new nonblocking `eventfd(2)`, closed by exec. Returns the descriptor, or an error number negated.
+/// A new nonblocking `eventfd(2)`, closed by exec. Returns the descriptor, or an error number
+/// negated.
 int32_t quiesce_eventfd(uint32_t initial, bool is_semaphore);
-/// Transfers at most `count` bytes. Returns how many, or an error number negated. Interruptions are not told.
+/// Transfers at most `count` bytes. Returns how many, or an error number negated. Interruptions are
+/// not told.
 int64_t quiesce_descriptor_read(int32_t descriptor, void *_Nonnull bytes, size_t count);
 int64_t quiesce_descriptor_write(int32_t descriptor, const void *_Nonnull bytes, size_t count);
 /// What the descriptor is ready for at this moment, or an error number negated.
@@ -83,10 +88,12 @@ typedef struct quiesce_ready {
 
 /// A new `epoll(7)`, closed by exec. Returns its descriptor, or an error number negated.
 int32_t quiesce_epoll_create(void);
-/// Adds a descriptor to the set (0), changes what is waited for (1), or removes it (2). Edge-triggered: it is told once when it is added or
-/// changed and ready then, and once whenever it becomes so. Returns 0 or an error number.
+/// Adds a descriptor to the set (0), changes what is waited for (1), or removes it (2).
+/// Edge-triggered: it is told once when it is added or changed and ready then, and once whenever it
+/// becomes so. Returns 0 or an error number.
 int32_t quiesce_epoll_control(int32_t epoll, int32_t operation, int32_t descriptor, uint32_t wants, uint64_t data);
-/// Sleeps until descriptors are ready, and writes at most 64 of them. Returns how many, or an error number negated.
+/// Sleeps until descriptors are ready, and writes at most 64 of them. Returns how many, or an error
+/// number negated.
 int32_t quiesce_epoll_wait(int32_t epoll, quiesce_ready ready[_Nonnull 64]);
 
 #endif

@@ -28,8 +28,9 @@ public struct Exploration {
 
     /// An exploration of `body`, which runs once for each execution, as its main task.
     ///
-    /// Tasks that it starts are explored, and the threads of Substrate that they start: which job runs next is a step. The main task
-    /// inherits the task-local values of whoever runs the exploration.
+    /// Tasks that it starts are explored, and the threads of Substrate that they start: which job
+    /// runs next is a step. The main task inherits the task-local values of whoever runs the
+    /// exploration.
     public init(
         _ name: String, options: ExplorationOptions = ExplorationOptions(),
         _ body: @escaping @Sendable (ExploredWorld) async throws -> Void
@@ -80,7 +81,8 @@ public struct Exploration {
                 var outcome = run()
                 while scheduler.mustRepeat {
                     if scheduler.isToStartAnew {
-                        // From here on schedules have other steps: nothing of the ones before holds.
+                        // From here on schedules have other steps: nothing of the ones before
+                        // holds.
                         strategy = makeStrategy(scheduler)
                         scheduler.use(strategy)
                         report = ExplorationReport(name: name)
@@ -95,11 +97,14 @@ public struct Exploration {
                     let token = ReplayToken(test: name, steps: scheduler.scheduleSteps)
                     report.defect = "\(defect) (the schedule so far: \(token))"
                 }
-                if let verdict = scheduler.verdict, isWorthShowing(verdict, instead: report.counterexample?.verdict) {
+                if let verdict = scheduler.verdict,
+                    isWorthShowing(verdict, instead: report.counterexample?.verdict)
+                {
                     schedule = scheduler.scheduleSteps
                     number = report.executions
                     report.counterexample = Counterexample(
-                        verdict: verdict, trace: Trace(), token: ReplayToken(test: name, steps: schedule))
+                        verdict: verdict, trace: Trace(),
+                        token: ReplayToken(test: name, steps: schedule))
                     if options.stopsAtFirstFailure {
                         report.coverage = .bounded(by: "the first failure")
                         return nil
@@ -125,7 +130,8 @@ public struct Exploration {
         return report
     }
 
-    /// Runs the one execution that `token` tells, and returns it as a counterexample, or nil when nothing fails.
+    /// Runs the one execution that `token` tells, and returns it as a counterexample, or nil when
+    /// nothing fails.
     public func replay(_ token: ReplayToken) throws(Failure) -> Counterexample? {
         guard Scheduler.watchingThisThread == nil else { throw .nested }
         try capture()
@@ -186,11 +192,14 @@ public struct Exploration {
         case .optimal: OptimalReduction(scheduler)
         case .depthFirst: DepthFirst(scheduler)
         case .preemptions(let bound): DepthFirst(scheduler, preemptions: bound)
-        case .random(let executions, let seed): RandomWalk(scheduler, executions: executions, seed: seed)
+        case .random(let executions, let seed):
+            RandomWalk(scheduler, executions: executions, seed: seed)
         }
     }
 
-    private func count(_ outcome: Outcome, _ scheduler: Scheduler, _ report: inout ExplorationReport) {
+    private func count(
+        _ outcome: Outcome, _ scheduler: Scheduler, _ report: inout ExplorationReport
+    ) {
         if outcome == .blocked {
             report.blocked += 1
             return
@@ -199,12 +208,18 @@ public struct Exploration {
         if outcome == .deadlocked { report.deadlocked += 1 }
         if outcome == .cut { report.cut += 1 }
         if let verdict = scheduler.verdict { report.verdicts[verdict.kind, default: 0] += 1 }
-        if let progress = options.progress, report.executions & 0x3fff == 0 { progress(report.executions) }
+        if let progress = options.progress, report.executions & 0x3fff == 0 {
+            progress(report.executions)
+        }
     }
 
     /// Why to stop now, if there is a reason.
-    private func limit(_ report: ExplorationReport, _ start: UInt64, _ scheduler: Scheduler) -> String? {
-        if report.executions >= options.executionLimit { return "\(options.executionLimit) executions" }
+    private func limit(_ report: ExplorationReport, _ start: UInt64, _ scheduler: Scheduler)
+        -> String?
+    {
+        if report.executions >= options.executionLimit {
+            return "\(options.executionLimit) executions"
+        }
         if report.executions & 0xff == 0, Task.isCancelled { return "the cancellation of its task" }
         if scheduler.mustStop { return "a thread that blocks outside Substrate" }
         if options.secondsLimit < .infinity,
@@ -219,11 +234,17 @@ public struct Exploration {
         _ strategy: Strategy, _ report: ExplorationReport, _ scheduler: Scheduler
     ) -> ExplorationReport.Coverage {
         if case .random = options.strategy { return .sampled(report.executions) }
-        if case .preemptions(let bound) = options.strategy, (strategy as? DepthFirst)?.isBounded == true {
+        if case .preemptions(let bound) = options.strategy,
+            (strategy as? DepthFirst)?.isBounded == true
+        {
             return .bounded(by: bound == 1 ? "1 preemption" : "\(bound) preemptions")
         }
-        if !scheduler.seesAll, case .task = body { return .bounded(by: "what executors see of tasks") }
-        if let defect = report.defect { return .bounded(by: "a mistake of the explorer: \(defect)") }
+        if !scheduler.seesAll, case .task = body {
+            return .bounded(by: "what executors see of tasks")
+        }
+        if let defect = report.defect {
+            return .bounded(by: "a mistake of the explorer: \(defect)")
+        }
         if scheduler.detail.forbidsCreations {
             return .bounded(by: "locks of another library, held while a task is created or resumed")
         }
@@ -249,7 +270,8 @@ public struct Exploration {
             let most = try preemptions(of: found, detail)
             var budget = 200_000
             while bound <= most, budget > 0 {
-                let (hit, isComplete, used) = search(verdict.kind, preemptions: bound, detail, budget)
+                let (hit, isComplete, used) = search(
+                    verdict.kind, preemptions: bound, detail, budget)
                 budget -= used
                 if let hit {
                     steps = hit
@@ -266,7 +288,8 @@ public struct Exploration {
         return result
     }
 
-    private func preemptions(of steps: [ScheduleStep], _ detail: StepDetail) throws(Failure) -> Int {
+    private func preemptions(of steps: [ScheduleStep], _ detail: StepDetail) throws(Failure) -> Int
+    {
         let scheduler = scheduler(detail)
         let strategy = Replay(scheduler, steps: steps)
         scheduler.use(strategy)
@@ -303,7 +326,8 @@ public struct Exploration {
         return scheduler
     }
 
-    /// What runs again what was found: it tracks from its first execution on what the search had to learn.
+    /// What runs again what was found: it tracks from its first execution on what the search had to
+    /// learn.
     private func scheduler(_ detail: StepDetail) -> Scheduler {
         let scheduler = Scheduler(options)
         scheduler.racesFromNext = true
@@ -343,7 +367,8 @@ private final class Program: @unchecked Sendable {
     private let world: ExploredWorld
     private unowned let scheduler: Scheduler
 
-    init(body: @escaping (ExploredWorld) throws -> Void, world: ExploredWorld, scheduler: Scheduler) {
+    init(body: @escaping (ExploredWorld) throws -> Void, world: ExploredWorld, scheduler: Scheduler)
+    {
         self.body = body
         self.world = world
         self.scheduler = scheduler
@@ -362,7 +387,8 @@ private final class TaskProgram: @unchecked Sendable {
     private unowned let scheduler: Scheduler
 
     init(
-        body: @escaping @Sendable (ExploredWorld) async throws -> Void, world: ExploredWorld, scheduler: Scheduler
+        body: @escaping @Sendable (ExploredWorld) async throws -> Void, world: ExploredWorld,
+        scheduler: Scheduler
     ) {
         self.body = body
         self.world = world
@@ -384,11 +410,14 @@ private final class DefaultPolicy: Strategy {
 struct StepDetail: Equatable {
     /// The start of a thread: where the program asks which threads there are.
     var threads = false
-    /// The start or resumption of a task, of whoever does it: where that and what follows may be told apart.
+    /// The start or resumption of a task, of whoever does it: where that and what follows may be
+    /// told apart.
     var creations = false
-    /// Whatever Substrate does is a step: an operation of a primitive touches more than one step can tell.
+    /// Whatever Substrate does is a step: an operation of a primitive touches more than one step
+    /// can tell.
     var isFine = false
-    /// That is ruled out: somebody holds a lock over it that is not Substrate's, which keeps out other fibers for good.
+    /// That is ruled out: somebody holds a lock over it that is not Substrate's, which keeps out
+    /// other fibers for good.
     var forbidsCreations = false
 }
 
@@ -397,5 +426,7 @@ extension Scheduler {
     var mustRepeat: Bool { racesFromNext || namesFromNext || isToStartAnew }
     /// Whether schedules have other steps from the next execution on.
     var isToStartAnew: Bool { wantedDetail != detail || jobsFromNext || wordsFromNext }
-    var scheduleSteps: [ScheduleStep] { (0..<schedule.count).map { ScheduleStep(encoded: schedule[$0]) } }
+    var scheduleSteps: [ScheduleStep] {
+        (0..<schedule.count).map { ScheduleStep(encoded: schedule[$0]) }
+    }
 }

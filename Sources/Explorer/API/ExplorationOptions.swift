@@ -4,9 +4,11 @@
 public struct ExplorationOptions: Sendable {
     /// Which executions are run.
     public enum Strategy: Sendable, Equatable {
-        /// One execution for each Mazurkiewicz trace, by optimal dynamic partial-order reduction. Exhaustive.
+        /// One execution for each Mazurkiewicz trace, by optimal dynamic partial-order reduction.
+        /// Exhaustive.
         case optimal
-        /// Every interleaving of steps, with no reduction. Exhaustive, and a cross-check for small programs.
+        /// Every interleaving of steps, with no reduction. Exhaustive, and a cross-check for small
+        /// programs.
         case depthFirst
         /// Every interleaving with at most this many preemptions.
         case preemptions(Int)
@@ -16,18 +18,22 @@ public struct ExplorationOptions: Sendable {
 
     /// When time passes.
     public enum Time: Sendable, Equatable {
-        /// A pending timer may fire at any step, in the order of deadlines: what a real clock can do.
+        /// A pending timer may fire at any step, in the order of deadlines: what a real clock can
+        /// do.
         case any
-        /// Time passes only when nothing else can run. Not every behaviour: coverage is then *bounded (time)*.
+        /// Time passes only when nothing else can run. Not every behaviour: coverage is then
+        /// *bounded (time)*.
         case discrete
     }
 
     /// What the jobs of tasks are taken to share, apart from Substrate's objects.
     public enum Reduction: Sendable, Equatable {
-        /// Anything: each job conflicts with every other, and with threads. Sound whatever the program does.
+        /// Anything: each job conflicts with every other, and with threads. Sound whatever the
+        /// program does.
         case sound
-        /// Nothing but their actors, and tasks that they start, await, resume or cancel. Jobs that differ in all of these commute. It is
-        /// the program's author who says so; coverage is then *bounded* by that word.
+        /// Nothing but their actors, and tasks that they start, await, resume or cancel. Jobs that
+        /// differ in all of these commute. It is the program's author who says so; coverage is then
+        /// *bounded* by that word.
         case declared
     }
 
@@ -35,7 +41,8 @@ public struct ExplorationOptions: Sendable {
     public enum Granularity: Sendable, Equatable {
         /// Every operation of Substrate: for those who prove a primitive.
         case fine
-        /// An operation of one of Quiesce's primitives is one step, as proven by their own tests; what is Substrate's is as above.
+        /// An operation of one of Quiesce's primitives is one step, as proven by their own tests;
+        /// what is Substrate's is as above.
         case coarse
     }
 
@@ -51,15 +58,18 @@ public struct ExplorationOptions: Sendable {
     public var secondsLimit = Double.infinity
     /// Whether to stop at the first failure rather than count to the end.
     public var stopsAtFirstFailure = true
-    /// The kind of failure to show when an exploration that counts to the end finds several; nil for the first.
+    /// The kind of failure to show when an exploration that counts to the end finds several; nil
+    /// for the first.
     public var soughtVerdict: Verdict.Kind?
     /// Whether a failure is searched again for a schedule with the fewest preemptions.
     public var minimizes = true
     /// Whether freed `Storage` is allocated again within an execution, to find ABA mistakes.
     public var reusesAddresses = false
-    /// Seconds without an operation after which a thread counts as blocked outside Substrate; 0 for never.
+    /// Seconds without an operation after which a thread counts as blocked outside Substrate; 0 for
+    /// never.
     public var watchdogSeconds = 10.0
-    /// How many processors the explored world has: as many items of work queues run at a time. Threads interleave all the same.
+    /// How many processors the explored world has: as many items of work queues run at a time.
+    /// Threads interleave all the same.
     public var processorCount = 2
     /// Threads that a program may have, store buffers included.
     public var threadLimit = 256
@@ -71,7 +81,8 @@ public struct ExplorationOptions: Sendable {
     public var mutation: Mutation?
     /// For tests: whether to see of tasks only what executors see.
     var isLimitedToExecutors = false
-    /// For tests of the explorer: called at the end of each execution that counts, before what is left of it is wound up.
+    /// For tests of the explorer: called at the end of each execution that counts, before what is
+    /// left of it is wound up.
     package var concluded: (@Sendable (Verdict.Kind?) -> Void)?
     /// Called now and then with the number of executions so far.
     public var progress: (@Sendable (Int) -> Void)?

@@ -30,10 +30,12 @@ public struct ExplorationReport: Sendable {
     }
 
     public let name: String
-    /// Executions, each a different trace under the optimal strategy. Those that deadlock or fail are among them.
+    /// Executions, each a different trace under the optimal strategy. Those that deadlock or fail
+    /// are among them.
     public internal(set) var executions = 0
-    /// Executions given up because they repeat others. 0 for the optimal strategy, but where it cannot be told what a step touches elsewhere:
-    /// operations of primitives taken as steps, tasks declared to share little, memory that is used again, objects without labels.
+    /// Executions given up because they repeat others. 0 for the optimal strategy, but where it
+    /// cannot be told what a step touches elsewhere: operations of primitives taken as steps, tasks
+    /// declared to share little, memory that is used again, objects without labels.
     public internal(set) var blocked = 0
     /// Executions that ended with a thread that waits for ever.
     public internal(set) var deadlocked = 0
@@ -42,8 +44,9 @@ public struct ExplorationReport: Sendable {
     /// Executions with a verdict, by its kind.
     public internal(set) var verdicts: [Verdict.Kind: Int] = [:]
     public internal(set) var coverage = Coverage.all
-    /// What the explorer itself did wrong, with a token that shows where; nil as it should be. Whatever it did not find may be there all the same,
-    /// so that coverage is not *all*. Please report it.
+    /// What the explorer itself did wrong, with a token that shows where; nil as it should be.
+    /// Whatever it did not find may be there all the same, so that coverage is not *all*. Please
+    /// report it.
     public internal(set) var defect: String?
     public internal(set) var seconds = 0.0
     /// Threads that did not end even when every wait was granted.

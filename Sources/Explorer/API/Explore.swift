@@ -6,18 +6,20 @@
     import Musl
 #endif
 
-/// Runs `body` through every interleaving of its threads that can differ, and throws when one goes wrong.
+/// Runs `body` through every interleaving of its threads that can differ, and throws when one goes
+/// wrong.
 ///
-/// `body` is the main thread: it makes the objects and starts the threads. Everything that threads share is made of
-/// Substrate's types, or of types built on them. The call blocks the calling thread; explorations on different threads do
-/// not disturb each other.
+/// `body` is the main thread: it makes the objects and starts the threads. Everything that threads
+/// share is made of Substrate's types, or of types built on them. The call blocks the calling
+/// thread; explorations on different threads do not disturb each other.
 ///
-/// With `QUIESCE_REPLAY` in the environment, set to a token that this test printed, only that schedule runs.
+/// With `QUIESCE_REPLAY` in the environment, set to a token that this test printed, only that
+/// schedule runs.
 ///
 /// - Parameter name: names the test in messages, and is the identity in its replay tokens.
 /// - Returns: how many executions there were, and the coverage.
-/// - Throws: `ExplorationFailure`, whose description shows the shortest schedule found; `Exploration.Failure` when the program is not
-///   deterministic.
+/// - Throws: `ExplorationFailure`, whose description shows the shortest schedule found;
+///   `Exploration.Failure` when the program is not deterministic.
 @discardableResult
 public func explore(
     _ name: String, options: ExplorationOptions = ExplorationOptions(),
@@ -27,11 +29,14 @@ public func explore(
     try carryOut(Exploration(name, options: options, body), file, line)
 }
 
-/// Runs `body`, as the main task, through every interleaving of its tasks and threads that can differ, and throws when one goes wrong.
+/// Runs `body`, as the main task, through every interleaving of its tasks and threads that can
+/// differ, and throws when one goes wrong.
 ///
-/// Explored are `Task`, `Task.detached`, `async let`, task groups, actors and the main actor, continuations, streams, yields, sleeps and
-/// cancellation, and the threads of Substrate that the tasks start. The jobs of other tasks of the process are not touched. Priorities
-/// are ignored: an actor serves its tasks in the order of their arrival. A test that looks at the time takes Substrate's `Clock`.
+/// Explored are `Task`, `Task.detached`, `async let`, task groups, actors and the main actor,
+/// continuations, streams, yields, sleeps and cancellation, and the threads of Substrate that the
+/// tasks start. The jobs of other tasks of the process are not touched. Priorities are ignored: an
+/// actor serves its tasks in the order of their arrival. A test that looks at the time takes
+/// Substrate's `Clock`.
 ///
 /// The exploration has a thread of its own; the calling task is suspended meanwhile.
 ///
@@ -46,7 +51,9 @@ public func explore(
 ) async throws -> ExplorationReport {
     // Here, for a task that goes to another thread has left the exploration.
     if Exploration.isRunningHere { throw Exploration.Failure.nested }
-    return try await ExploringThreads.run { try carryOut(Exploration(name, options: options, body), file, line) }
+    return try await ExploringThreads.run {
+        try carryOut(Exploration(name, options: options, body), file, line)
+    }
 }
 
 private func carryOut(
@@ -64,7 +71,8 @@ private func carryOut(
 }
 
 extension ReplayToken {
-    /// The token in `QUIESCE_REPLAY`, if it is that of the test of this name: other tests of the run are none of its business.
+    /// The token in `QUIESCE_REPLAY`, if it is that of the test of this name: other tests of the
+    /// run are none of its business.
     package static func requested(for test: String) throws -> ReplayToken? {
         guard let text = unsafe getenv("QUIESCE_REPLAY") else { return nil }
         let token = try ReplayToken(unsafe String(cString: text))
@@ -72,7 +80,9 @@ extension ReplayToken {
     }
 }
 
-private func checked(_ report: ExplorationReport, _ file: StaticString, _ line: UInt) throws -> ExplorationReport {
+private func checked(_ report: ExplorationReport, _ file: StaticString, _ line: UInt) throws
+    -> ExplorationReport
+{
     guard let counterexample = report.counterexample else { return report }
     // A file is named after the suite in it.
     let suite = SourceFile.name(file).split(separator: ".").first.map(String.init) ?? "NAME"

@@ -4,7 +4,8 @@ import Substrate
 
 /// One execution of a program under exploration, as the program sees it.
 ///
-/// The closure given to `explore` runs once for each execution. It makes the objects, then the threads.
+/// The closure given to `explore` runs once for each execution. It makes the objects, then the
+/// threads.
 public final class ExploredWorld: @unchecked Sendable {
     // Unchecked: every thread of an execution is a fiber of the one thread that explores.
     private unowned let scheduler: Scheduler
@@ -15,7 +16,8 @@ public final class ExploredWorld: @unchecked Sendable {
 
     /// Starts a thread. The execution is over when all threads have ended.
     ///
-    /// The name is asked for only while a trace is recorded, or when the program asks for a thread's name.
+    /// The name is asked for only while a trace is recorded, or when the program asks for a
+    /// thread's name.
     public func thread(_ name: @autoclosure () -> String, _ body: @escaping @Sendable () -> Void) {
         _ = scheduler.spawnThread(name: scheduler.keepsNames ? name() : "", isService: false, body)
     }
@@ -25,31 +27,36 @@ public final class ExploredWorld: @unchecked Sendable {
         _ = scheduler.spawnThread(name: scheduler.keepsNames ? name() : "", isService: true, body)
     }
 
-    /// Has `body` run once when every other thread has ended and no service can run. It may check, and free.
+    /// Has `body` run once when every other thread has ended and no service can run. It may check,
+    /// and free.
     public func afterwards(_ body: @escaping @Sendable () -> Void) {
         scheduler.afterwardsBodies.append(body)
         scheduler.hasAfterwards = true
     }
 
-    /// Adds a line to the running thread's column of a trace. Costs nothing while no trace is recorded.
+    /// Adds a line to the running thread's column of a trace. Costs nothing while no trace is
+    /// recorded.
     public func note(_ text: @autoclosure () -> String) {
         guard scheduler.isRecordingTrace, scheduler.mode == .exploring else { return }
         scheduler.recorder?.note(thread: scheduler.current, .note(text()), site: nil)
     }
 
-    /// Declares that `second` is marked only after `first` was. An execution that marks `second` first has failed.
+    /// Declares that `second` is marked only after `first` was. An execution that marks `second`
+    /// first has failed.
     public func order(_ first: String, before second: String) {
         scheduler.needsTidying = true
         scheduler.constraints.append(OrderConstraint(first: first, second: second))
     }
 
-    /// Says that the running thread got to the place called `label`. A step where an order names the label.
+    /// Says that the running thread got to the place called `label`. A step where an order names
+    /// the label.
     public func mark(_ label: String, file: StaticString = #filePath, line: UInt = #line) {
         scheduler.markReached(label, Site(file, line))
     }
 }
 
-/// Checks that `condition` holds in this execution. A failure is the verdict of the execution, which goes on.
+/// Checks that `condition` holds in this execution. A failure is the verdict of the execution,
+/// which goes on.
 ///
 /// Works in any process. Outside an exploration a failure traps.
 public func expect(
@@ -58,7 +65,9 @@ public func expect(
 ) {
     guard !condition() else { return }
     guard let scheduler = Scheduler.watchingThisThread else {
-        fatalError("expectation failed outside an exploration, at \(SourceFile.name(file)):\(line): \(message())")
+        fatalError(
+            "expectation failed outside an exploration, at \(SourceFile.name(file)):\(line): \(message())"
+        )
     }
     scheduler.failExpectation(message(), Site(file, line))
 }

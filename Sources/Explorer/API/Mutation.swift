@@ -4,8 +4,9 @@ public import Substrate
 
 /// A mistake in one operation of the program under test: a test that explores it must notice.
 ///
-/// The program stays as it is; the operation is changed when it reaches the explorer. It is told by its file and by what
-/// stands on its line, so that a mutation keeps its place while the code around it changes.
+/// The program stays as it is; the operation is changed when it reaches the explorer. It is told by
+/// its file and by what stands on its line, so that a mutation keeps its place while the code
+/// around it changes.
 public struct Mutation: Sendable, CustomStringConvertible {
     /// What becomes of the operation.
     public enum Effect: Sendable, Equatable {

@@ -24,7 +24,9 @@ extension Scheduler: ObjectStates {
         guard state != before else { return }
         let isCounted = state.owner == before.owner && state.requests == before.requests
         note(
-            StateChange(object: object, readers: isCounted ? state.readers - before.readers : 0, state: state.bits))
+            StateChange(
+                object: object, readers: isCounted ? state.readers - before.readers : 0,
+                state: state.bits))
     }
 
     func waiters(_ object: Int32) -> WaiterState { objects[object].waiters }
@@ -35,7 +37,8 @@ extension Scheduler: ObjectStates {
     }
 
     func word(_ object: Int32) -> Bits {
-        Bits(low: UInt64(unsafe UnsafePointer<UInt32>(bitPattern: objects[object].address)!.pointee))
+        Bits(
+            low: UInt64(unsafe UnsafePointer<UInt32>(bitPattern: objects[object].address)!.pointee))
     }
 
     /// An atomic step found `old` and left `new`.
@@ -45,7 +48,8 @@ extension Scheduler: ObjectStates {
         note(StateChange(object: object, state: new, before: old))
     }
 
-    /// Some step depends on the value that it finds: what others leave is remembered from the next execution on.
+    /// Some step depends on the value that it finds: what others leave is remembered from the next
+    /// execution on.
     @inline(__always)
     func trackWords() {
         if !tracksWords { wordsFromNext = true }
@@ -63,7 +67,8 @@ extension Scheduler: ObjectStates {
     func mayFire(_ thread: Int32, at deadline: UInt64) -> Bool {
         if options.time == .discrete { return deadline <= time }
         for other in 0..<threadCount
-        where other != thread && threads[Int(other)].state == .parked && threads[Int(other)].armed >= 0
+        where other != thread && threads[Int(other)].state == .parked
+            && threads[Int(other)].armed >= 0
             && threads[Int(other)].deadline < deadline
         {
             return false

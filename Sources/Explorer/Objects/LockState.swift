@@ -4,8 +4,8 @@ import Substrate
 
 /// A mutex or a reader-writer lock, as a state machine.
 ///
-/// A mutex has no readers. A reader-writer lock has a writer, or readers, or neither; a writer that arrives while it is held
-/// requests it first, and from then on readers that come later wait.
+/// A mutex has no readers. A reader-writer lock has a writer, or readers, or neither; a writer that
+/// arrives while it is held requests it first, and from then on readers that come later wait.
 struct LockState: BitwiseCopyable, Hashable {
     /// Who holds the lock alone, and the event with which it acquired; -1 when nobody does.
     var owner: Int32 = -1
@@ -31,7 +31,8 @@ struct LockState: BitwiseCopyable, Hashable {
     struct Outcome {
         /// Whether the thread holds the lock afterwards.
         var acquires = false
-        /// Whether the step conflicts with others that only read: readers of a lock commute, although they are counted.
+        /// Whether the step conflicts with others that only read: readers of a lock commute,
+        /// although they are counted.
         var writes = true
     }
 
@@ -56,7 +57,9 @@ struct LockState: BitwiseCopyable, Hashable {
             readers += 1
             return Outcome(acquires: true, writes: false)
         case .tryReadLock:
-            guard allows(.readLock, prefersReaders: prefersReaders) else { return Outcome(writes: false) }
+            guard allows(.readLock, prefersReaders: prefersReaders) else {
+                return Outcome(writes: false)
+            }
             readers += 1
             return Outcome(acquires: true, writes: false)
         case .readUnlock:

@@ -4,8 +4,9 @@ import Substrate
 
 /// The states of a program's objects, as a step finds them and leaves them.
 ///
-/// Three implement it: the execution that runs (`Scheduler`), another place of an execution that is over (`Configuration`), and a model of a
-/// few small objects, with which a test proves that steps commute whose footprints do not conflict.
+/// Three implement it: the execution that runs (`Scheduler`), another place of an execution that is
+/// over (`Configuration`), and a model of a few small objects, with which a test proves that steps
+/// commute whose footprints do not conflict.
 protocol ObjectStates: AnyObject {
     func lock(_ object: Int32) -> LockState
     func set(_ object: Int32, _ state: LockState)
@@ -30,6 +31,7 @@ protocol ObjectStates: AnyObject {
 
     /// Adds the memory that holds `object`, which must not have been freed.
     func touchLifetime(of object: Int32, _ footprint: inout Footprint)
-    /// Adds what an access of `object` touches: the object, the memory that holds it, the subject that it is a part of.
+    /// Adds what an access of `object` touches: the object, the memory that holds it, the subject
+    /// that it is a part of.
     func touch(_ object: Int32, writes: Bool, _ footprint: inout Footprint)
 }

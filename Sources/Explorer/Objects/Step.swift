@@ -4,14 +4,15 @@ import Substrate
 
 /// What a thread does next: an operation, before it is known what it finds.
 ///
-/// Steps are pure: whether one can be taken, among what it chooses, what comes of it and what it touches follow from the states of its
-/// objects, here or at any other place of an execution. Nothing else says what a step touches.
+/// Steps are pure: whether one can be taken, among what it chooses, what comes of it and what it
+/// touches follow from the states of its objects, here or at any other place of an execution.
+/// Nothing else says what a step touches.
 struct Step: BitwiseCopyable {
     var thread: Int32
     var kind: StepKind
     var prefersReaders = false
-    /// What it is done to, and a second object: the mutex of a condition's wait, the queue of a wait point, what stands for the thread's
-    /// buffered stores to the place that it loads.
+    /// What it is done to, and a second object: the mutex of a condition's wait, the queue of a
+    /// wait point, what stands for the thread's buffered stores to the place that it loads.
     var object: Int32 = -1
     var other: Int32 = -1
     /// The bits that a compare-exchange or a parking wait expects.
@@ -22,7 +23,8 @@ struct Step: BitwiseCopyable {
     /// What a step did.
     struct Effect {
         var kind: StepKind
-        /// Whether a try or a wait succeeded: the lock was acquired, the value exchanged, the deadline has not passed.
+        /// Whether a try or a wait succeeded: the lock was acquired, the value exchanged, the
+        /// deadline has not passed.
         var succeeds = true
         /// Whether a lock was acquired.
         var acquires = false
@@ -35,22 +37,25 @@ struct Step: BitwiseCopyable {
         var footprint = Footprint()
     }
 
-    /// Whether steps of this kind follow from the states of their objects. Of the others the footprint is the same everywhere, or
-    /// cannot be known elsewhere.
+    /// Whether steps of this kind follow from the states of their objects. Of the others the
+    /// footprint is the same everywhere, or cannot be known elsewhere.
     var isMachine: Bool {
         switch kind {
         case .load: other >= 0
-        case .compareExchange, .lock, .tryLock, .unlock, .readLock, .tryReadLock, .readUnlock, .writeRequest,
+        case .compareExchange, .lock, .tryLock, .unlock, .readLock, .tryReadLock, .readUnlock,
+            .writeRequest,
             .writeLock,
-            .tryWriteLock, .writeUnlock, .wait, .reacquire, .signal, .broadcast, .park, .unpark, .wake, .arm, .fire,
+            .tryWriteLock, .writeUnlock, .wait, .reacquire, .signal, .broadcast, .park, .unpark,
+            .wake, .arm, .fire,
             .readClock, .membarrier:
             true
         default: false
         }
     }
 
-    /// Whether the step may touch more elsewhere than where it was taken: a park that did not wait would touch the queue, a wake-up that found no
-    /// timed wait the clock, a wait that was woken both.
+    /// Whether the step may touch more elsewhere than where it was taken: a park that did not wait
+    /// would touch the queue, a wake-up that found no timed wait the clock, a wait that was woken
+    /// both.
     var mayGrow: Bool {
         switch kind {
         case .park, .signal, .broadcast, .wake: true
@@ -106,7 +111,8 @@ struct Step: BitwiseCopyable {
         case .compareExchange:
             effect.succeeds = states.word(object) == expected
             states.touch(object, writes: effect.succeeds, &effect.footprint)
-        case .lock, .tryLock, .unlock, .readLock, .tryReadLock, .readUnlock, .writeRequest, .writeLock, .tryWriteLock,
+        case .lock, .tryLock, .unlock, .readLock, .tryReadLock, .readUnlock, .writeRequest,
+            .writeLock, .tryWriteLock,
             .writeUnlock:
             let outcome = applyToLock(object, kind, states, position)
             effect.acquires = outcome.acquires
@@ -146,7 +152,9 @@ struct Step: BitwiseCopyable {
             waiters.remove(effect.woken)
             states.set(object, waiters)
             states.touch(object, writes: true, &effect.footprint)
-            for thread in Int32(0)..<64 where stopped & (1 << UInt64(thread)) != 0 { states.setTimer(of: thread, 0) }
+            for thread in Int32(0)..<64 where stopped & (1 << UInt64(thread)) != 0 {
+                states.setTimer(of: thread, 0)
+            }
             // Which timers there are decides which may fire.
             if stopped != 0 { touchClock(states, writes: true, &effect) }
         case .arm:

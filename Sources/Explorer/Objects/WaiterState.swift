@@ -2,7 +2,8 @@
 
 import Substrate
 
-/// Those who wait on a condition or in the queue of a wait point, as a state machine: sets of threads, one bit each.
+/// Those who wait on a condition or in the queue of a wait point, as a state machine: sets of
+/// threads, one bit each.
 struct WaiterState: BitwiseCopyable, Hashable {
     /// The threads that nobody has woken yet.
     var waiting: UInt64 = 0

@@ -2,11 +2,13 @@
 
 import Substrate
 
-/// A place of an execution other than those that it passed through: a set of its events that is closed under happens-before.
+/// A place of an execution other than those that it passed through: a set of its events that is
+/// closed under happens-before.
 ///
-/// (A *configuration*, as event structures call it.) Every object's state there is one of its versions. Steps that change an object conflict,
-/// so their order is the same wherever they happen, and the last of them that belongs to the configuration made the version. Readers of a
-/// lock are the exception: they commute, and are counted.
+/// (A *configuration*, as event structures call it.) Every object's state there is one of its
+/// versions. Steps that change an object conflict, so their order is the same wherever they happen,
+/// and the last of them that belongs to the configuration made the version. Readers of a lock are
+/// the exception: they commute, and are counted.
 final class Configuration: ObjectStates {
     private let history: History
     private let scheduler: Scheduler
@@ -33,7 +35,9 @@ final class Configuration: ObjectStates {
     func add(_ event: Int) { stamps[event] = stamp }
 
     @inline(__always)
-    func contains(_ event: Int) -> Bool { event < prefix || event < stamps.count && stamps[event] == stamp }
+    func contains(_ event: Int) -> Bool {
+        event < prefix || event < stamps.count && stamps[event] == stamp
+    }
 
     // MARK: States
 
@@ -91,7 +95,9 @@ final class Configuration: ObjectStates {
 
     func hasBufferedStores(_ thread: Int32?) -> Bool { bufferedStore(of: thread, to: nil) >= 0 }
 
-    func isBuffered(_ object: Int32, by thread: Int32) -> Bool { bufferedStore(of: thread, to: object) >= 0 }
+    func isBuffered(_ object: Int32, by thread: Int32) -> Bool {
+        bufferedStore(of: thread, to: object) >= 0
+    }
 
     func touch(_ object: Int32, writes: Bool, _ footprint: inout Footprint) {
         scheduler.touch(object, writes: writes, &footprint)
@@ -140,7 +146,8 @@ final class Configuration: ObjectStates {
 
     private func reader(of object: Int32) -> Int32 {
         first { event in
-            (event.kind == .readLock || event.kind == .tryReadLock) && event.acquires && event.step.object == object
+            (event.kind == .readLock || event.kind == .tryReadLock) && event.acquires
+                && event.step.object == object
         } until: {
             self.history.closer(of: $0)
         }
@@ -160,10 +167,13 @@ final class Configuration: ObjectStates {
         guard hasOrderedTime else { return -1 }
         for event in 0..<history.count where contains(event) {
             let record = history.events[event]
-            if record.arms != 0, record.arms < deadline, !isTaskTimerClosed(event) { return Int32(event) }
+            if record.arms != 0, record.arms < deadline, !isTaskTimerClosed(event) {
+                return Int32(event)
+            }
             switch record.kind {
             case .arm, .wait, .park:
-                guard record.step.deadline != 0, record.step.deadline < deadline, record.thread != thread,
+                guard record.step.deadline != 0, record.step.deadline < deadline,
+                    record.thread != thread,
                     record.kind != .park || record.waits
                 else { continue }
                 if let next = history.next(after: event), contains(next) { continue }

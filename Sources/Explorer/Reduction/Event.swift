@@ -2,7 +2,8 @@
 
 import Substrate
 
-/// What a step of an execution is. One operation can be several: a condition's wait releases, then acquires again.
+/// What a step of an execution is. One operation can be several: a condition's wait releases, then
+/// acquires again.
 enum StepKind: UInt8 {
     case load, store, update, compareExchange, fence
     case bufferedStore, flush, membarrier
@@ -23,7 +24,8 @@ enum StepKind: UInt8 {
     case spawn, census
     /// An operation of a primitive, as a whole, or what of it lies between two waits.
     case operation
-    /// A thread waits for a lock of the runtime's: that of a task's records, say, whose cancellation handlers run.
+    /// A thread waits for a lock of the runtime's: that of a task's records, say, whose
+    /// cancellation handlers run.
     case records
     /// A thread is about to cancel a task.
     case cancel
@@ -35,7 +37,8 @@ enum StepKind: UInt8 {
     /// Whether the step has to wait until its thread's store buffer is empty.
     var drains: Bool {
         switch self {
-        case .load, .bufferedStore, .flush, .touch, .readClock, .mark, .resume, .join, .census, .job, .records, .cancel,
+        case .load, .bufferedStore, .flush, .touch, .readClock, .mark, .resume, .join, .census,
+            .job, .records, .cancel,
             .arrive,
             .tick, .allocate:
             false
@@ -60,18 +63,21 @@ struct Event: BitwiseCopyable {
     var isAmended = false
     /// Whether what the step touches at another place cannot be told.
     var isVague = false
-    /// Whether the step may touch more at another place: other things than those that it conflicts on.
+    /// Whether the step may touch more at another place: other things than those that it conflicts
+    /// on.
     var mayGrow = false
     /// The waiter that a signal woke, when it had a choice; else -1.
     var choice: Int32 = -1
     var footprint = Footprint()
-    /// Events that come before this one other than by conflict: the same thread's last (or, for its first, what its starter did last), and
-    /// what enabled it. -1 for none.
+    /// Events that come before this one other than by conflict: the same thread's last (or, for its
+    /// first, what its starter did last), and what enabled it. -1 for none.
     var previous: Int32 = -1
     var enabler: Int32 = -1
-    /// A second event that enables this one: the end of what held a serial executor before, or time that has passed.
+    /// A second event that enables this one: the end of what held a serial executor before, or time
+    /// that has passed.
     var cause: Int32 = -1
-    /// The event that this one closes (a flush: its store; a firing: its arming; the end of a read: its beginning), and the reverse.
+    /// The event that this one closes (a flush: its store; a firing: its arming; the end of a read:
+    /// its beginning), and the reverse.
     var opener: Int32 = -1
     var closer: Int32 = -1
     /// Where a spinning thread goes on: the first event of the round that found that it must wait.
@@ -89,12 +95,13 @@ struct Event: BitwiseCopyable {
     @inline(__always)
     var thread: Int32 { step.thread }
 
-    /// Whether the step lets a thread go on that spins on `object`, having read `spinReads`. The end of a read does so where the thread has
-    /// tried to write.
+    /// Whether the step lets a thread go on that spins on `object`, having read `spinReads`. The
+    /// end of a read does so where the thread has tried to write.
     func wakes(_ object: Int32, _ spinReads: Footprint) -> Bool {
         !isSilent
             && (footprint.writes(to: object)
-                || kind == .readUnlock && footprint.contains(object) && spinReads.writes(to: object))
+                || kind == .readUnlock && footprint.contains(object)
+                    && spinReads.writes(to: object))
     }
 
     @inline(__always)

@@ -2,8 +2,9 @@
 
 /// What a step touches: up to eight objects, each read or written.
 ///
-/// Two steps of different threads conflict when they touch one object and one of them writes it. The object that barriers order is
-/// written by them and read by what they order: there a step conflicts with those of the other sort alone.
+/// Two steps of different threads conflict when they touch one object and one of them writes it.
+/// The object that barriers order is written by them and read by what they order: there a step
+/// conflicts with those of the other sort alone.
 struct Footprint: BitwiseCopyable {
     static let capacity = 8
 
@@ -20,17 +21,22 @@ struct Footprint: BitwiseCopyable {
             if writes { slots[index] |= 1 }
             return
         }
-        precondition(count < UInt8(Footprint.capacity), "a step touches more objects than a footprint holds")
+        precondition(
+            count < UInt8(Footprint.capacity), "a step touches more objects than a footprint holds")
         slots[Int(count)] = number << 1 | (writes ? 1 : 0)
         count += 1
         filter |= 1 << (UInt64(number) & 63)
     }
 
     /// Whether an access of `object` is in it.
-    func contains(_ object: Int32) -> Bool { (0..<Int(count)).contains { self.object($0) == object } }
+    func contains(_ object: Int32) -> Bool {
+        (0..<Int(count)).contains { self.object($0) == object }
+    }
 
     /// Whether it has a write of `object`.
-    func writes(to object: Int32) -> Bool { (0..<Int(count)).contains { self.object($0) == object && writes($0) } }
+    func writes(to object: Int32) -> Bool {
+        (0..<Int(count)).contains { self.object($0) == object && writes($0) }
+    }
 
     /// Adds the access if there is room for it, and for so many more. False when there is none.
     mutating func addIfRoom(_ object: Int32, writes: Bool, leaving spare: Int = 0) -> Bool {

@@ -4,7 +4,8 @@ import Substrate
 
 /// The events of one execution with the happens-before order of their conflicts, as vector clocks.
 ///
-/// Events are appended and cut off at the end only. An execution that shares a prefix with the one before keeps the clocks of it.
+/// Events are appended and cut off at the end only. An execution that shares a prefix with the one
+/// before keeps the clocks of it.
 final class History {
     let events = Stack<Event>(capacity: 256)
     private let accesses = Stack<Access>(capacity: 512)
@@ -53,10 +54,12 @@ final class History {
     /// Whether `earlier` happens before `later` or is it.
     @inline(__always)
     func happens(_ earlier: Int, before later: Int) -> Bool {
-        clocks[later * width + Int(events[earlier].thread)] >= UInt32(truncatingIfNeeded: earlier + 1)
+        clocks[later * width + Int(events[earlier].thread)]
+            >= UInt32(truncatingIfNeeded: earlier + 1)
     }
 
-    /// The component of `event`'s clock for `thread`: one more than the position of that thread's last event before it.
+    /// The component of `event`'s clock for `thread`: one more than the position of that thread's
+    /// last event before it.
     @inline(__always)
     func clock(_ event: Int, _ thread: Int) -> UInt32 { clocks[event * width + thread] }
 
@@ -70,8 +73,12 @@ final class History {
         } else {
             clocks.extend(to: row + width, with: 0)
         }
-        if event.enabler >= 0 { clocks.joinRow(at: row, with: Int(event.enabler) * width, length: width) }
-        if event.cause >= 0 { clocks.joinRow(at: row, with: Int(event.cause) * width, length: width) }
+        if event.enabler >= 0 {
+            clocks.joinRow(at: row, with: Int(event.enabler) * width, length: width)
+        }
+        if event.cause >= 0 {
+            clocks.joinRow(at: row, with: Int(event.cause) * width, length: width)
+        }
         if event.kind == .tick { joinAll(row, before: position) }
         let firstAccess = Int32(truncatingIfNeeded: accesses.count)
         for index in 0..<Int(event.footprint.count) {
@@ -79,11 +86,14 @@ final class History {
             let writes = event.footprint.writes(index)
             heads.extend(to: Int(object) + 1, with: -1)
             let head = heads[Int(object)]
-            let lastWrite = head < 0 ? -1 : accesses[Int(head)].writes ? head : accesses[Int(head)].lastWrite
+            let lastWrite =
+                head < 0 ? -1 : accesses[Int(head)].writes ? head : accesses[Int(head)].lastWrite
             if Footprint.isOfSorts(object) {
                 var record = head
                 while record >= 0 {
-                    if accesses[Int(record)].writes != writes { join(row, Int(accesses[Int(record)].event)) }
+                    if accesses[Int(record)].writes != writes {
+                        join(row, Int(accesses[Int(record)].event))
+                    }
                     record = accesses[Int(record)].previous
                 }
             } else if writes {
@@ -99,7 +109,8 @@ final class History {
             heads[Int(object)] = Int32(truncatingIfNeeded: accesses.count)
             accesses.append(
                 Access(
-                    event: Int32(truncatingIfNeeded: position), object: object, writes: writes, previous: head,
+                    event: Int32(truncatingIfNeeded: position), object: object, writes: writes,
+                    previous: head,
                     lastWrite: lastWrite))
         }
         clocks[row + Int(event.thread)] = UInt32(truncatingIfNeeded: position + 1)
@@ -109,12 +120,16 @@ final class History {
         if event.previous >= 0, events[Int(event.previous)].thread == event.thread {
             events[Int(event.previous)].next = Int32(truncatingIfNeeded: position)
         }
-        if event.opener >= 0 { events[Int(event.opener)].closer = Int32(truncatingIfNeeded: position) }
+        if event.opener >= 0 {
+            events[Int(event.opener)].closer = Int32(truncatingIfNeeded: position)
+        }
     }
 
     @inline(__always)
     private func join(_ row: Int, _ event: Int) {
-        guard clocks[row + Int(events[event].thread)] < UInt32(truncatingIfNeeded: event + 1) else { return }
+        guard clocks[row + Int(events[event].thread)] < UInt32(truncatingIfNeeded: event + 1) else {
+            return
+        }
         clocks.joinRow(at: row, with: event * width, length: width)
     }
 
@@ -134,11 +149,13 @@ final class History {
     @inline(__always)
     func addVersion(_ change: StateChange) {
         if let before = change.before, lastVersion(of: change.object) < 0 {
-            addVersion(Version(event: -1, object: change.object, previous: -1, readers: 0, state: before))
+            addVersion(
+                Version(event: -1, object: change.object, previous: -1, readers: 0, state: before))
         }
         addVersion(
             Version(
-                event: Int32(truncatingIfNeeded: events.count - 1), object: change.object, previous: -1,
+                event: Int32(truncatingIfNeeded: events.count - 1), object: change.object,
+                previous: -1,
                 readers: change.readers, state: change.state))
     }
 
@@ -152,7 +169,9 @@ final class History {
 
     /// The last version of `object`, -1 for none.
     @inline(__always)
-    func lastVersion(of object: Int32) -> Int32 { Int(object) < lastVersions.count ? lastVersions[Int(object)] : -1 }
+    func lastVersion(of object: Int32) -> Int32 {
+        Int(object) < lastVersions.count ? lastVersions[Int(object)] : -1
+    }
 
     @inline(__always)
     func version(_ index: Int32) -> Version { versions[Int(index)] }
@@ -183,7 +202,9 @@ final class History {
     /// Replaces the last event by what has become of it.
     func amendLast(_ event: Event) {
         kept.removeAll()
-        for index in Int(events[events.count - 1].versions)..<versions.count { kept.append(versions[index]) }
+        for index in Int(events[events.count - 1].versions)..<versions.count {
+            kept.append(versions[index])
+        }
         truncate(to: events.count - 1)
         append(event)
         for index in 0..<kept.count { addVersion(kept[index]) }
@@ -201,19 +222,24 @@ final class History {
     /// The event that closed the window opened by `opener`, or nil while it is open.
     func closer(of opener: Int) -> Int? {
         let closer = Int(events[opener].closer)
-        guard closer > opener, closer < events.count, events[closer].opener == opener else { return nil }
+        guard closer > opener, closer < events.count, events[closer].opener == opener else {
+            return nil
+        }
         return closer
     }
 
-    /// Calls `body` with each earlier event that conflicts with `footprint` directly and might be adjacent, latest first
-    /// for each object. With `before`, only events before that position count.
+    /// Calls `body` with each earlier event that conflicts with `footprint` directly and might be
+    /// adjacent, latest first for each object. With `before`, only events before that position
+    /// count.
     @inline(__always)
     func forEachConflict(of footprint: Footprint, before limit: Int, _ body: (Int) -> Void) {
         for index in 0..<Int(footprint.count) {
             let object = Int(footprint.object(index))
             guard object < heads.count else { continue }
             var record = heads[object]
-            while record >= 0, Int(accesses[Int(record)].event) >= limit { record = accesses[Int(record)].previous }
+            while record >= 0, Int(accesses[Int(record)].event) >= limit {
+                record = accesses[Int(record)].previous
+            }
             if Footprint.isOfSorts(footprint.object(index)) {
                 while record >= 0 {
                     if accesses[Int(record)].writes != footprint.writes(index) {

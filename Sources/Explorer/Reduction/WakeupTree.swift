@@ -2,8 +2,9 @@
 
 /// The nodes of all wake-up trees of an exploration, kept in one pool.
 ///
-/// A wake-up tree says which continuations of a prefix are still to be explored (Abdulla, Aronis, Jonsson, Sagonas:
-/// Optimal Dynamic Partial Order Reduction, POPL 2014). A list of siblings is in the order of their exploration.
+/// A wake-up tree says which continuations of a prefix are still to be explored (Abdulla, Aronis,
+/// Jonsson, Sagonas: Optimal Dynamic Partial Order Reduction, POPL 2014). A list of siblings is in
+/// the order of their exploration.
 final class WakeupTrees {
     struct Node: BitwiseCopyable {
         var thread: Int32

@@ -3,7 +3,8 @@
 import CSubstrate
 import Substrate
 
-/// A stack to run on. The scheduler that makes it destroys it, and switches only between fibers of its own thread.
+/// A stack to run on. The scheduler that makes it destroys it, and switches only between fibers of
+/// its own thread.
 @safe
 struct Fiber: BitwiseCopyable {
     private let pointer: OpaquePointer
@@ -22,7 +23,8 @@ struct Fiber: BitwiseCopyable {
 
     func destroy() { unsafe quiesce_fiber_destroy(pointer) }
 
-    /// Has the next switch to this fiber begin in `scheduler`, which watches it, as the thread numbered `id` of `world`.
+    /// Has the next switch to this fiber begin in `scheduler`, which watches it, as the thread
+    /// numbered `id` of `world`.
     func prepare(_ scheduler: Scheduler, world: World, id: UInt32) {
         var block = unsafe quiesce_block()
         unsafe block.observer = Unmanaged<Observer>.passUnretained(scheduler).toOpaque()
@@ -30,12 +32,19 @@ struct Fiber: BitwiseCopyable {
         unsafe block.id = id
         unsafe quiesce_fiber_prepare(
             pointer,
-            { unsafe Unmanaged<Scheduler>.fromOpaque($0!)._withUnsafeGuaranteedRef { $0.runBody() } },
+            {
+                unsafe Unmanaged<Scheduler>.fromOpaque($0!)._withUnsafeGuaranteedRef {
+                    $0.runBody()
+                }
+            },
             Unmanaged.passUnretained(scheduler).toOpaque(), &block)
     }
 
-    /// Has the fiber, which was prepared for a thread, find the task-local values of the task at `address`.
-    func lend(_ address: UInt) { unsafe quiesce_jobs_lend_locals(pointer, UnsafeRawPointer(bitPattern: address)!) }
+    /// Has the fiber, which was prepared for a thread, find the task-local values of the task at
+    /// `address`.
+    func lend(_ address: UInt) {
+        unsafe quiesce_jobs_lend_locals(pointer, UnsafeRawPointer(bitPattern: address)!)
+    }
 
     @inline(__always)
     func switchTo(_ other: Fiber) { unsafe quiesce_fiber_switch(pointer, other.pointer) }
@@ -64,10 +73,16 @@ final class TrapCatcher {
     }
 
     /// Runs `body`; a fiber that traps meanwhile is abandoned and `host` goes on.
-    func catching<Result>(_ scheduler: Scheduler, host: Fiber, _ body: () throws -> Result) rethrows -> Result {
+    func catching<Result>(_ scheduler: Scheduler, host: Fiber, _ body: () throws -> Result) rethrows
+        -> Result
+    {
         unsafe quiesce_trap_begin(
             host.raw, running, trap,
-            { unsafe Unmanaged<Scheduler>.fromOpaque($0!)._withUnsafeGuaranteedRef { $0.reportFatal() } },
+            {
+                unsafe Unmanaged<Scheduler>.fromOpaque($0!)._withUnsafeGuaranteedRef {
+                    $0.reportFatal()
+                }
+            },
             Unmanaged.passUnretained(scheduler).toOpaque())
         defer { quiesce_trap_end() }
         return try body()
@@ -85,7 +100,8 @@ final class TrapCatcher {
     }
 }
 
-/// A thread's closure, held without a retain by the fiber that runs it, so that a fiber that is given up keeps nothing.
+/// A thread's closure, held without a retain by the fiber that runs it, so that a fiber that is
+/// given up keeps nothing.
 @safe
 struct ThreadBody: BitwiseCopyable {
     private final class Box {

@@ -2,9 +2,10 @@
 
 /// The objects of an execution: numbers for addresses.
 ///
-/// An object is told by the thread that met it first and by how many that thread met before it. Where the thread *made* it (said so
-/// by a label, or by allocating it) it has the same number in every execution in which its thread does the same. One that is only
-/// come across may be met by another thread first in another execution: its number holds within its own.
+/// An object is told by the thread that met it first and by how many that thread met before it.
+/// Where the thread *made* it (said so by a label, or by allocating it) it has the same number in
+/// every execution in which its thread does the same. One that is only come across may be met by
+/// another thread first in another execution: its number holds within its own.
 @safe
 final class ObjectTable {
     /// What the scheduler knows of an object.
@@ -29,7 +30,8 @@ final class ObjectTable {
         var execution: UInt32 = 0
     }
 
-    /// What is the same in every execution: a thread's objects are a list, and an object may have a companion.
+    /// What is the same in every execution: a thread's objects are a list, and an object may have a
+    /// companion.
     private struct Identity: BitwiseCopyable {
         var next: Int32 = -1
         var companion: Int32 = -1
@@ -50,8 +52,8 @@ final class ObjectTable {
     private let identities = Stack<Identity>(capacity: 128)
     private let cursors = Stack<Cursor>(capacity: 32)
 
-    /// Objects without an address of their own: the clock, what barriers order, which threads there are, and all that jobs share
-    /// without a word to Substrate, and the main actor.
+    /// Objects without an address of their own: the clock, what barriers order, which threads there
+    /// are, and all that jobs share without a word to Substrate, and the main actor.
     static let clock: Int32 = 0
     static let barrier: Int32 = 1
     static let threads: Int32 = 2
@@ -93,17 +95,23 @@ final class ObjectTable {
     }
 
     /// Whether `object` is one of this execution's.
-    func isLive(_ object: Int32) -> Bool { object >= 0 && object < limit && self[object].execution == execution }
+    func isLive(_ object: Int32) -> Bool {
+        object >= 0 && object < limit && self[object].execution == execution
+    }
 
-    /// Whether the number means the same object in every execution that shares the first `count` objects with this one.
+    /// Whether the number means the same object in every execution that shares the first `count`
+    /// objects with this one.
     @inline(__always)
     func isStable(_ object: Int32, among count: Int32) -> Bool {
         !identities[Int(object)].isFound || isLive(object) && self[object].order < count
     }
 
-    /// The number of the object at `address`, and whether it is new. `thread` meets it, or makes it.
+    /// The number of the object at `address`, and whether it is new. `thread` meets it, or makes
+    /// it.
     @inline(__always)
-    func find(_ address: UInt, by thread: Int32, isMade: Bool = false) -> (object: Int32, isNew: Bool) {
+    func find(_ address: UInt, by thread: Int32, isMade: Bool = false) -> (
+        object: Int32, isNew: Bool
+    ) {
         let mask = slots.count - 1
         var index = Int(truncatingIfNeeded: (address &>> 3) &* 0x9E37_79B9_7F4A_7C15 &>> 40) & mask
         while true {
@@ -118,7 +126,8 @@ final class ObjectTable {
         return (insert(address, at: index, thread, isMade), true)
     }
 
-    /// The object that goes with `object`, `offset` bytes into it: a wait point's queue, what the readers of a lock publish.
+    /// The object that goes with `object`, `offset` bytes into it: a wait point's queue, what the
+    /// readers of a lock publish.
     func companion(of object: Int32, _ offset: UInt) -> Int32 {
         let known = identities[Int(object)].companion
         let companion = known >= 0 ? known : makeIdentity()
@@ -126,7 +135,9 @@ final class ObjectTable {
             identities[Int(object)].companion = companion
             identities[Int(companion)].isFound = identities[Int(object)].isFound
         }
-        if self[companion].execution != execution { begin(companion, self[object].address + offset) }
+        if self[companion].execution != execution {
+            begin(companion, self[object].address + offset)
+        }
         self[companion].storage = self[object].storage
         self[companion].lifetime = self[object].lifetime
         self[companion].subject = self[object].subject
@@ -191,9 +202,12 @@ final class ObjectTable {
         let size = slots.count * 2
         let larger = Stack<Slot>(capacity: size)
         larger.extend(to: size, with: Slot())
-        for index in 0..<slots.count where slots[index].execution == execution && slots[index].object >= 0 {
+        for index in 0..<slots.count
+        where slots[index].execution == execution && slots[index].object >= 0 {
             var target =
-                Int(truncatingIfNeeded: (slots[index].address &>> 3) &* 0x9E37_79B9_7F4A_7C15 &>> 40) & (size - 1)
+                Int(
+                    truncatingIfNeeded: (slots[index].address &>> 3) &* 0x9E37_79B9_7F4A_7C15 &>> 40
+                ) & (size - 1)
             while larger[target].execution == execution { target = (target + 1) & (size - 1) }
             larger[target] = slots[index]
         }

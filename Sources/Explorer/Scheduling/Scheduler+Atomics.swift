@@ -30,7 +30,9 @@ extension Scheduler {
             return .perform
         case .idle: return .perform
         }
-        if let mutant, let effect = mutant.effect(on: operation) { return beginMutated(operation, effect) }
+        if let mutant, let effect = mutant.effect(on: operation) {
+            return beginMutated(operation, effect)
+        }
         return beginStep(thread, operation)
     }
 
@@ -38,7 +40,9 @@ extension Scheduler {
         var operation = operation
         switch effect {
         case .skipped: return operation.kind == .load ? beginStep(current, operation) : .done
-        case .sees(let bits): return operation.kind == .load ? .forward(Bits(low: bits)) : beginStep(current, operation)
+        case .sees(let bits):
+            return operation.kind == .load
+                ? .forward(Bits(low: bits)) : beginStep(current, operation)
         case .relaxed:
             operation.order = .relaxed
             operation.failureOrder = .relaxed
@@ -90,7 +94,8 @@ extension Scheduler {
         let object = threads[Int(thread)].object
         let kind = threads[Int(thread)].kind
         if !repeats(thread, kind, object) {
-            // The processor has performed it; what it touches is what the step would say of the value found.
+            // The processor has performed it; what it touches is what the step would say of the
+            // value found.
             var event = Event(threads[Int(thread)].step(of: thread))
             event.footprint = footprint(object, writes: wrote)
             event.footprint.add(threads[Int(thread)].other, writes: false)
@@ -108,24 +113,27 @@ extension Scheduler {
         switch kind {
         case .load: sync.load(thread, object, order)
         case .store: sync.store(thread, object, order)
-        case .compareExchange where !wrote: sync.load(thread, object, threads[Int(thread)].failureOrder)
+        case .compareExchange where !wrote:
+            sync.load(thread, object, threads[Int(thread)].failureOrder)
         default: sync.update(thread, object, order)
         }
     }
 
     // MARK: Store buffers
 
-    /// A load of a thread that buffers stores: its own store to the address, if that is still on its way, comes first.
+    /// A load of a thread that buffers stores: its own store to the address, if that is still on
+    /// its way, comes first.
     private func loadBehindStores(_ thread: Int32, _ operation: Operation) -> Directive {
-        guard let store = storeBuffers[Int(thread)].last(where: { $0.address == operation.object }) else {
+        guard let store = storeBuffers[Int(thread)].last(where: { $0.address == operation.object })
+        else {
             return .perform
         }
         take(thread, operation.site)
         return .forward(store.bits)
     }
 
-    /// What stands for the stores of `thread` to `address` that it buffered; -1 where it never did. A load of what the thread stored sees whether
-    /// the store was flushed: the two steps conflict.
+    /// What stands for the stores of `thread` to `address` that it buffered; -1 where it never did.
+    /// A load of what the thread stored sees whether the store was flushed: the two steps conflict.
     private func knownBufferObject(_ thread: Int32, _ address: UInt) -> Int32 {
         bufferedAddresses[Int(thread)].contains(address) ? bufferObject(thread, address) : -1
     }
@@ -150,7 +158,8 @@ extension Scheduler {
         take(thread, operation.site)
         storeBuffers[Int(thread)].append(
             BufferedStore(
-                address: operation.object, object: object, size: Int(operation.other), bits: operation.operand,
+                address: operation.object, object: object, size: Int(operation.other),
+                bits: operation.operand,
                 event: position, site: operation.site,
                 published: tracksRaces ? sync.buffered(thread, operation.order) : []))
         threads[Int(thread)].buffered += 1

@@ -7,11 +7,13 @@ import Substrate
 extension Scheduler {
     func failExpectation(_ message: String, _ site: Site) {
         let place = "\(SourceFile.name(site.file)):\(site.line)"
-        let who = mode == .afterwards ? "after every thread had ended" : "in \(name(ofThread: current))"
+        let who =
+            mode == .afterwards ? "after every thread had ended" : "in \(name(ofThread: current))"
         recorder?.note(thread: current, .note("✗ expectation"), site: site)
         fail(
             .expectation,
-            message.isEmpty ? "an expectation failed \(who), at \(place)" : "\(message) (\(who), \(place))",
+            message.isEmpty
+                ? "an expectation failed \(who), at \(place)" : "\(message) (\(who), \(place))",
             steps: mode == .afterwards ? [] : recorder.map { [$0.count - 1] } ?? [])
     }
 
@@ -20,12 +22,15 @@ extension Scheduler {
         recorder?.note(thread: current, .note("✗ expectation"), site: nil)
         recorder?.setPlace(place)
         fail(
-            .expectation, "\(message) (in \(name(ofThread: current)), \(place.fileName):\(place.line))",
+            .expectation,
+            "\(message) (in \(name(ofThread: current)), \(place.fileName):\(place.line))",
             steps: recorder.map { [$0.count - 1] } ?? [])
     }
 
     func failThrown(_ error: any Error) {
-        fail(.expectation, "the explored closure threw: \(error)", steps: recorder.map { [$0.count - 1] } ?? [])
+        fail(
+            .expectation, "the explored closure threw: \(error)",
+            steps: recorder.map { [$0.count - 1] } ?? [])
     }
 
     /// The verdict that follows from how the execution ended.
@@ -34,7 +39,9 @@ extension Scheduler {
         case .complete, .blocked: return
         case .cut:
             guard divergence == nil else { return }
-            let busiest = (0..<Int(threadCount)).filter { threads[$0].state == .parked }.map { threadNames[$0] }
+            let busiest = (0..<Int(threadCount)).filter { threads[$0].state == .parked }.map {
+                threadNames[$0]
+            }
             verdict = Verdict(
                 .stepLimit,
                 "the execution was cut after \(options.stepLimit) steps"
@@ -46,7 +53,8 @@ extension Scheduler {
 
     private func deadlockVerdict() -> Verdict {
         let blocked = (0..<threadCount).filter {
-            threads[Int($0)].state == .parked && !threads[Int($0)].mayWaitForEver && !threads[Int($0)].isBuffer
+            threads[Int($0)].state == .parked && !threads[Int($0)].mayWaitForEver
+                && !threads[Int($0)].isBuffer
         }
         if let stuck = stuckVerdict(besides: blocked) { return stuck }
         for thread in blocked {
@@ -56,14 +64,17 @@ extension Scheduler {
         if let waiter = blocked.first(where: { waitsForWakeUp($0) }) {
             let object = threads[Int(waiter)].object
             let others = blocked.filter { $0 != waiter }.map { name(ofThread: $0) }
-            let rest = others.isEmpty ? "" : "; \(others.joined(separator: " and ")) cannot go on either"
+            let rest =
+                others.isEmpty ? "" : "; \(others.joined(separator: " and ")) cannot go on either"
             return Verdict(
-                .lostWakeUp, "\(name(ofThread: waiter)) \(waiting(waiter)) and nobody is left to wake it\(rest)",
+                .lostWakeUp,
+                "\(name(ofThread: waiter)) \(waiting(waiter)) and nobody is left to wake it\(rest)",
                 steps: lastEntries(of: blocked), objects: [object])
         }
         let sentences = blocked.map { "\(name(ofThread: $0)) \(waiting($0))" }
         return Verdict(
-            .deadlock, sentences.joined(separator: "; ") + "; nobody can go on", steps: lastEntries(of: blocked),
+            .deadlock, sentences.joined(separator: "; ") + "; nobody can go on",
+            steps: lastEntries(of: blocked),
             objects: blocked.map { threads[Int($0)].object })
     }
 
@@ -85,14 +96,18 @@ extension Scheduler {
         case .records: return holderOfRecords(for: thread)
         case .readLock, .writeLock:
             if objects[record.object].lock.owner >= 0 { return objects[record.object].lock.owner }
-            if let section = readSections.first(where: { $0.lock == record.object && $0.thread != thread }) {
+            if let section = readSections.first(where: {
+                $0.lock == record.object && $0.thread != thread
+            }) {
                 return section.thread
             }
             // A reader behind a waiting writer.
             return (0..<threadCount).first {
                 threads[Int($0)].kind == .writeLock && threads[Int($0)].object == record.object
                     && threads[Int($0)].state == .parked && $0 != thread
-            } ?? (readSections.contains { $0.lock == record.object && $0.thread == thread } ? thread : -1)
+            }
+                ?? (readSections.contains { $0.lock == record.object && $0.thread == thread }
+                    ? thread : -1)
         default: return -1
         }
     }
@@ -117,10 +132,13 @@ extension Scheduler {
         let record = threads[Int(thread)]
         let holder = holder(for: thread)
         let held =
-            holder >= 0 ? holder == thread ? ", which it holds itself" : ", held by \(name(ofThread: holder))" : ""
+            holder >= 0
+            ? holder == thread ? ", which it holds itself" : ", held by \(name(ofThread: holder))"
+            : ""
         let ended = holder >= 0 && threads[Int(holder)].state != .parked ? ", which has ended" : ""
         switch record.kind {
-        case .reacquire where record.isWoken: return "waits for \(name(of: record.other))\(held)\(ended)"
+        case .reacquire where record.isWoken:
+            return "waits for \(name(of: record.other))\(held)\(ended)"
         case .reacquire, .unpark: return "waits on \(waitName(record.object))"
         case .join: return "waits for \(name(ofThread: record.other)) to end"
         case .records: return "waits until a cancellation is over\(held)\(ended)"

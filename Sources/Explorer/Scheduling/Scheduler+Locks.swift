@@ -62,26 +62,27 @@ extension Scheduler {
 
     private func mutex(_ thread: Int32, _ operation: Operation) -> Bool {
         let lock = object(at: operation.object)
-        let kind: StepKind = operation.kind == .lock ? .lock : operation.kind == .unlock ? .unlock : .tryLock
+        let kind: StepKind =
+            operation.kind == .lock ? .lock : operation.kind == .unlock ? .unlock : .tryLock
         threads[Int(thread)].object = lock
         threads[Int(thread)].kind = kind
         park(thread)
         if mode == .draining { return true }
         if kind == .unlock, objects[lock].lock.owner != thread {
-            fail(.misuse, "\(name(ofThread: thread)) unlocked \(name(of: lock)), which it does not hold")
+            fail(
+                .misuse,
+                "\(name(ofThread: thread)) unlocked \(name(of: lock)), which it does not hold")
         }
         var succeeds = true
-        let position = Int32(truncatingIfNeeded: steps)
         if kind == .tryLock {
             succeeds = take(thread, operation.site).succeeds
         } else if repeats(thread, kind, lock) {
-            _ = objects[lock].lock.apply(kind, by: thread, prefersReaders: false, at: position)
+            _ = objects[lock].lock.apply(
+                kind, by: thread, prefersReaders: false, at: Int32(truncatingIfNeeded: steps))
         } else {
             // As `take` does, without asking what kind of step it is.
             var event = Event(threads[Int(thread)].step(of: thread))
-            var state = objects[lock].lock
-            event.acquires = state.apply(kind, by: thread, prefersReaders: false, at: position).acquires
-            set(lock, state)
+            event.acquires = change(lock, kind, by: thread)
             touch(lock, writes: true, &event.footprint)
             commit(event, site: operation.site)
         }
@@ -93,10 +94,23 @@ extension Scheduler {
         return succeeds
     }
 
-    /// What stands for the releases of a lock's readers, who publish to writers and not to each other.
+    /// A mutex is taken or given back. Returns whether it was taken.
+    @inline(__always)
+    @discardableResult
+    func change(_ lock: Int32, _ kind: StepKind, by thread: Int32) -> Bool {
+        var state = objects[lock].lock
+        let outcome = state.apply(
+            kind, by: thread, prefersReaders: false, at: Int32(truncatingIfNeeded: steps))
+        set(lock, state)
+        return outcome.acquires
+    }
+
+    /// What stands for the releases of a lock's readers, who publish to writers and not to each
+    /// other.
     private func readersRow(of lock: Int32) -> Int32 { objects.companion(of: lock, 2) }
 
-    /// `thread`, which holds the lock alone, sees what the last holder did, and what readers did before.
+    /// `thread`, which holds the lock alone, sees what the last holder did, and what readers did
+    /// before.
     func acquire(_ lock: Int32, by thread: Int32, _ kind: StepKind) {
         guard tracksRaces else { return }
         sync.load(thread, lock, .acquiring)
@@ -125,7 +139,9 @@ extension Scheduler {
         }
         switch operation.kind {
         case .readLock, .tryReadLock:
-            guard let effect = step(operation.kind == .readLock ? .readLock : .tryReadLock) else { return true }
+            guard let effect = step(operation.kind == .readLock ? .readLock : .tryReadLock) else {
+                return true
+            }
             guard effect.acquires else { return false }
             needsTidying = true
             readSections.append(ReadSection(lock: lock, thread: thread, event: threads[index].last))
@@ -134,12 +150,20 @@ extension Scheduler {
             threads[index].kind = .readUnlock
             park(thread)
             if mode == .draining { return true }
-            guard let section = readSections.lastIndex(where: { $0.lock == lock && $0.thread == thread }) else {
-                fail(.misuse, "\(name(ofThread: thread)) ended a read of \(name(of: lock)) that it did not begin")
+            guard
+                let section = readSections.lastIndex(where: {
+                    $0.lock == lock && $0.thread == thread
+                })
+            else {
+                fail(
+                    .misuse,
+                    "\(name(ofThread: thread)) ended a read of \(name(of: lock)) that it did not begin"
+                )
                 return true
             }
             take(thread, operation.site, closing: readSections.remove(at: section).event)
-            // Readers publish to the next writer, not to each other; a writer's store replaces all of it.
+            // Readers publish to the next writer, not to each other; a writer's store replaces all
+            // of it.
             if tracksRaces { sync.update(thread, readersRow(of: lock), .releasing) }
         case .writeLock:
             // A writer that must wait arrives first: readers that come later wait behind it.
@@ -161,7 +185,10 @@ extension Scheduler {
             park(thread)
             if mode == .draining { return true }
             if objects[lock].lock.owner != thread {
-                fail(.misuse, "\(name(ofThread: thread)) ended a write of \(name(of: lock)) that it did not begin")
+                fail(
+                    .misuse,
+                    "\(name(ofThread: thread)) ended a write of \(name(of: lock)) that it did not begin"
+                )
             }
             take(thread, operation.site)
             publish(lock, by: thread)
@@ -183,7 +210,9 @@ extension Scheduler {
         park(thread)
         if mode == .draining { return true }
         if objects[lock].lock.owner != thread {
-            fail(.misuse, "\(name(ofThread: thread)) waited with \(name(of: lock)), which it does not hold")
+            fail(
+                .misuse,
+                "\(name(ofThread: thread)) waited with \(name(of: lock)), which it does not hold")
         }
         take(thread, operation.site)
         publish(lock, by: thread)
@@ -198,11 +227,13 @@ extension Scheduler {
         if thread < WaiterState.limit { return true }
         fail(
             .misuse,
-            "\(name(ofThread: thread)) waits, and only the first \(WaiterState.limit) threads of an exploration can")
+            "\(name(ofThread: thread)) waits, and only the first \(WaiterState.limit) threads of an exploration can"
+        )
         return false
     }
 
-    /// Waits for a wake-up, or the deadline. Nil when the thread is being drained, else whether it was woken in time.
+    /// Waits for a wake-up, or the deadline. Nil when the thread is being drained, else whether it
+    /// was woken in time.
     private func endWait(_ thread: Int32, _ site: Site) -> Bool? {
         let index = Int(thread)
         threads[index].isWoken = false
@@ -229,7 +260,8 @@ extension Scheduler {
 
     private func notify(_ thread: Int32, _ operation: Operation) {
         let condition = object(at: operation.object)
-        wakeUp(thread, condition, operation.kind == .broadcast ? .broadcast : .signal, operation.site)
+        wakeUp(
+            thread, condition, operation.kind == .broadcast ? .broadcast : .signal, operation.site)
     }
 
     /// Wakes one waiter of `object`, which the schedule chooses, or all.
@@ -278,7 +310,9 @@ extension Scheduler {
         let target = Int32(truncatingIfNeeded: Int(bitPattern: operation.other))
         threads[Int(thread)].other = target
         threads[Int(thread)].kind = .join
-        if target >= 0, threads[Int(target)].state == .parked { noteBlockingTask(thread, operation.site) }
+        if target >= 0, threads[Int(target)].state == .parked {
+            noteBlockingTask(thread, operation.site)
+        }
         park(thread)
         if mode == .draining || target < 0 { return }
         threads[Int(thread)].enabler = threads[Int(target)].handsOn
@@ -321,7 +355,9 @@ extension Scheduler {
     private func fence(_ thread: Int32, _ operation: Operation) {
         if tracksRaces { sync.fence(thread, operation.order) }
         // Only a full fence drains the store buffer; for a thread that has none it is no step.
-        guard operation.order == .sequentiallyConsistent, threads[Int(thread)].isAsymmetric else { return }
+        guard operation.order == .sequentiallyConsistent, threads[Int(thread)].isAsymmetric else {
+            return
+        }
         threads[Int(thread)].kind = .fence
         park(thread)
         if mode == .draining { return }

@@ -5,14 +5,16 @@ import Substrate
 // Plain memory: lifetimes and races.
 extension Scheduler {
     func allocateStorage(
-        size: Int, alignment: Int, name: String, site: Site, destroy: @escaping (UnsafeMutableRawPointer) -> Void
+        size: Int, alignment: Int, name: String, site: Site,
+        destroy: @escaping (UnsafeMutableRawPointer) -> Void
     ) -> UnsafeMutableRawPointer {
         guard mode != .idle else { return .allocate(byteCount: size, alignment: alignment) }
         trackRaces()
         let isStep = options.reusesAddresses && awaitAllocator()
         let pointer: UnsafeMutableRawPointer
         var former: Int32 = -1
-        if options.reusesAddresses, mode == .exploring || mode == .finishing, let old = reusableBlock(size),
+        if options.reusesAddresses, mode == .exploring || mode == .finishing,
+            let old = reusableBlock(size),
             let memory = unsafe UnsafeMutableRawPointer(bitPattern: storages[old].base)
         {
             former = storages[old].lifetime
@@ -32,7 +34,8 @@ extension Scheduler {
         return unsafe pointer
     }
 
-    /// Memory that somebody else allocated has a life from here on, and so has what is inside it already.
+    /// Memory that somebody else allocated has a life from here on, and so has what is inside it
+    /// already.
     func adoptStorage(
         _ base: UInt, size: Int, except exempt: UInt, name: String, site: Site,
         destroy: @escaping (UnsafeMutableRawPointer) -> Void
@@ -48,7 +51,9 @@ extension Scheduler {
                 objects[object].storage = block
                 objects[object].lifetime = storages[Int(block)].lifetime
             }
-            if let label = labels[object] { labels[object] = "\(storages[Int(block)].name).\(label)" }
+            if let label = labels[object] {
+                labels[object] = "\(storages[Int(block)].name).\(label)"
+            }
         }
     }
 
@@ -59,13 +64,15 @@ extension Scheduler {
     }
 
     private func beginLife(
-        _ base: UInt, _ size: Int, _ name: String, _ site: Site, _ destroy: @escaping (UnsafeMutableRawPointer) -> Void
+        _ base: UInt, _ size: Int, _ name: String, _ site: Site,
+        _ destroy: @escaping (UnsafeMutableRawPointer) -> Void
     ) {
         // An object number of its own, at an address where nothing else can be.
         let lifetime = objects.find(~base, by: current, isMade: true).object
         let same = storages.blocks.filter { $0.name == name || $0.name.hasPrefix(name + "#") }.count
         var block = unsafe StorageTable.Block(
-            base: base, size: size, lifetime: lifetime, name: same == 0 ? name : "\(name)#\(same + 1)", site: site,
+            base: base, size: size, lifetime: lifetime,
+            name: same == 0 ? name : "\(name)#\(same + 1)", site: site,
             destroy: destroy)
         recorder?.note(thread: current, .allocate(block.name), site: site)
         block.allocated = Int32(recorder.map { $0.count - 1 } ?? -1)
@@ -74,7 +81,8 @@ extension Scheduler {
         needsTidying = true
     }
 
-    /// Which memory an allocation gets depends on what was freed before: so it is a step. False when there are no steps now.
+    /// Which memory an allocation gets depends on what was freed before: so it is a step. False
+    /// when there are no steps now.
     private func awaitAllocator() -> Bool {
         guard mode == .exploring || mode == .finishing else { return false }
         if joinOperation() { return true }
@@ -84,10 +92,13 @@ extension Scheduler {
         return mode != .draining
     }
 
-    /// The memory has the life `lifetime` from here on; the one before, if there was one, is over for those as well who reach for it late.
+    /// The memory has the life `lifetime` from here on; the one before, if there was one, is over
+    /// for those as well who reach for it late.
     private func commitAllocation(_ lifetime: Int32, _ former: Int32, _ site: Site) {
         if isInStep {
-            for object in [ObjectTable.allocator, lifetime, former] where object >= 0 { touch(object, writes: true) }
+            for object in [ObjectTable.allocator, lifetime, former] where object >= 0 {
+                touch(object, writes: true)
+            }
             return
         }
         var event = Event(threads[Int(current)].step(of: current))
@@ -97,23 +108,29 @@ extension Scheduler {
         commit(event, site: site)
     }
 
-    /// Whether the step touches memory in its second life: before that began, it would touch the first.
+    /// Whether the step touches memory in its second life: before that began, it would touch the
+    /// first.
     func reachesSecondLife(_ event: Event) -> Bool {
         if event.kind == .allocate { return true }
         for index in 0..<Int(event.footprint.count) {
-            if let block = storages.block(withLifetime: event.footprint.object(index)), storages[block].isSecondLife {
+            if let block = storages.block(withLifetime: event.footprint.object(index)),
+                storages[block].isSecondLife
+            {
                 return true
             }
         }
         return false
     }
 
-    /// Who is about to reach for the memory that had the life `former` reaches for what lives there now.
+    /// Who is about to reach for the memory that had the life `former` reaches for what lives there
+    /// now.
     private func beginSecondLife(of former: Int32, at base: UInt, _ size: Int) {
         let block = storages.blocks.count - 1
         storages[block].isSecondLife = true
         for thread in 0..<threadCount where threads[Int(thread)].state == .parked {
-            if threads[Int(thread)].object == former { threads[Int(thread)].object = storages[block].lifetime }
+            if threads[Int(thread)].object == former {
+                threads[Int(thread)].object = storages[block].lifetime
+            }
             for object in [\ThreadRecord.object, \.other] {
                 let known = threads[Int(thread)][keyPath: object]
                 guard objects.isLive(known), threads[Int(thread)].kind != .join else { continue }
@@ -123,7 +140,8 @@ extension Scheduler {
                 let isQueue = address & 1 == 1
                 let (found, isNew) = objects.find(address & ~1, by: thread)
                 if isNew { adopt(found) }
-                threads[Int(thread)][keyPath: object] = isQueue ? objects.companion(of: found, 1) : found
+                threads[Int(thread)][keyPath: object] =
+                    isQueue ? objects.companion(of: found, 1) : found
             }
         }
     }
@@ -134,7 +152,9 @@ extension Scheduler {
 
     func free(_ thread: Int32, _ operation: Operation) {
         guard let announced = storages.block(at: operation.object) else {
-            return fail(.misuse, "\(name(ofThread: thread)) freed memory that was not allocated while exploring")
+            return fail(
+                .misuse,
+                "\(name(ofThread: thread)) freed memory that was not allocated while exploring")
         }
         threads[Int(thread)].object = storages[announced].lifetime
         threads[Int(thread)].kind = .free
@@ -153,7 +173,8 @@ extension Scheduler {
             fail(
                 .doubleFree,
                 "\(name(ofThread: block.freedBy)) freed \(block.name)\(at(block.freed)); \(name(ofThread: thread)) freed it again\(at(Int32(entry)))",
-                steps: [Int(block.allocated), Int(block.freed), entry].filter { $0 >= 0 }, objects: [block.lifetime])
+                steps: [Int(block.allocated), Int(block.freed), entry].filter { $0 >= 0 },
+                objects: [block.lifetime])
             return
         }
         storages[index].isFreed = true
@@ -173,18 +194,23 @@ extension Scheduler {
             let block = storages[index]
             guard block.isFreed else { continue }
             let entry = recorder.map { $0.count - 1 } ?? -1
-            let owner = threads[Int(event.thread)].isBuffer ? threads[Int(event.thread)].bufferLink : event.thread
+            let owner =
+                threads[Int(event.thread)].isBuffer
+                ? threads[Int(event.thread)].bufferLink : event.thread
             fail(
                 .useAfterFree,
                 "\(name(ofThread: block.freedBy)) freed \(block.name)\(at(block.freed)); \(name(ofThread: owner)) \(verb(event)) \(name(of: threads[Int(event.thread)].object))\(at(Int32(entry)))",
-                steps: [Int(block.allocated), Int(block.freed), entry].filter { $0 >= 0 }, objects: [object])
+                steps: [Int(block.allocated), Int(block.freed), entry].filter { $0 >= 0 },
+                objects: [object])
         }
     }
 
     private func verb(_ event: Event) -> String {
         switch event.kind {
         case .load, .readClock, .resume: "read"
-        case .lock, .tryLock, .readLock, .tryReadLock, .writeLock, .tryWriteLock, .reacquire, .writeRequest: "locked"
+        case .lock, .tryLock, .readLock, .tryReadLock, .writeLock, .tryWriteLock, .reacquire,
+            .writeRequest:
+            "locked"
         case .unlock, .readUnlock, .writeUnlock: "unlocked"
         case .wait, .park: "waited on"
         case .signal, .broadcast, .wake: "signalled"
@@ -198,7 +224,8 @@ extension Scheduler {
         let object = object(at: operation.object)
         threads[Int(thread)].object = object
         if objects[object].storage >= 0 {
-            // Only memory that can be freed makes an access a step; the accesses among themselves are raced for below.
+            // Only memory that can be freed makes an access a step; the accesses among themselves
+            // are raced for below.
             threads[Int(thread)].kind = .touch
             park(thread)
             if mode == .draining { return }
@@ -208,7 +235,9 @@ extension Scheduler {
             recorder?.refine(writes ? .plainWrite : .plainRead)
         } else {
             if let recorder {
-                recorder.note(thread: thread, writes ? .plainWrite(object) : .plainRead(object), site: operation.site)
+                recorder.note(
+                    thread: thread, writes ? .plainWrite(object) : .plainRead(object),
+                    site: operation.site)
             }
         }
         checkRace(thread, object, operation, writes: writes)
@@ -218,15 +247,20 @@ extension Scheduler {
     func accessWithin(_ operation: Operation, writes: Bool) {
         trackRaces()
         let object = object(at: operation.object)
-        // The accesses among themselves are raced for; that memory may be freed is what the step must tell.
-        if objects[object].storage >= 0 { touch(storages[Int(objects[object].storage)].lifetime, writes: false) }
+        // The accesses among themselves are raced for; that memory may be freed is what the step
+        // must tell.
+        if objects[object].storage >= 0 {
+            touch(storages[Int(objects[object].storage)].lifetime, writes: false)
+        }
         checkRace(current, object, operation, writes: writes)
     }
 
     private func checkRace(_ thread: Int32, _ object: Int32, _ operation: Operation, writes: Bool) {
         guard tracksRaces else { return }
         let entry = Int32(recorder.map { $0.count - 1 } ?? -1)
-        guard let conflict = sync.access(thread, object, writes: writes, entry: entry) else { return }
+        guard let conflict = sync.access(thread, object, writes: writes, entry: entry) else {
+            return
+        }
         fail(
             .race,
             "\(name(ofThread: conflict.thread)) \(conflict.writes ? "wrote" : "read") \(name(of: object))\(at(conflict.entry)) and \(name(ofThread: thread)) \(writes ? "wrote" : "read") it\(at(entry)); nothing orders the two",
@@ -239,10 +273,13 @@ extension Scheduler {
     }
 
     func checkAfterwards(_ address: UInt, _ site: Site) {
-        guard !storages.isEmpty, let index = storages.block(at: address), storages[index].isFreed else { return }
+        guard !storages.isEmpty, let index = storages.block(at: address), storages[index].isFreed
+        else { return }
         fail(
-            .useAfterFree, "\(storages[index].name) was used after every thread had ended and it had been freed",
-            steps: [Int(storages[index].freed)].filter { $0 >= 0 }, objects: [storages[index].lifetime])
+            .useAfterFree,
+            "\(storages[index].name) was used after every thread had ended and it had been freed",
+            steps: [Int(storages[index].freed)].filter { $0 >= 0 },
+            objects: [storages[index].lifetime])
     }
 
     /// What the program does once every thread has ended: nobody is left to interleave with.
@@ -253,8 +290,10 @@ extension Scheduler {
             guard let index = storages.block(at: address) else { return true }
             if storages[index].isFreed {
                 fail(
-                    .doubleFree, "\(storages[index].name) was freed again after every thread had ended",
-                    steps: [Int(storages[index].freed)].filter { $0 >= 0 }, objects: [storages[index].lifetime])
+                    .doubleFree,
+                    "\(storages[index].name) was freed again after every thread had ended",
+                    steps: [Int(storages[index].freed)].filter { $0 >= 0 },
+                    objects: [storages[index].lifetime])
             }
             storages[index].isFreed = true
         case .lock, .readLock, .writeLock, .tryLock, .tryWriteLock:
@@ -274,7 +313,9 @@ extension Scheduler {
 
     /// Memory that was never freed, once every thread has ended.
     func checkLeaks() {
-        guard !storages.isEmpty, let block = storages.blocks.first(where: { !$0.isFreed }) else { return }
+        guard !storages.isEmpty, let block = storages.blocks.first(where: { !$0.isFreed }) else {
+            return
+        }
         fail(
             .leak, "\(block.name) was allocated\(at(block.allocated)) and never freed",
             steps: [Int(block.allocated)].filter { $0 >= 0 }, objects: [block.lifetime])
@@ -303,11 +344,17 @@ extension Scheduler {
         let object = threads[Int(thread)].object
         guard object > ObjectTable.last, labels[object] == nil else { return }
         // A wait point's queue goes by the name of its word, which may have been given one.
-        if objects[object].address & 1 == 1, labels[self.object(at: objects[object].address - 1)] != nil { return }
+        if objects[object].address & 1 == 1,
+            labels[self.object(at: objects[object].address - 1)] != nil
+        {
+            return
+        }
         let kind =
             switch threads[Int(thread)].kind {
             case .lock, .tryLock, .unlock: "mutex"
-            case .readLock, .tryReadLock, .readUnlock, .writeRequest, .writeLock, .tryWriteLock, .writeUnlock: "lock"
+            case .readLock, .tryReadLock, .readUnlock, .writeRequest, .writeLock, .tryWriteLock,
+                .writeUnlock:
+                "lock"
             case .wait, .signal, .broadcast: "condition"
             case .park, .wake: "wait point"
             case .touch: "memory"

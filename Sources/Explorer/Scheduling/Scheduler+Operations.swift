@@ -15,10 +15,12 @@ struct OpenOperation: BitwiseCopyable {
 
 // Operations of primitives as steps.
 //
-// The step begins with the first thing that the operation does to an object, and is committed when the operation ends or waits. In between nobody
-// else runs. It touches its subjects as declared; what is a part of another subject, that one; and what is no subject's part, the thing itself. So does
-// what is done to a part without an operation. What cannot be a part of a step (a wait; a choice among waiters) ends it: that is a step as it
-// would be looked at finely, and what follows begins another. Splitting a step is always sound.
+// The step begins with the first thing that the operation does to an object, and is committed when
+// the operation ends or waits. In between nobody else runs. It touches its subjects as declared;
+// what is a part of another subject, that one; and what is no subject's part, the thing itself. So
+// does what is done to a part without an operation. What cannot be a part of a step (a wait; a
+// choice among waiters) ends it: that is a step as it would be looked at finely, and what follows
+// begins another. Splitting a step is always sound.
 extension Scheduler {
     /// Whether the running thread is in the midst of such a step.
     var isInStep: Bool { current >= 0 && threads[Int(current)].isInOperation }
@@ -36,7 +38,9 @@ extension Scheduler {
     }
 
     func coverObject(at address: UInt, begins: Bool) {
-        guard current >= 0, threads[Int(current)].operations > 0, mode == .exploring || mode == .finishing else {
+        guard current >= 0, threads[Int(current)].operations > 0,
+            mode == .exploring || mode == .finishing
+        else {
             return
         }
         objects[object(at: address)].subject = begins ? ObjectTable.everySubject : -1
@@ -70,7 +74,8 @@ extension Scheduler {
 
     // MARK: The step
 
-    /// Whether what the running thread is about to do is within an operation; its step has begun then.
+    /// Whether what the running thread is about to do is within an operation; its step has begun
+    /// then.
     @inline(__always)
     func joinOperation() -> Bool {
         guard current >= 0, threads[Int(current)].operations > 0 else { return false }
@@ -81,7 +86,9 @@ extension Scheduler {
     private func joinOperationSlow() -> Bool {
         let thread = current
         let index = Int(thread)
-        guard mode == .exploring || mode == .finishing, !threads[index].isSpinning else { return false }
+        guard mode == .exploring || mode == .finishing, !threads[index].isSpinning else {
+            return false
+        }
         if threads[index].isInOperation { return true }
         threads[index].kind = .operation
         threads[index].object = openOperations[index].subject
@@ -111,12 +118,17 @@ extension Scheduler {
     }
 
     private func add(_ object: Int32, writes: Bool) {
-        if openOperations[Int(current)].event.footprint.addIfRoom(object, writes: writes, leaving: spareRoom) { return }
+        if openOperations[Int(current)].event.footprint.addIfRoom(
+            object, writes: writes, leaving: spareRoom)
+        {
+            return
+        }
         // It touches more than can be told of one step.
         wantedDetail.isFine = true
     }
 
-    /// Ends the step of a thread that is in the midst of an operation; what it does next is no part of it.
+    /// Ends the step of a thread that is in the midst of an operation; what it does next is no part
+    /// of it.
     func suspendOperation(of thread: Int32) {
         guard thread >= 0, threads[Int(thread)].isInOperation else { return }
         let index = Int(thread)
@@ -132,7 +144,8 @@ extension Scheduler {
 
     /// Where the last event of `thread` is, or will be that of the step that it is in the midst of.
     func lastPosition(of thread: Int32) -> Int32 {
-        threads[Int(thread)].isInOperation ? Int32(truncatingIfNeeded: steps) : threads[Int(thread)].handsOn
+        threads[Int(thread)].isInOperation
+            ? Int32(truncatingIfNeeded: steps) : threads[Int(thread)].handsOn
     }
 
     // MARK: What is done within
@@ -160,22 +173,18 @@ extension Scheduler {
         if tracksRaces { trackAtomic(current, object, threads[Int(current)].kind, wrote: wrote) }
     }
 
-    /// A lock is taken or given back within a step.
-    private func changeWithin(_ lock: Int32, _ kind: StepKind) {
-        var state = objects[lock].lock
-        _ = state.apply(kind, by: current, prefersReaders: false, at: Int32(truncatingIfNeeded: steps))
-        set(lock, state)
-    }
-
     /// Whether an operation of this kind can be a part of a step.
     static func canBePart(_ kind: OperationKind) -> Bool {
         switch kind {
-        case .lock, .tryLock, .unlock, .parkWhile, .wake, .fence, .membarrier, .plainRead, .plainWrite: true
+        case .lock, .tryLock, .unlock, .parkWhile, .wake, .fence, .membarrier, .plainRead,
+            .plainWrite:
+            true
         default: false
         }
     }
 
-    /// Another operation within a step. Nil when it ends the step, and is to be done as one of its own.
+    /// Another operation within a step. Nil when it ends the step, and is to be done as one of its
+    /// own.
     func performWithin(_ operation: Operation) -> Bool? {
         let thread = current
         switch operation.kind {
@@ -187,7 +196,7 @@ extension Scheduler {
                 return false
             }
             touch(lock, writes: true)
-            changeWithin(lock, .lock)
+            change(lock, .lock, by: thread)
             acquire(lock, by: thread, .lock)
             return true
         case .unlock:
@@ -197,7 +206,7 @@ extension Scheduler {
                 objects[lock].lock.acquired == Int32(truncatingIfNeeded: steps)
             else { break }
             touch(lock, writes: true)
-            changeWithin(lock, .unlock)
+            change(lock, .unlock, by: thread)
             publish(lock, by: thread)
             return true
         case .parkWhile:
@@ -209,7 +218,9 @@ extension Scheduler {
         case .wake:
             let queue = objects.companion(of: object(at: operation.object), 1)
             let waiters = objects[queue].waiters
-            guard waiters.choices(.wake) == 0, waiters.timed == 0, operation.operand.low > 0 else { break }
+            guard waiters.choices(.wake) == 0, waiters.timed == 0, operation.operand.low > 0 else {
+                break
+            }
             touch(queue, writes: true)
             guard waiters.waiting != 0 else { return true }
             let waiter = waiters.waiting.trailingZeroBitCount

@@ -4,10 +4,12 @@ import Substrate
 
 // Who can run, and what a step leaves behind.
 extension Scheduler {
-    /// Whether a footprint means the same objects in every execution that has the first `count` objects of this one.
+    /// Whether a footprint means the same objects in every execution that has the first `count`
+    /// objects of this one.
     @inline(__always)
     func areStable(_ footprint: Footprint, among count: Int32) -> Bool {
-        for index in 0..<Int(footprint.count) where !objects.isStable(footprint.object(index), among: count) {
+        for index in 0..<Int(footprint.count)
+        where !objects.isStable(footprint.object(index), among: count) {
             return false
         }
         return true
@@ -21,7 +23,8 @@ extension Scheduler {
         switch threads[index].kind {
         case .load, .bufferedStore, .touch: return true
         case .unlock, .signal: return threads[index].buffered == 0
-        case .lock: return objects[threads[index].object].lock.owner < 0 && threads[index].buffered == 0
+        case .lock:
+            return objects[threads[index].object].lock.owner < 0 && threads[index].buffered == 0
         default: return isEnabledSlow(index)
         }
     }
@@ -33,25 +36,29 @@ extension Scheduler {
         switch threads[index].kind {
         case .join:
             let target = threads[index].other
-            return target < 0 || threads[Int(target)].state == .finished || threads[Int(target)].state == .dead
+            return target < 0 || threads[Int(target)].state == .finished
+                || threads[Int(target)].state == .dead
         case .resume:
             return threads[index].isWoken
         case .job:
             return mayBegin(index)
         case .records:
             return mayLockRecords(index)
-        case .reacquire, .unpark, .fire, .membarrier:
-            return threads[index].step(of: thread).isEnabled(in: self)
         case let kind:
-            // What is, or contains, an instruction that drains the store buffer waits until it is empty.
-            return (threads[index].buffered == 0 || !kind.drains) && threads[index].step(of: thread).isEnabled(in: self)
+            // What is, or contains, an instruction that drains the store buffer waits until it is
+            // empty.
+            return (threads[index].buffered == 0 || !kind.drains)
+                && threads[index].step(of: thread).isEnabled(in: self)
         }
     }
 
-    /// The waiters among which the next step of `thread` chooses, as a set; 0 when it has no choice.
+    /// The waiters among which the next step of `thread` chooses, as a set; 0 when it has no
+    /// choice.
     @inline(__always)
     func choices(of thread: Int32) -> UInt64 {
-        guard threads[Int(thread)].kind == .signal || threads[Int(thread)].kind == .wake else { return 0 }
+        guard threads[Int(thread)].kind == .signal || threads[Int(thread)].kind == .wake else {
+            return 0
+        }
         return threads[Int(thread)].step(of: thread).choices(in: self)
     }
 
@@ -61,7 +68,8 @@ extension Scheduler {
         return waiters == 0 ? -1 : Int32(waiters.trailingZeroBitCount)
     }
 
-    /// Takes the step that `thread` waited for, which it was picked to do: its objects change, and its event is committed.
+    /// Takes the step that `thread` waited for, which it was picked to do: its objects change, and
+    /// its event is committed.
     @discardableResult
     @inline(__always)
     func take(_ thread: Int32, _ site: Site, closing opener: Int32 = -1) -> Step.Effect {
@@ -75,7 +83,8 @@ extension Scheduler {
         event.waits = effect.waits
         // A try that fails changes nothing.
         event.isSilent =
-            !effect.acquires && (step.kind == .tryLock || step.kind == .tryReadLock || step.kind == .tryWriteLock)
+            !effect.acquires
+            && (step.kind == .tryLock || step.kind == .tryReadLock || step.kind == .tryWriteLock)
         event.opener = opener
         event.mayGrow = step.mayGrow && !(step.kind == .park && effect.waits)
         if step.kind == .park { event.old = word(step.object) }
@@ -94,7 +103,8 @@ extension Scheduler {
         return effect
     }
 
-    /// The number of the object at `address`, which tells where the next step of the running thread goes.
+    /// The number of the object at `address`, which tells where the next step of the running thread
+    /// goes.
     @inline(__always)
     func object(at address: UInt, isMade: Bool = false) -> Int32 {
         let (object, isNew) = objects.find(address, by: current, isMade: isMade)
@@ -122,10 +132,13 @@ extension Scheduler {
         return footprint
     }
 
-    /// Whether this step repeats the last execution's, so that all about it is known. Then it is done.
+    /// Whether this step repeats the last execution's, so that all about it is known. Then it is
+    /// done.
     @inline(__always)
     func repeats(_ thread: Int32, _ kind: StepKind, _ object: Int32) -> Bool {
-        guard steps < replayedSteps, !jobs.isUsed, !isWatchedClosely, options.time == .any else { return false }
+        guard steps < replayedSteps, !jobs.isUsed, !isWatchedClosely, options.time == .any else {
+            return false
+        }
         guard strategy.with({ $0.repeats(thread, kind, object) }) else { return false }
         threads[Int(thread)].repeatStep(at: Int32(truncatingIfNeeded: steps))
         choice = -1
@@ -146,7 +159,8 @@ extension Scheduler {
         let thread = Int(event.thread)
         if jobs.isUsed, event.kind != .tick { addJobs(to: &event) }
         event.isVague =
-            event.kind == .operation || options.reusesAddresses && reachesSecondLife(event) || jobs.isUsed && isDeclared
+            event.kind == .operation || options.reusesAddresses && reachesSecondLife(event)
+            || jobs.isUsed && isDeclared
         if event.isVague { event.mayGrow = true }
         let position = Int32(truncatingIfNeeded: steps)
         threads[thread].take(&event, at: position)
@@ -157,7 +171,8 @@ extension Scheduler {
         steps += 1
         if jobs.isUsed { lastEvent = event }
         if recorder != nil {
-            recorder!.step(event, object: threads[thread].object, other: threads[thread].other, site: site)
+            recorder!.step(
+                event, object: threads[thread].object, other: threads[thread].other, site: site)
         }
         if mode == .exploring {
             if let divergence = strategy.with({ $0.committed(event) }) { diverge(divergence) }
@@ -207,7 +222,8 @@ extension Scheduler {
             return
         }
         threads[Int(thread)].kind = .resume
-        threads[Int(thread)].object = spinReads[Int(thread)].count > 0 ? spinReads[Int(thread)].object(0) : -1
+        threads[Int(thread)].object =
+            spinReads[Int(thread)].count > 0 ? spinReads[Int(thread)].object(0) : -1
         park(thread)
         if mode == .draining { return }
         var event = Event(threads[Int(thread)].step(of: thread))
@@ -220,15 +236,20 @@ extension Scheduler {
 
     private func wakeSpinners(_ event: Event) {
         let own = Int(event.thread)
-        // What it reads once something was written counts as well: without that, it might go on for this.
+        // What it reads once something was written counts as well: without that, it might go on for
+        // this.
         if threads[own].isSpinning {
             if threads[own].round < 0 { threads[own].round = threads[own].last }
             for index in 0..<Int(event.footprint.count) {
                 // Readers decide a try to write, so that it conflicts with them; so does going on.
                 let added = spinReads[own].addIfRoom(
-                    event.footprint.object(index), writes: event.kind == .tryWriteLock && event.footprint.writes(index))
+                    event.footprint.object(index),
+                    writes: event.kind == .tryWriteLock && event.footprint.writes(index))
                 if !added {
-                    fail(.misuse, "the condition of a spin loop reads more than \(Footprint.capacity) objects")
+                    fail(
+                        .misuse,
+                        "the condition of a spin loop reads more than \(Footprint.capacity) objects"
+                    )
                 }
             }
         }
@@ -250,9 +271,11 @@ extension Scheduler {
 
     // MARK: Blocked at the end
 
-    /// Remembers the step that each blocked thread would have taken: the reduction must reverse its races too.
+    /// Remembers the step that each blocked thread would have taken: the reduction must reverse its
+    /// races too.
     func noteBlocked() {
-        for thread in 0..<threadCount where threads[Int(thread)].state == .parked && !threads[Int(thread)].isBuffer {
+        for thread in 0..<threadCount
+        where threads[Int(thread)].state == .parked && !threads[Int(thread)].isBuffer {
             guard !isEnabled(thread) else { continue }
             let record = threads[Int(thread)]
             var event = Event(record.step(of: thread))
@@ -262,7 +285,8 @@ extension Scheduler {
             switch record.kind {
             case .lock, .writeLock: event.footprint = footprint(record.object, writes: true)
             case .readLock: event.footprint = footprint(record.object, writes: false)
-            case .reacquire where record.isWoken: event.footprint = footprint(record.other, writes: true)
+            case .reacquire where record.isWoken:
+                event.footprint = footprint(record.other, writes: true)
             default: continue
             }
             blockedSteps.append(event)

@@ -3,10 +3,12 @@
 import CSubstrate
 import Substrate
 
-/// Runs the threads of a program as fibers on one thread of the system, one step at a time, as a strategy picks.
+/// Runs the threads of a program as fibers on one thread of the system, one step at a time, as a
+/// strategy picks.
 ///
-/// A thread runs until its next operation, says what it will be, and waits to be picked. What it does up to the operation
-/// after that is part of the step. Every object, thread and clock of an execution is new.
+/// A thread runs until its next operation, says what it will be, and waits to be picked. What it
+/// does up to the operation after that is part of the step. Every object, thread and clock of an
+/// execution is new.
 @safe
 final class Scheduler: Observer, @unchecked Sendable {
     // Unchecked: all its threads are fibers of the one thread that explores.
@@ -17,7 +19,8 @@ final class Scheduler: Observer, @unchecked Sendable {
         case exploring
         /// The execution was cut and runs on to its end, fairly and unrecorded.
         case finishing
-        /// The execution is over; what is left of its threads runs to its end with every wait granted.
+        /// The execution is over; what is left of its threads runs to its end with every wait
+        /// granted.
         case draining
         /// Every thread has ended; the program checks its result.
         case afterwards
@@ -41,7 +44,8 @@ final class Scheduler: Observer, @unchecked Sendable {
     let traps = TrapCatcher()
     /// What tasks need.
     let jobs = JobState()
-    /// Whether the runtime announces jobs. Else a task that has stopped may be waiting or over, and its memory gone.
+    /// Whether the runtime announces jobs. Else a task that has stopped may be waiting or over, and
+    /// its memory gone.
     let seesAll: Bool
 
     // The execution
@@ -84,7 +88,8 @@ final class Scheduler: Observer, @unchecked Sendable {
     let schedule = Stack<UInt32>(capacity: 256)
     var verdict: Verdict?
     var divergence: Divergence?
-    /// Whether the collections below hold something of this execution. They are not asked at every one.
+    /// Whether the collections below hold something of this execution. They are not asked at every
+    /// one.
     var needsTidying = false
     var hasAfterwards = false
     var labels: [Int32: String] = [:]
@@ -96,13 +101,16 @@ final class Scheduler: Observer, @unchecked Sendable {
     /// Counts steps for the watchdog; read by another thread.
     let heartbeat: Heartbeat
 
-    /// Whether plain memory is raced for. Turned on at its first use, which costs one repeated execution.
+    /// Whether plain memory is raced for. Turned on at its first use, which costs one repeated
+    /// execution.
     var tracksRaces = false
     var racesFromNext = false
-    /// Whether the values of atomic variables are remembered, which is turned on where a step depends on one: the exploration begins anew.
+    /// Whether the values of atomic variables are remembered, which is turned on where a step
+    /// depends on one: the exploration begins anew.
     var tracksWords = false
     var wordsFromNext = false
-    /// Which starts are steps, now and from the next execution on. More than at first where the program turns out to need it.
+    /// Which starts are steps, now and from the next execution on. More than at first where the
+    /// program turns out to need it.
     private(set) var detail = StepDetail()
     var wantedDetail = StepDetail()
     /// Whether jobs conflict with all else. Turned on in the same way, at the second task.
@@ -152,7 +160,8 @@ final class Scheduler: Observer, @unchecked Sendable {
 
     /// Says where the process is about to die. Runs in a signal handler: allocates nothing.
     func reportFatal() {
-        unsafe quiesce_report_fatal(schedule.isEmpty ? nil : schedule.address(of: 0), Int32(schedule.count))
+        unsafe quiesce_report_fatal(
+            schedule.isEmpty ? nil : schedule.address(of: 0), Int32(schedule.count))
     }
 
     // MARK: One execution
@@ -186,7 +195,9 @@ final class Scheduler: Observer, @unchecked Sendable {
             if verdict == nil { checkLeaks() }
         }
         if verdict == nil { judge() }
-        if outcome != .blocked, !mustRepeat, let concluded = options.concluded { concluded(verdict?.kind) }
+        if outcome != .blocked, !mustRepeat, let concluded = options.concluded {
+            concluded(verdict?.kind)
+        }
         drain()
         mode = .idle
         release()
@@ -259,7 +270,8 @@ final class Scheduler: Observer, @unchecked Sendable {
         pendingSites.removeAll(keepingCapacity: true)
     }
 
-    /// Lets go of everything that belongs to the execution. What ends so does what it does at its end, as far as nobody is there to see it.
+    /// Lets go of everything that belongs to the execution. What ends so does what it does at its
+    /// end, as far as nobody is there to see it.
     private func release() { capturing { releaseAll() } }
 
     private func releaseAll() {
@@ -278,7 +290,9 @@ final class Scheduler: Observer, @unchecked Sendable {
     private func runToEnd() {
         while let trap = traps.take() {
             let thread = current
-            guard thread >= 0 else { fatalError("the Swift runtime trapped while it scheduled explored jobs") }
+            guard thread >= 0 else {
+                fatalError("the Swift runtime trapped while it scheduled explored jobs")
+            }
             noteTrap(thread, trap)
             let starter = threads[Int(thread)].starter
             threads[Int(thread)].starter = -1
@@ -343,7 +357,8 @@ final class Scheduler: Observer, @unchecked Sendable {
                 continue
             }
             schedule.append(
-                decision.choice < 0 ? UInt32(threads[Int(decision.thread)].spawnIndex) : encode(decision))
+                decision.choice < 0
+                    ? UInt32(threads[Int(decision.thread)].spawnIndex) : encode(decision))
             return decision.thread
         }
     }
@@ -372,7 +387,8 @@ final class Scheduler: Observer, @unchecked Sendable {
         if next < 0 { leave(thread) } else { transfer(from: thread, to: next) }
     }
 
-    /// Where time is discrete and nobody can run, time passes up to the next deadline. False where there is none.
+    /// Where time is discrete and nobody can run, time passes up to the next deadline. False where
+    /// there is none.
     private func timePasses() -> Bool {
         guard timerCount > 0, mode != .draining else { return false }
         var next = UInt64.max
@@ -395,7 +411,8 @@ final class Scheduler: Observer, @unchecked Sendable {
         let record = threads[Int(decision.thread)]
         let index = record.isBuffer ? threads[Int(record.bufferLink)].spawnIndex : record.spawnIndex
         let chosen = decision.choice < 0 ? 0 : threads[Int(decision.choice)].spawnIndex + 1
-        return ScheduleStep(thread: Int(index), isFlush: record.isBuffer, choice: Int(chosen) - 1).encoded
+        return ScheduleStep(thread: Int(index), isFlush: record.isBuffer, choice: Int(chosen) - 1)
+            .encoded
     }
 
     private func conclude(_ decision: Strategy.Decision) {
@@ -407,7 +424,8 @@ final class Scheduler: Observer, @unchecked Sendable {
         }
         outcome = .complete
         for thread in 0..<Int(threadCount) {
-            if threads[thread].state == .parked && !threads[thread].mayWaitForEver && !threads[thread].isBuffer
+            if threads[thread].state == .parked && !threads[thread].mayWaitForEver
+                && !threads[thread].isBuffer
                 || threads[thread].state == .suspended
             {
                 outcome = .deadlocked
@@ -432,7 +450,8 @@ final class Scheduler: Observer, @unchecked Sendable {
         mode = .finishing
     }
 
-    /// While an execution that was cut runs on: everybody in turn, so that loops which wait for others end.
+    /// While an execution that was cut runs on: everybody in turn, so that loops which wait for
+    /// others end.
     private func fairDecision() -> Strategy.Decision {
         guard mode == .finishing else { return .nobody }
         var thread = current
@@ -445,8 +464,10 @@ final class Scheduler: Observer, @unchecked Sendable {
 
     // MARK: Threads
 
-    /// Starts a thread and runs it up to its first operation, so that everybody knows what it will do.
-    func spawnThread(name: String, isService: Bool, _ body: @escaping @Sendable () -> Void) -> Int32 {
+    /// Starts a thread and runs it up to its first operation, so that everybody knows what it will
+    /// do.
+    func spawnThread(name: String, isService: Bool, _ body: @escaping @Sendable () -> Void) -> Int32
+    {
         guard mode == .exploring || mode == .finishing else {
             fail(.misuse, "a thread was started after every thread had ended")
             return -1
@@ -519,7 +540,11 @@ final class Scheduler: Observer, @unchecked Sendable {
             return known
         }
         let thread = addThread(parent: parent)
-        if last < 0 { threads[Int(parent)].firstChild = thread } else { threads[Int(last)].nextSibling = thread }
+        if last < 0 {
+            threads[Int(parent)].firstChild = thread
+        } else {
+            threads[Int(last)].nextSibling = thread
+        }
         threads[Int(parent)].lastStarted = thread
         return thread
     }
@@ -606,16 +631,19 @@ final class Scheduler: Observer, @unchecked Sendable {
             return
         }
         if mode == .exploring || mode == .afterwards {
-            recorder?.note(thread: thread, .note("✗ \(report.isStuck ? "stuck" : "trap")"), site: nil)
+            recorder?.note(
+                thread: thread, .note("✗ \(report.isStuck ? "stuck" : "trap")"), site: nil)
             fail(
                 report.isStuck ? .blockedOutside : report.isSecondResume ? .resumedTwice : .trap,
-                report.sentence(thread: name(ofThread: thread)) + (recorder?.lastPlace(of: thread) ?? ""),
+                report.sentence(thread: name(ofThread: thread))
+                    + (recorder?.lastPlace(of: thread) ?? ""),
                 steps: recorder.map { [$0.count - 1] } ?? [])
             if report.isStuck { mustStop = true }
         }
     }
 
-    /// Whether going on makes no sense: every further execution would block outside Substrate again.
+    /// Whether going on makes no sense: every further execution would block outside Substrate
+    /// again.
     private(set) var mustStop = false
 
     private func runAfterwards() {
@@ -624,7 +652,8 @@ final class Scheduler: Observer, @unchecked Sendable {
         runAside(name: "afterwards") {}
     }
 
-    /// Lets every thread that has not ended run to its end, every wait granted, so that its stack unwinds.
+    /// Lets every thread that has not ended run to its end, every wait granted, so that its stack
+    /// unwinds.
     ///
     /// In turns of a few operations, since what one thread waits for another may still do.
     private func drain() {
@@ -679,7 +708,9 @@ final class Scheduler: Observer, @unchecked Sendable {
     override func begin(_ operation: Operation) -> Directive { beginAtomic(operation) }
     override func subject(_ address: UInt, begins: Bool) { labelParts(of: address, begins: begins) }
     override func cover(_ address: UInt, begins: Bool) { coverObject(at: address, begins: begins) }
-    override func operationBegins(_ name: StaticString, on address: UInt, writes: Bool, at site: Site) {
+    override func operationBegins(
+        _ name: StaticString, on address: UInt, writes: Bool, at site: Site
+    ) {
         beginOperation(name, address, writes: writes, site)
     }
     override var isInOperation: Bool { current >= 0 && threads[Int(current)].declarations > 0 }
@@ -687,7 +718,9 @@ final class Scheduler: Observer, @unchecked Sendable {
         if current >= 0, threads[Int(current)].operations > 0 { recorder?.deeds[current] = deed }
     }
     override func operationEnds() { endOperation() }
-    override func end(old: Bits, new: Bits, wrote: Bool) { endAtomic(old: old, new: new, wrote: wrote) }
+    override func end(old: Bits, new: Bits, wrote: Bool) {
+        endAtomic(old: old, new: new, wrote: wrote)
+    }
     override func describe(old: String, new: String) {
         if mode == .exploring, !isInStep { recorder?.describe(old: old, new: new) }
     }
@@ -709,26 +742,38 @@ final class Scheduler: Observer, @unchecked Sendable {
     override func adopt(
         _ address: UInt, size: Int, except count: UInt, name: String, site: Site,
         destroy: @escaping (UnsafeMutableRawPointer) -> Void
-    ) { unsafe adoptStorage(address, size: size, except: count, name: name, site: site, destroy: destroy) }
+    ) {
+        unsafe adoptStorage(
+            address, size: size, except: count, name: name, site: site, destroy: destroy)
+    }
     override func misuse(_ sentence: String, at site: Site) {
         recorder?.note(thread: current, .note("✗ misuse"), site: site)
         fail(
             .misuse, "\(name(ofThread: current)): \(sentence)",
             steps: mode == .afterwards ? [] : recorder.map { [$0.count - 1] } ?? [])
     }
-    override func spawn(name: String, isService: Bool, _ body: @escaping @Sendable () -> Void) -> UInt {
+    override func spawn(name: String, isService: Bool, _ body: @escaping @Sendable () -> Void)
+        -> UInt
+    {
         UInt(bitPattern: Int(spawnThread(name: name, isService: isService, body)))
     }
     override func allocate(
-        size: Int, alignment: Int, name: String, site: Site, destroy: @escaping (UnsafeMutableRawPointer) -> Void
+        size: Int, alignment: Int, name: String, site: Site,
+        destroy: @escaping (UnsafeMutableRawPointer) -> Void
     ) -> UnsafeMutableRawPointer {
-        unsafe allocateStorage(size: size, alignment: alignment, name: name, site: site, destroy: destroy)
+        unsafe allocateStorage(
+            size: size, alignment: alignment, name: name, site: site, destroy: destroy)
     }
     override var isOver: Bool { mode == .draining }
-    override func waits(for waitClass: WaitClass, begins: Bool) { noteWait(waitClass, begins: begins) }
+    override func waits(for waitClass: WaitClass, begins: Bool) {
+        noteWait(waitClass, begins: begins)
+    }
 
     /// Records the first thing that this execution did wrong.
-    func fail(_ kind: Verdict.Kind, _ sentence: @autoclosure () -> String, steps: [Int] = [], objects: [Int32] = []) {
+    func fail(
+        _ kind: Verdict.Kind, _ sentence: @autoclosure () -> String, steps: [Int] = [],
+        objects: [Int32] = []
+    ) {
         guard verdict == nil, mode == .exploring || mode == .afterwards else { return }
         verdict = Verdict(kind, sentence(), steps: steps, objects: objects)
     }

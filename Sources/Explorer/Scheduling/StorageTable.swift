@@ -21,7 +21,8 @@ final class StorageTable {
         var isReused = false
         /// Whether the memory had another life before.
         var isSecondLife = false
-        /// Whether the memory is somebody else's to give back, and which object in it may be used late; 0 for none.
+        /// Whether the memory is somebody else's to give back, and which object in it may be used
+        /// late; 0 for none.
         var isAdopted = false
         var exempt: UInt = 0
         var destroy: (UnsafeMutableRawPointer) -> Void
@@ -47,14 +48,18 @@ final class StorageTable {
         blocks.lastIndex { address >= $0.base && address < $0.base + UInt(max($0.size, 1)) }
     }
 
-    func block(withLifetime lifetime: Int32) -> Int? { blocks.firstIndex { $0.lifetime == lifetime } }
+    func block(withLifetime lifetime: Int32) -> Int? {
+        blocks.firstIndex { $0.lifetime == lifetime }
+    }
 
     /// Ends every value's life and gives all memory back.
     func destroyAll() {
         isEmpty = true
         while let block = blocks.popLast() {
             if block.isReused { continue }
-            guard let pointer = unsafe UnsafeMutableRawPointer(bitPattern: block.base) else { continue }
+            guard let pointer = unsafe UnsafeMutableRawPointer(bitPattern: block.base) else {
+                continue
+            }
             unsafe block.destroy(pointer)
             if !block.isAdopted { unsafe pointer.deallocate() }
         }

@@ -20,7 +20,9 @@ final class ClockRows {
     }
 
     func join(_ target: Int, with other: ClockRows, _ source: Int) {
-        for column in 0..<width { self[target, column] = max(self[target, column], other[source, column]) }
+        for column in 0..<width {
+            self[target, column] = max(self[target, column], other[source, column])
+        }
     }
 
     func clear(_ row: Int) {
@@ -40,13 +42,16 @@ final class ClockRows {
     }
 }
 
-/// The happens-before order that the program declares: what its memory orders, locks, spawns and joins publish.
+/// The happens-before order that the program declares: what its memory orders, locks, spawns and
+/// joins publish.
 ///
-/// A plain access races with another when this order leaves them unordered. It is weaker than the order in which the
-/// execution happened: a relaxed store publishes nothing. (The C++20 model's synchronizes-with, as vector clocks.)
+/// A plain access races with another when this order leaves them unordered. It is weaker than the
+/// order in which the execution happened: a relaxed store publishes nothing. (The C++20 model's
+/// synchronizes-with, as vector clocks.)
 final class SyncClocks {
     private let threads = ClockRows()
-    /// What a thread's relaxed loads saw, until a fence acquires it; what its last release fence publishes.
+    /// What a thread's relaxed loads saw, until a fence acquires it; what its last release fence
+    /// publishes.
     private let seen = ClockRows()
     private let fenced = ClockRows()
     /// What an object's last release publishes.
@@ -130,7 +135,8 @@ final class SyncClocks {
         publish(Int(thread), Int(object), order)
     }
 
-    /// `thread` reads and writes `object`: what was published through it stays so (a release sequence).
+    /// `thread` reads and writes `object`: what was published through it stays so (a release
+    /// sequence).
     func update(_ thread: Int32, _ object: Int32, _ order: MemoryOrder) {
         load(thread, object, order)
         publish(Int(thread), Int(object), order)
@@ -183,7 +189,9 @@ final class SyncClocks {
         readEntries.prepare(row)
         var conflict: Conflict?
         let last = writes[row]
-        if last.thread >= 0, last.thread != thread, last.epoch > threads[Int(thread), Int(last.thread)] {
+        if last.thread >= 0, last.thread != thread,
+            last.epoch > threads[Int(thread), Int(last.thread)]
+        {
             conflict = Conflict(thread: last.thread, writes: true, entry: last.entry)
         }
         if isWrite {
@@ -191,10 +199,12 @@ final class SyncClocks {
                 let epoch = reads[row, reader]
                 if epoch > 0, epoch > threads[Int(thread), reader] {
                     conflict = Conflict(
-                        thread: Int32(reader), writes: false, entry: Int32(bitPattern: readEntries[row, reader]))
+                        thread: Int32(reader), writes: false,
+                        entry: Int32(bitPattern: readEntries[row, reader]))
                 }
             }
-            writes[row] = Write(thread: thread, epoch: threads[Int(thread), Int(thread)], entry: entry)
+            writes[row] = Write(
+                thread: thread, epoch: threads[Int(thread), Int(thread)], entry: entry)
             reads.clear(row)
         } else {
             reads[row, Int(thread)] = threads[Int(thread), Int(thread)]

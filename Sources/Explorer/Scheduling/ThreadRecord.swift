@@ -4,13 +4,15 @@ import Substrate
 
 /// What the scheduler knows of a thread of the exploration.
 ///
-/// A thread is told by who spawned it and as which of its children, so that it has the same number in every execution.
+/// A thread is told by who spawned it and as which of its children, so that it has the same number
+/// in every execution.
 struct ThreadRecord: BitwiseCopyable {
     enum State: UInt8 {
         case unused
         /// Waits to take its next step, which may not be possible yet.
         case parked
-        /// A task that waits for something other than a step: for a queue to serve it, for somebody to resume it.
+        /// A task that waits for something other than a step: for a queue to serve it, for somebody
+        /// to resume it.
         case suspended
         case finished
         /// Trapped, or given up.
@@ -27,7 +29,8 @@ struct ThreadRecord: BitwiseCopyable {
     /// Whether its waiting for ever is neither a deadlock nor a leak.
     var mayWaitForEver: Bool { isService || isIdle }
 
-    // The tree of threads. Links last as long as the exploration; the cursor, as long as the execution.
+    // The tree of threads. Links last as long as the exploration; the cursor, as long as the
+    // execution.
     var parent: Int32 = -1
     var firstChild: Int32 = -1
     var nextSibling: Int32 = -1
@@ -44,7 +47,8 @@ struct ThreadRecord: BitwiseCopyable {
     var job: UInt = 0
     var standing = Standing.running
     var place = Place.pool
-    /// The object that stands for the task, and the executor other than the pool to which it was sent last.
+    /// The object that stands for the task, and the executor other than the pool to which it was
+    /// sent last.
     var taskObject: Int32 = -1
     var executor: UInt = 0
     /// The executor other than the pool that its job runs on.
@@ -99,7 +103,8 @@ struct ThreadRecord: BitwiseCopyable {
     var origin: Int32 = -1
     /// Stores that have not been flushed.
     var buffered: Int32 = 0
-    /// Whether it has made an asymmetric store: from then on its weaker stores wait behind one another.
+    /// Whether it has made an asymmetric store: from then on its weaker stores wait behind one
+    /// another.
     var isAsymmetric = false
     /// The last flush of its stores.
     var lastFlush: Int32 = -1
@@ -117,7 +122,8 @@ struct ThreadRecord: BitwiseCopyable {
     @inline(__always)
     func step(of thread: Int32) -> Step {
         Step(
-            thread: thread, kind: kind, prefersReaders: prefersReaders, object: object, other: other,
+            thread: thread, kind: kind, prefersReaders: prefersReaders, object: object,
+            other: other,
             expected: expected,
             deadline: deadline)
     }

@@ -6,7 +6,8 @@ import Substrate
 /// Counts the operations of an exploration, so that another thread sees whether it moves.
 @safe
 final class Heartbeat: @unchecked Sendable {
-    // Unchecked: the counter is written by one thread and read by the watchdog, both with relaxed atomics in C.
+    // Unchecked: the counter is written by one thread and read by the watchdog, both with relaxed
+    // atomics in C.
     let threadID: Int32
     private let counter: UnsafeMutablePointer<UInt64>
 
@@ -25,7 +26,8 @@ final class Heartbeat: @unchecked Sendable {
     var count: UInt64 { unsafe quiesce_counter_read(counter) }
 }
 
-/// Stops explored threads that do nothing which Substrate sees: one thread for all explorations of the process.
+/// Stops explored threads that do nothing which Substrate sees: one thread for all explorations of
+/// the process.
 enum Watchdog {
     private struct Watched: Sendable {
         var heartbeat: Heartbeat
@@ -50,11 +52,15 @@ enum Watchdog {
         let limit = UInt64(seconds * 1e9)
         state.withLock { state in
             state.watched.append(
-                Watched(heartbeat: heartbeat, limit: limit, last: heartbeat.count, since: Clock.now().nanoseconds))
+                Watched(
+                    heartbeat: heartbeat, limit: limit, last: heartbeat.count,
+                    since: Clock.now().nanoseconds))
             guard !state.isRunning else { return }
-            // Without a watchdog a program that blocks outside Substrate hangs; that is no reason not to explore.
+            // Without a watchdog a program that blocks outside Substrate hangs; that is no reason
+            // not to explore.
             state.isRunning =
-                (try? Thread.spawn(name: "watchdog", isService: true, blocksSignals: true) { run() }) != nil
+                (try? Thread.spawn(name: "watchdog", isService: true, blocksSignals: true) { run() })
+                != nil
         }
         defer { state.withLock { $0.watched.removeAll { $0.heartbeat === heartbeat } } }
         return try body()

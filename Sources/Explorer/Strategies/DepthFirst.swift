@@ -2,13 +2,14 @@
 
 /// Every interleaving, or every one with at most a number of preemptions, without reduction.
 ///
-/// A preemption is a switch away from a thread that could have gone on. Sleep sets together with such a bound would be
-/// unsound, so there are none.
+/// A preemption is a switch away from a thread that could have gone on. Sleep sets together with
+/// such a bound would be unsound, so there are none.
 class DepthFirst: Strategy {
     private struct Frame {
         var candidates: [Decision]
         var next: Int
-        /// Preemptions before this step, and the thread that another step preempts; -1 when it could not go on.
+        /// Preemptions before this step, and the thread that another step preempts; -1 when it
+        /// could not go on.
         var preemptions: Int
         var preempted: Int32
     }
@@ -35,7 +36,10 @@ class DepthFirst: Strategy {
             if candidates.isEmpty { return .nobody }
             let current = scheduler.current
             let goesOn = current >= 0 && scheduler.isEnabled(current)
-            frames.append(Frame(candidates: candidates, next: 0, preemptions: used, preempted: goesOn ? current : -1))
+            frames.append(
+                Frame(
+                    candidates: candidates, next: 0, preemptions: used,
+                    preempted: goesOn ? current : -1))
         }
         let frame = frames[position]
         position += 1
@@ -45,7 +49,8 @@ class DepthFirst: Strategy {
     private func preemptions(after frame: Frame) -> Int {
         let thread = frame.candidates[frame.next].thread
         let isPreemption =
-            frame.preempted >= 0 && thread != frame.preempted && !scheduler.threads[Int(thread)].isBuffer
+            frame.preempted >= 0 && thread != frame.preempted
+            && !scheduler.threads[Int(thread)].isBuffer
         return frame.preemptions + (isPreemption ? 1 : 0)
     }
 
@@ -54,7 +59,8 @@ class DepthFirst: Strategy {
         let current = scheduler.current
         let goesOn = current >= 0 && scheduler.isEnabled(current)
         if goesOn { append(current, to: &result) }
-        for thread in 0..<scheduler.threadCount where thread != current && scheduler.isEnabled(thread) {
+        for thread in 0..<scheduler.threadCount
+        where thread != current && scheduler.isEnabled(thread) {
             if goesOn, used >= bound, !scheduler.threads[Int(thread)].isBuffer {
                 isBounded = true
                 continue

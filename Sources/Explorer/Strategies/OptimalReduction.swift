@@ -2,11 +2,13 @@
 
 import Substrate
 
-/// Optimal dynamic partial-order reduction with wake-up trees: one execution for each Mazurkiewicz trace.
+/// Optimal dynamic partial-order reduction with wake-up trees: one execution for each Mazurkiewicz
+/// trace.
 ///
-/// An execution is run to its end; its races are then reversed by inserting, for each, the sequence of what did not
-/// depend on the first event followed by the second into the wake-up tree of the prefix before the first. Sleep sets keep
-/// explored branches from being entered again. (Abdulla, Aronis, Jonsson, Sagonas: POPL 2014, JACM 2017.)
+/// An execution is run to its end; its races are then reversed by inserting, for each, the sequence
+/// of what did not depend on the first event followed by the second into the wake-up tree of the
+/// prefix before the first. Sleep sets keep explored branches from being entered again. (Abdulla,
+/// Aronis, Jonsson, Sagonas: POPL 2014, JACM 2017.)
 class OptimalReduction: Strategy {
     /// A prefix of the current execution.
     private struct Frame: BitwiseCopyable {
@@ -19,7 +21,8 @@ class OptimalReduction: Strategy {
         var objectCount: Int32
     }
 
-    /// A step that was explored from here, or from a shorter prefix of which nothing since conflicts with it.
+    /// A step that was explored from here, or from a shorter prefix of which nothing since
+    /// conflicts with it.
     private struct Sleeper: BitwiseCopyable {
         var thread: Int32
         var choice: Int32
@@ -33,7 +36,8 @@ class OptimalReduction: Strategy {
     private let sleepers = Stack<Sleeper>(capacity: 1024)
     private let trees = WakeupTrees()
 
-    /// Events of this execution that happened already; those before `replayed` are the last execution's.
+    /// Events of this execution that happened already; those before `replayed` are the last
+    /// execution's.
     private var position = 0
     private var replayed = 0
     /// Where this execution left the last one.
@@ -139,16 +143,23 @@ class OptimalReduction: Strategy {
         return false
     }
 
-    /// Begins the prefix that ends with the last event: those who slept before it and do not conflict with it sleep on.
+    /// Begins the prefix that ends with the last event: those who slept before it and do not
+    /// conflict with it sleep on.
     private func enterFrame() {
         let base = sleepers.count
         if position > 0 {
             let last = history.events[position - 1]
             let before = frames[position - 1]
-            let findsMore = before.sleepCount > 0 && !scheduler.areStable(last.footprint, among: before.objectCount)
+            let findsMore =
+                before.sleepCount > 0
+                && !scheduler.areStable(last.footprint, among: before.objectCount)
             for index in Int(before.sleepBase)..<Int(before.sleepBase + before.sleepCount) {
                 let sleeper = sleepers[index]
-                if sleeper.thread == last.thread || sleeper.footprint.conflicts(with: last.footprint) { continue }
+                if sleeper.thread == last.thread
+                    || sleeper.footprint.conflicts(with: last.footprint)
+                {
+                    continue
+                }
                 // What both found in the midst of their steps may be the same.
                 if findsMore, !scheduler.areStable(sleeper.footprint, among: before.objectCount) {
                     isVague = true
@@ -165,7 +176,9 @@ class OptimalReduction: Strategy {
     }
 
     override func repeats(_ thread: Int32, _ kind: StepKind, _ object: Int32) -> Bool {
-        guard position < replayed, history.isStep(position, of: thread, kind, object) else { return false }
+        guard position < replayed, history.isStep(position, of: thread, kind, object) else {
+            return false
+        }
         position += 1
         return true
     }
@@ -176,9 +189,12 @@ class OptimalReduction: Strategy {
             let filter =
                 expected.isAmended
                 ? expected.footprint.filter & event.footprint.filter : expected.footprint.filter
-            if expected.thread != event.thread || expected.kind != event.kind || filter != event.footprint.filter {
+            if expected.thread != event.thread || expected.kind != event.kind
+                || filter != event.footprint.filter
+            {
                 return Divergence(
-                    step: position + 1, expected: scheduler.describe(expected), found: scheduler.describe(event))
+                    step: position + 1, expected: scheduler.describe(expected),
+                    found: scheduler.describe(event))
             }
             position += 1
             return nil
@@ -208,22 +224,28 @@ class OptimalReduction: Strategy {
         dropFrames(to: history.count)
         if outcome == .blocked {
             if scheduler.defect == nil, !isVague {
-                scheduler.defect = "after \(history.count) steps everybody who could go on had been explored"
+                scheduler.defect =
+                    "after \(history.count) steps everybody who could go on had been explored"
             }
         } else {
-            // Those before the branch were reversed after an earlier execution; but what has happened since may conflict with a step that touches
-            // more where it comes earlier.
+            // Those before the branch were reversed after an earlier execution; but what has
+            // happened since may conflict with a step that touches more where it comes earlier.
             for event in 0..<branch where history.events[event].mayGrow {
                 reverseRaces(of: history.events, event, at: event)
             }
-            for event in branch..<history.count { reverseRaces(of: history.events, event, at: event) }
+            for event in branch..<history.count {
+                reverseRaces(of: history.events, event, at: event)
+            }
             if outcome != .cut {
-                // A thread that is blocked at the end has not taken its step: had it come earlier, it might have.
+                // A thread that is blocked at the end has not taken its step: had it come earlier,
+                // it might have.
                 for index in 0..<scheduler.blockedSteps.count {
                     reverseRaces(of: scheduler.blockedSteps, index, at: history.count)
                 }
             }
-            for index in 0..<scheduler.stoppedTimers.count { reverseStop(scheduler.stoppedTimers[index]) }
+            for index in 0..<scheduler.stoppedTimers.count {
+                reverseStop(scheduler.stoppedTimers[index])
+            }
         }
         return backtrack()
     }
@@ -241,7 +263,8 @@ class OptimalReduction: Strategy {
             let frame = frames[last]
             let event = history.events[last]
             sleepers.truncate(to: Int(frame.sleepBase + frame.sleepCount))
-            sleepers.append(Sleeper(thread: event.thread, choice: event.choice, footprint: event.footprint))
+            sleepers.append(
+                Sleeper(thread: event.thread, choice: event.choice, footprint: event.footprint))
             frames[last].sleepCount += 1
             history.truncate(to: last)
             if frame.tree >= 0 {
@@ -254,15 +277,20 @@ class OptimalReduction: Strategy {
         return false
     }
 
-    /// Reverses the races of an event, or of a step that was not taken, with what came before `limit`.
+    /// Reverses the races of an event, or of a step that was not taken, with what came before
+    /// `limit`.
     private func reverseRaces(of steps: borrowing Stack<Event>, _ index: Int, at limit: Int) {
-        if steps[index].kind == .reacquire || steps[index].kind == .unpark, steps[index].step.deadline != 0 {
+        if steps[index].kind == .reacquire || steps[index].kind == .unpark,
+            steps[index].step.deadline != 0
+        {
             reverseWakeUp(of: steps[index])
         }
         candidates.removeAll()
         let thread = steps[index].thread
         history.forEachConflict(of: steps[index].footprint, before: limit) { event in
-            if history.events[event].thread != thread { insertCandidate(Int32(truncatingIfNeeded: event)) }
+            if history.events[event].thread != thread {
+                insertCandidate(Int32(truncatingIfNeeded: event))
+            }
         }
         if candidates.isEmpty { return }
         begin(after: steps[index].previous, steps[index].enabler, steps[index].cause)
@@ -286,7 +314,9 @@ class OptimalReduction: Strategy {
 
     /// A timed wait was ended by a wake-up: before that, its deadline might have passed.
     private func reverseWakeUp(of end: Event) {
-        guard end.enabler >= 0, history.events[Int(end.enabler)].thread != end.thread else { return }
+        guard end.enabler >= 0, history.events[Int(end.enabler)].thread != end.thread else {
+            return
+        }
         begin(after: end.previous, -1, -1)
         if !happensBefore(Int(end.enabler)) { reverse(Int(end.enabler), end) }
     }
@@ -295,7 +325,8 @@ class OptimalReduction: Strategy {
         anchors.removeAll()
         if first >= 0 { anchors.append(first) }
         if second >= 0 { anchors.append(second) }
-        // Time has passed because the step could not be taken: it might have been, had what stood in its way come later.
+        // Time has passed because the step could not be taken: it might have been, had what stood
+        // in its way come later.
         if third >= 0, history.events[Int(third)].kind != .tick { anchors.append(third) }
         beginsAfter.removeAll()
         for index in 0..<anchors.count { beginsAfter.append(anchors[index]) }
@@ -319,26 +350,33 @@ class OptimalReduction: Strategy {
     /// Whether `event` happens before the second event of the race, apart from the race itself.
     @inline(__always)
     private func happensBefore(_ event: Int) -> Bool {
-        for index in 0..<beginsAfter.count where history.happens(event, before: Int(beginsAfter[index])) { return true }
+        for index in 0..<beginsAfter.count
+        where history.happens(event, before: Int(beginsAfter[index])) { return true }
         return false
     }
 
     /// Whether the step that is reversed cannot be taken without `event`.
     @inline(__always)
     private func isAnchor(_ event: Int) -> Bool {
-        for index in 0..<anchors.count where history.happens(event, before: Int(anchors[index])) { return true }
+        for index in 0..<anchors.count where history.happens(event, before: Int(anchors[index])) {
+            return true
+        }
         return false
     }
 
-    /// Has `second` happen before `first`: inserts what does not depend on `first`, then `second` as it is without `first`.
+    /// Has `second` happen before `first`: inserts what does not depend on `first`, then `second`
+    /// as it is without `first`.
     ///
-    /// It may be that it cannot happen then: whoever holds the lock at that place acquired it before `first` gave it back. That is left out
-    /// too, with all that depends on it, until the step can happen or cannot at all.
+    /// It may be that it cannot happen then: whoever holds the lock at that place acquired it
+    /// before `first` gave it back. That is left out too, with all that depends on it, until the
+    /// step can happen or cannot at all.
     private func reverse(_ first: Int, _ second: Event) {
         dropped.removeAll()
         dropped.append(Int32(truncatingIfNeeded: first))
-        // Where the two meet at the mutex, whatever else happens to it conflicts with `first`: the prefix decides.
-        let isDecided = second.kind == .lock && history.events[first].footprint.contains(second.step.object)
+        // Where the two meet at the mutex, whatever else happens to it conflicts with `first`: the
+        // prefix decides.
+        let isDecided =
+            second.kind == .lock && history.events[first].footprint.contains(second.step.object)
         if isDecided { place.begin(first) } else { buildSequence() }
         if second.kind == .resume {
             guard isResumed(second, without: first) else { return }
@@ -347,7 +385,9 @@ class OptimalReduction: Strategy {
         guard second.step.isMachine else { return insert(second, at: first) }
         while !second.step.isEnabled(in: place) {
             let obstacle = Int(place.obstacle(to: second.step))
-            guard obstacle >= 0, history.events[obstacle].thread != second.thread, !isAnchor(obstacle) else { return }
+            guard obstacle >= 0, history.events[obstacle].thread != second.thread,
+                !isAnchor(obstacle)
+            else { return }
             if isDecided {
                 dropped[0] = Int32(truncatingIfNeeded: obstacle)
                 place.begin(obstacle)
@@ -357,9 +397,7 @@ class OptimalReduction: Strategy {
             }
         }
         if isDecided { buildSequence() }
-        var start = Int(dropped[0])
-        for index in 1..<dropped.count { start = min(start, Int(dropped[index])) }
-        insert(applied(second, at: place), at: start)
+        insert(applied(second, at: place), at: firstDropped)
     }
 
     /// `event` as it is at another place.
@@ -381,8 +419,7 @@ class OptimalReduction: Strategy {
 
     /// Makes the sequence of what depends on nothing that was dropped.
     private func buildSequence() {
-        var start = Int(dropped[0])
-        for index in 1..<dropped.count { start = min(start, Int(dropped[index])) }
+        let start = firstDropped
         beginSequence(after: start)
         if dropped.count == 1 {
             let thread = Int(history.events[start].thread)
@@ -391,23 +428,37 @@ class OptimalReduction: Strategy {
                 appendToSequence(event)
             }
         } else {
-            for event in start..<history.count where !dependsOnDropped(event) { appendToSequence(event) }
+            for event in start..<history.count where !dependsOnDropped(event) {
+                appendToSequence(event)
+            }
         }
     }
 
+    /// The earliest of what is left out: where the reversed step comes instead.
+    private var firstDropped: Int {
+        var first = Int(dropped[0])
+        for index in 1..<dropped.count { first = min(first, Int(dropped[index])) }
+        return first
+    }
+
     private func dependsOnDropped(_ event: Int) -> Bool {
-        for index in 0..<dropped.count where history.happens(Int(dropped[index]), before: event) { return true }
+        for index in 0..<dropped.count where history.happens(Int(dropped[index]), before: event) {
+            return true
+        }
         return false
     }
 
-    /// Whether a spinning thread goes on although `first` has not happened: something else that it read in its last round was written since.
+    /// Whether a spinning thread goes on although `first` has not happened: something else that it
+    /// read in its last round was written since.
     private func isResumed(_ resume: Event, without first: Int) -> Bool {
         for index in 0..<Int(resume.footprint.count) {
             let object = resume.footprint.object(index)
             // Its first look at the object in that round.
             var look = Int(resume.previous)
             var event = look
-            while event >= Int(resume.round), event >= 0, history.events[event].thread == resume.thread {
+            while event >= Int(resume.round), event >= 0,
+                history.events[event].thread == resume.thread
+            {
                 if history.events[event].footprint.contains(object) { look = event }
                 event = Int(history.events[event].previous)
             }
@@ -466,13 +517,16 @@ class OptimalReduction: Strategy {
         lastOfThread[thread] = index
     }
 
-    /// Inserts the built sequence followed by `last` into the wake-up tree of the prefix of length `position`.
+    /// Inserts the built sequence followed by `last` into the wake-up tree of the prefix of length
+    /// `position`.
     private func insert(_ last: Event, at position: Int) {
         let lastIndex = Int32(truncatingIfNeeded: sequence.count)
         sequence.append(-1)
         link(lastIndex, Int(last.thread))
         var filter = last.footprint.filter
-        for index in 0..<Int(lastIndex) { filter |= history.events[Int(sequence[index])].footprint.filter }
+        for index in 0..<Int(lastIndex) {
+            filter |= history.events[Int(sequence[index])].footprint.filter
+        }
 
         path.removeAll()
         // Something explored already begins an equivalent of this.
@@ -480,7 +534,8 @@ class OptimalReduction: Strategy {
         for index in Int(frame.sleepBase)..<Int(frame.sleepBase + frame.sleepCount) {
             let sleeper = sleepers[index]
             let result = match(
-                sleeper.thread, sleeper.choice, known(sleeper.footprint, at: position), last, filter)
+                sleeper.thread, sleeper.choice, known(sleeper.footprint, at: position), last, filter
+            )
             if result != .no { return }
         }
 
@@ -490,7 +545,8 @@ class OptimalReduction: Strategy {
         while child >= 0 {
             let node = trees[child]
             let result = match(
-                node.thread, node.choice, touched(by: node, path(of: node.thread), at: position), last, filter)
+                node.thread, node.choice, touched(by: node, path(of: node.thread), at: position),
+                last, filter)
             if result == .no {
                 tail = child
                 child = node.next
@@ -510,8 +566,9 @@ class OptimalReduction: Strategy {
         attach(last, lastIndex, position: position, parent: parent, after: tail)
     }
 
-    /// How many steps of `thread` are on the way from the prefix to where the tree is looked at; nil where one of them is none of the sequence's,
-    /// so that what follows may not be what this execution did.
+    /// How many steps of `thread` are on the way from the prefix to where the tree is looked at;
+    /// nil where one of them is none of the sequence's, so that what follows may not be what this
+    /// execution did.
     private func path(of thread: Int32) -> Int? {
         var count = 0
         for index in 0..<path.count {
@@ -521,17 +578,22 @@ class OptimalReduction: Strategy {
         return count
     }
 
-    /// What the step of a node, `later` steps of its thread after the prefix, touches, in the numbers that this execution gives to objects.
+    /// What the step of a node, `later` steps of its thread after the prefix, touches, in the
+    /// numbers that this execution gives to objects.
     ///
-    /// An object that carries no label has its number from the thread that came across it first. Within the prefix, and for all who stand there
-    /// before their next step, that is the same in every execution. One that is found later has the number that it has here if its
-    /// thread did the same here; else it is unknown, but none of those that are found within the prefix.
+    /// An object that carries no label has its number from the thread that came across it first.
+    /// Within the prefix, and for all who stand there before their next step, that is the same in
+    /// every execution. One that is found later has the number that it has here if its thread did
+    /// the same here; else it is unknown, but none of those that are found within the prefix.
     private func touched(by node: WakeupTrees.Node, _ later: Int?, at position: Int) -> Touched {
         if node.isVague { return Touched(footprint: node.footprint, isAnything: true) }
         let limit = frames[position].objectCount
-        if scheduler.areStable(node.footprint, among: limit) { return Touched(footprint: node.footprint) }
+        if scheduler.areStable(node.footprint, among: limit) {
+            return Touched(footprint: node.footprint)
+        }
         if var left = later {
-            for event in position..<history.count where history.events[event].thread == node.thread {
+            for event in position..<history.count where history.events[event].thread == node.thread
+            {
                 if left > 0 {
                     left -= 1
                     continue
@@ -551,12 +613,14 @@ class OptimalReduction: Strategy {
 
     /// What is known of a footprint of another execution with the same prefix.
     ///
-    /// Whoever stands before a step in the prefix has found what it is done to; what a step finds in its midst is not known.
+    /// Whoever stands before a step in the prefix has found what it is done to; what a step finds
+    /// in its midst is not known.
     private func known(_ footprint: Footprint, at position: Int) -> Touched {
         let limit = frames[position].objectCount
         if scheduler.areStable(footprint, among: limit) { return Touched(footprint: footprint) }
         var known = Footprint()
-        for index in 0..<Int(footprint.count) where scheduler.objects.isStable(footprint.object(index), among: limit) {
+        for index in 0..<Int(footprint.count)
+        where scheduler.objects.isStable(footprint.object(index), among: limit) {
             known.add(footprint.object(index), writes: footprint.writes(index))
         }
         return Touched(footprint: known, unknownBeyond: limit)
@@ -573,7 +637,9 @@ class OptimalReduction: Strategy {
 
     private func conflicts(_ touched: Touched, _ footprint: Footprint) -> Bool {
         if touched.footprint.conflicts(with: footprint) { return true }
-        guard touched.unknownBeyond >= 0, !scheduler.areStable(footprint, among: touched.unknownBeyond) else {
+        guard touched.unknownBeyond >= 0,
+            !scheduler.areStable(footprint, among: touched.unknownBeyond)
+        else {
             return false
         }
         isVague = true
@@ -585,7 +651,8 @@ class OptimalReduction: Strategy {
         case initial(Int32)
     }
 
-    /// Whether the step of `thread` can come first in an equivalent of the sequence (is a weak initial of it).
+    /// Whether the step of `thread` can come first in an equivalent of the sequence (is a weak
+    /// initial of it).
     private func match(
         _ thread: Int32, _ choice: Int32, _ touched: Touched, _ last: Event, _ filter: UInt64
     ) -> Match {
@@ -611,22 +678,29 @@ class OptimalReduction: Strategy {
             let first = firstOfThread[thread]
             guard first >= 0, Int(first) != index, Int(first) < sequence.count - 1 else { continue }
             let other = Int(sequence[Int(first)])
-            if isLast ? isAnchor(other) : history.happens(other, before: Int(sequence[index])) { return false }
+            if isLast ? isAnchor(other) : history.happens(other, before: Int(sequence[index])) {
+                return false
+            }
         }
         guard isLast else { return true }
         if last.isVague { return !(0..<sequence.count - 1).contains { !isRemoved[$0] } }
         for other in 0..<sequence.count - 1 where !isRemoved[other] {
-            if last.footprint.conflicts(with: history.events[Int(sequence[other])].footprint) { return false }
+            if last.footprint.conflicts(with: history.events[Int(sequence[other])].footprint) {
+                return false
+            }
         }
         return true
     }
 
-    private func attach(_ last: Event, _ lastIndex: Int32, position: Int, parent: Int32, after tail: Int32) {
+    private func attach(
+        _ last: Event, _ lastIndex: Int32, position: Int, parent: Int32, after tail: Int32
+    ) {
         var parent = parent
         var tail = tail
         for index in 0..<sequence.count where !isRemoved[index] {
             let event = index == Int(lastIndex) ? last : history.events[Int(sequence[index])]
-            let node = trees.make(thread: event.thread, choice: event.choice, footprint: event.footprint)
+            let node = trees.make(
+                thread: event.thread, choice: event.choice, footprint: event.footprint)
             if index == Int(lastIndex), event.isVague { trees[node].isVague = true }
             if tail >= 0 {
                 trees[tail].next = node

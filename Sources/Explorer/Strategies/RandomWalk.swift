@@ -22,7 +22,9 @@ final class RandomWalk: Strategy {
 
     override func choose() -> Decision {
         enabled.removeAll()
-        for thread in 0..<scheduler.threadCount where scheduler.isEnabled(thread) { enabled.append(thread) }
+        for thread in 0..<scheduler.threadCount where scheduler.isEnabled(thread) {
+            enabled.append(thread)
+        }
         guard !enabled.isEmpty else { return .nobody }
         let thread = enabled[random(below: enabled.count)]
         let waiters = scheduler.choices(of: thread)

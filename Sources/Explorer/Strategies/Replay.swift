@@ -19,16 +19,20 @@ final class Replay: Strategy {
     }
 
     override func choose() -> Decision {
-        let decision = position < steps.count && divergence == nil ? follow(steps[position]) : defaultDecision()
+        let decision =
+            position < steps.count && divergence == nil
+            ? follow(steps[position]) : defaultDecision()
         position += 1
         let current = scheduler.current
-        if decision.thread >= 0, decision.thread != current, current >= 0, scheduler.isEnabled(current),
+        if decision.thread >= 0, decision.thread != current, current >= 0,
+            scheduler.isEnabled(current),
             !scheduler.threads[Int(decision.thread)].isBuffer
         {
             preemptions += 1
             let record = scheduler.threads[Int(current)]
             scheduler.recorder?.note(
-                thread: current, .preempted(atAwait: record.isTask && record.kind == .job), site: nil)
+                thread: current, .preempted(atAwait: record.isTask && record.kind == .job),
+                site: nil)
         }
         return decision
     }
@@ -43,7 +47,8 @@ final class Replay: Strategy {
             let state = scheduler.threads[Int(thread)].state
             return differ(
                 "a step of \(scheduler.name(ofThread: thread))",
-                state == .finished || state == .dead ? "that it has ended" : "that it \(scheduler.waiting(thread))")
+                state == .finished || state == .dead
+                    ? "that it has ended" : "that it \(scheduler.waiting(thread))")
         }
         var choice: Int32 = -1
         let waiters = scheduler.choices(of: thread)
@@ -53,7 +58,9 @@ final class Replay: Strategy {
             }
             choice = scheduler.spawned[step.choice]
             guard waiters & (1 << UInt64(choice)) != 0 else {
-                return differ("that \(scheduler.name(ofThread: choice)) waits to be woken", "that it does not")
+                return differ(
+                    "that \(scheduler.name(ofThread: choice)) waits to be woken", "that it does not"
+                )
             }
         } else if waiters != 0 {
             return differ("no choice of a waiter", "one")

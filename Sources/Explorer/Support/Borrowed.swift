@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// An object that somebody else keeps for as long as this refers to it, used without counting references.
+/// An object that somebody else keeps for as long as this refers to it, used without counting
+/// references.
 @safe
 struct Borrowed<Object: AnyObject> {
     private let reference: Unmanaged<Object>?

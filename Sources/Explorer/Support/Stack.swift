@@ -2,9 +2,10 @@
 
 /// A growable row of plain values that never gives its memory back while it lives.
 ///
-/// The explorer's steps allocate nothing once the first executions have grown their stacks. Elements are changed in
-/// place, through a constant reference: its owners are classes, whose variables would be checked for exclusive access at
-/// every step. One thread at a time uses a stack, and no access lasts longer than an expression.
+/// The explorer's steps allocate nothing once the first executions have grown their stacks.
+/// Elements are changed in place, through a constant reference: its owners are classes, whose
+/// variables would be checked for exclusive access at every step. One thread at a time uses a
+/// stack, and no access lasts longer than an expression.
 @safe
 struct Stack<Element: BitwiseCopyable>: ~Copyable {
     @safe
@@ -18,7 +19,8 @@ struct Stack<Element: BitwiseCopyable>: ~Copyable {
 
     init(capacity: Int = 64) {
         unsafe header = .allocate(capacity: 1)
-        unsafe header.initialize(to: Header(base: .allocate(capacity: capacity), capacity: capacity, count: 0))
+        unsafe header.initialize(
+            to: Header(base: .allocate(capacity: capacity), capacity: capacity, count: 0))
     }
 
     deinit {
@@ -107,7 +109,8 @@ extension Stack where Element == UInt32 {
     /// Raises each of `length` elements at `target` to the one at `source` where that is larger.
     @inline(__always)
     func joinRow(at target: Int, with source: Int, length: Int) {
-        precondition(target >= 0 && source >= 0 && target + length <= count && source + length <= count)
+        precondition(
+            target >= 0 && source >= 0 && target + length <= count && source + length <= count)
         let base = unsafe header.pointee.base
         for offset in 0..<length {
             unsafe (base + target + offset).pointee = max(

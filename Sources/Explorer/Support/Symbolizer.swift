@@ -9,31 +9,35 @@ import Synchronization
     import Musl
 #endif
 
-/// Finds the source line of an address with the toolchain's `llvm-symbolizer`, kept running as one process.
+/// Finds the source line of an address with the toolchain's `llvm-symbolizer`, kept running as one
+/// process.
 ///
 /// Asked only when a failure is put into words. Without the tool nothing has a place.
 enum Symbolizer {
-    /// One function at an address: that of the code itself, or one that was inlined there. A name as the linker knows it.
+    /// One function at an address: that of the code itself, or one that was inlined there. A name
+    /// as the linker knows it.
     struct Function: Sendable {
         var name: String
         var path: String
         var line: UInt
     }
 
-    /// The place of the innermost of these functions that is in source at hand. `isReturn` says that they are return addresses, which
-    /// lie behind the call.
+    /// The place of the innermost of these functions that is in source at hand. `isReturn` says
+    /// that they are return addresses, which lie behind the call.
     static func place(of frames: [UInt], isReturn: Bool) -> CodePlace? {
         for frame in frames {
             for function in functions(at: isReturn ? frame - 1 : frame) {
                 let path = function.path
-                if function.line == 0 || path.contains("/@__swiftmacro") || path.hasPrefix("@__swiftmacro")
+                if function.line == 0 || path.contains("/@__swiftmacro")
+                    || path.hasPrefix("@__swiftmacro")
                     || ownFolders.contains(where: path.hasPrefix)
                 {
                     continue
                 }
                 guard unsafe access(path, R_OK) == 0 else { continue }
                 return CodePlace(
-                    function: shortened(TrapReport.demangled(function.name)), path: path, line: function.line)
+                    function: shortened(TrapReport.demangled(function.name)), path: path,
+                    line: function.line)
             }
         }
         return nil
@@ -85,7 +89,8 @@ enum Symbolizer {
         return stride(from: 0, to: answer.count - 1, by: 2).map { index in
             let parts = answer[index + 1].split(separator: ":")
             let line = parts.count >= 3 ? UInt(parts[parts.count - 2]) ?? 0 : 0
-            return Function(name: answer[index], path: parts.dropLast(2).joined(separator: ":"), line: line)
+            return Function(
+                name: answer[index], path: parts.dropLast(2).joined(separator: ":"), line: line)
         }
     }
 
@@ -95,7 +100,8 @@ enum Symbolizer {
         guard let tool = toolPath() else { return nil }
         var process = Process(input: -1, output: -1)
         let arguments = [tool, "--functions=linkage", "--inlines", "--no-demangle"]
-        var pointers: [UnsafeMutablePointer<CChar>?] = unsafe arguments.map { unsafe strdup($0) } + [nil]
+        var pointers: [UnsafeMutablePointer<CChar>?] =
+            unsafe arguments.map { unsafe strdup($0) } + [nil]
         defer { unsafe pointers.forEach { unsafe free($0) } }
         return unsafe quiesce_start_tool(&pointers, &process.input, &process.output) ? process : nil
     }
@@ -126,7 +132,8 @@ enum Symbolizer {
 
     // MARK: Names
 
-    /// `Account.withdraw(_:)` for `(2) suspend resume partial function for Bank.Account.withdraw(_: Swift.Int) async -> ()`.
+    /// `Account.withdraw(_:)` for `(2) suspend resume partial function for Bank.Account.withdraw(_:
+    /// Swift.Int) async -> ()`.
     static func shortened(_ name: String) -> String {
         var rest = name[...]
         if let range = rest.range(of: " partial function for ") { rest = rest[range.upperBound...] }

@@ -23,7 +23,9 @@ final class AddressTable {
     private func index(of address: UInt) -> Int {
         let mask = slots.count - 1
         var index = Int(truncatingIfNeeded: (address &>> 4) &* 0x9E37_79B9_7F4A_7C15 &>> 40) & mask
-        while slots[index].execution == execution, slots[index].address != address { index = (index + 1) & mask }
+        while slots[index].execution == execution, slots[index].address != address {
+            index = (index + 1) & mask
+        }
         return index
     }
 

@@ -3,7 +3,8 @@
 import CSubstrate
 import Substrate
 
-/// Threads on which tasks explore: an exploration keeps its thread busy until it is over, and the pool's threads are for others.
+/// Threads on which tasks explore: an exploration keeps its thread busy until it is over, and the
+/// pool's threads are for others.
 ///
 /// As many explore at once as the machine has processors; the rest wait in line.
 package final class ExploringThreads: TaskExecutor, Sendable {
@@ -56,13 +57,17 @@ package final class ExploringThreads: TaskExecutor, Sendable {
 
 extension ExploringThreads {
     /// Runs `body` on one of the threads, as part of the calling task.
-    package static func run<Result: Sendable>(_ body: @Sendable () throws -> Result) async throws -> Result {
+    package static func run<Result: Sendable>(_ body: @Sendable () throws -> Result) async throws
+        -> Result
+    {
         try await withTaskExecutorPreference(shared) { try await Self.here(body) }
     }
 
     /// On the preferred executor.
     @concurrent
-    private static func here<Result: Sendable>(_ body: @Sendable () throws -> Result) async throws -> Result {
+    private static func here<Result: Sendable>(_ body: @Sendable () throws -> Result) async throws
+        -> Result
+    {
         try body()
     }
 }

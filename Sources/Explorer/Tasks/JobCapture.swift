@@ -3,20 +3,24 @@
 import CSubstrate
 import Substrate
 
-// The one file that rests on interfaces of the Swift runtime which are not stable. `JobCaptureTests` fails loudly when they change.
+// The one file that rests on interfaces of the Swift runtime which are not stable.
+// `JobCaptureTests` fails loudly when they change.
 #if os(Linux)
     @_spi(ExperimentalCustomExecutors) @_spi(ExperimentalScheduling) import _Concurrency
 #endif
 
-/// Brings the jobs of explored tasks to their scheduler. All others pass through to the executors that were there before.
+/// Brings the jobs of explored tasks to their scheduler. All others pass through to the executors
+/// that were there before.
 enum JobCapture {
     /// A job, as the runtime hands it out.
     static func address(_ job: UnownedJob) -> UInt { unsafe unsafeBitCast(job, to: UInt.self) }
 
-    static func job(_ address: UInt) -> UnownedJob { unsafe unsafeBitCast(address, to: UnownedJob.self) }
+    static func job(_ address: UInt) -> UnownedJob {
+        unsafe unsafeBitCast(address, to: UnownedJob.self)
+    }
 
-    /// Whether the runtime announces its jobs, so that all are seen. Else what several tasks do on an actor one right after the other is
-    /// one step.
+    /// Whether the runtime announces its jobs, so that all are seen. Else what several tasks do on
+    /// an actor one right after the other is one step.
     static let isAnnounced: Bool = {
         var listener = unsafe quiesce_job_listener(
             queued: { unsafe Scheduler.watching($0)?.taskQueued(UInt(bitPattern: $1)) },
@@ -56,7 +60,8 @@ enum JobCapture {
     /// Whether this is the identity of the main actor's executor.
     static func isMain(_ executor: UInt) -> Bool {
         #if os(Linux)
-            unsafe executor == UInt(bitPattern: Unmanaged.passUnretained(CapturingFactory.main).toOpaque())
+            unsafe executor
+                == UInt(bitPattern: Unmanaged.passUnretained(CapturingFactory.main).toOpaque())
         #else
             false
         #endif
@@ -64,11 +69,13 @@ enum JobCapture {
 
     #if os(Linux)
         static func runOnPool(_ job: UInt) {
-            unsafe JobCapture.job(job).runSynchronously(on: CapturingFactory.pool.asUnownedTaskExecutor())
+            unsafe JobCapture.job(job).runSynchronously(
+                on: CapturingFactory.pool.asUnownedTaskExecutor())
         }
 
         static func runOnMain(_ job: UInt) {
-            unsafe JobCapture.job(job).runSynchronously(on: CapturingFactory.main.asUnownedSerialExecutor())
+            unsafe JobCapture.job(job).runSynchronously(
+                on: CapturingFactory.main.asUnownedSerialExecutor())
         }
     #endif
 }
@@ -78,7 +85,8 @@ extension Scheduler {
     @inline(__always)
     static func watching(_ observer: UnsafeMutableRawPointer) -> Scheduler? {
         let object = unsafe Unmanaged<Observer>.fromOpaque(observer).takeUnretainedValue()
-        return type(of: object) == Scheduler.self ? unsafe unsafeDowncast(object, to: Scheduler.self) : nil
+        return type(of: object) == Scheduler.self
+            ? unsafe unsafeDowncast(object, to: Scheduler.self) : nil
     }
 
     /// The scheduler whose fiber calls.
@@ -122,7 +130,8 @@ extension Scheduler {
             _ job: consuming ExecutorJob, after delay: C.Duration, tolerance: C.Duration?, clock: C
         ) {
             if let scheduler = Scheduler.watchingThisThread {
-                scheduler.timerQueued(JobCapture.address(UnownedJob(job)), after: nanoseconds(delay))
+                scheduler.timerQueued(
+                    JobCapture.address(UnownedJob(job)), after: nanoseconds(delay))
             } else {
                 originalTimers!.enqueue(job, after: delay, tolerance: tolerance, clock: clock)
             }
@@ -133,7 +142,8 @@ extension Scheduler {
         ) {
             if let scheduler = Scheduler.watchingThisThread {
                 scheduler.timerQueued(
-                    JobCapture.address(UnownedJob(job)), after: nanoseconds(clock.now.duration(to: instant)))
+                    JobCapture.address(UnownedJob(job)),
+                    after: nanoseconds(clock.now.duration(to: instant)))
             } else {
                 originalTimers!.enqueue(job, at: instant, tolerance: tolerance, clock: clock)
             }
@@ -141,10 +151,12 @@ extension Scheduler {
 
         private func nanoseconds<Time: DurationProtocol>(_ duration: Time) -> Int64 {
             guard let duration = duration as? Duration else {
-                fatalError("an explored task sleeps on a clock whose durations are not Swift.Duration")
+                fatalError(
+                    "an explored task sleeps on a clock whose durations are not Swift.Duration")
             }
             let (seconds, attoseconds) = duration.components
-            return Int64(clamping: Int128(seconds) * 1_000_000_000 + Int128(attoseconds / 1_000_000_000))
+            return Int64(
+                clamping: Int128(seconds) * 1_000_000_000 + Int128(attoseconds / 1_000_000_000))
         }
     }
 

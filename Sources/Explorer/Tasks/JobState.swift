@@ -6,7 +6,8 @@ final class JobState {
     var isUsed = false
     /// Whether the main task has come to its end.
     var mainHasEnded = false
-    /// A task that never runs while it is explored: it keeps the task-local values that threads find. 0 for none.
+    /// A task that never runs while it is explored: it keeps the task-local values that threads
+    /// find. 0 for none.
     var lender: UInt = 0
     var awaitsLender = false
     /// By default actor: the last event of the task that it served last.
@@ -17,7 +18,8 @@ final class JobState {
     var unfinished = 0
     /// Tasks of this execution by the address of their job.
     let table = AddressTable()
-    /// Jobs of the runtime's own that come before the next step: an actor takes its first task, a task that yields is queued again.
+    /// Jobs of the runtime's own that come before the next step: an actor takes its first task, a
+    /// task that yields is queued again.
     let chores = Stack<UInt>(capacity: 16)
     private var firstChore = 0
     /// Tasks that wait for the main actor, in the order of their arrival.

@@ -3,11 +3,14 @@
 import CSubstrate
 import Substrate
 
-// Tasks. A job of a task runs on a fiber that carries one job after the other; which one comes next is a step that is picked.
+// Tasks. A job of a task runs on a fiber that carries one job after the other; which one comes next
+// is a step that is picked.
 //
-// The pool has as many threads as there are jobs, and priorities are ignored: an actor serves its tasks in the order of their arrival.
+// The pool has as many threads as there are jobs, and priorities are ignored: an actor serves its
+// tasks in the order of their arrival.
 extension Scheduler {
-    /// What the runtime calls a job that serves the queue of a default actor, and one that queues a task that yields again.
+    /// What the runtime calls a job that serves the queue of a default actor, and one that queues a
+    /// task that yields again.
     private static let servesActor: UInt8 = 193
     private static let resumesYield: UInt8 = 195
 
@@ -24,7 +27,8 @@ extension Scheduler {
         return !spawned.isEmpty
     }
 
-    /// Has the jobs of tasks that `body` starts on the explorer's own stack come here, and what Substrate is asked to do.
+    /// Has the jobs of tasks that `body` starts on the explorer's own stack come here, and what
+    /// Substrate is asked to do.
     func capturing(_ body: () -> Void) {
         let block = unsafe quiesce_current_block()
         unsafe block.pointee.observer = Unmanaged<Observer>.passUnretained(self).toOpaque()
@@ -32,7 +36,8 @@ extension Scheduler {
         unsafe block.pointee.observer = nil
     }
 
-    /// While `body` runs, explored threads find the task-local values of the calling task, as explored tasks do.
+    /// While `body` runs, explored threads find the task-local values of the calling task, as
+    /// explored tasks do.
     func lendingLocals<Result>(_ body: () -> Result) -> Result {
         jobs.awaitsLender = true
         capturing { Task {} }
@@ -71,7 +76,8 @@ extension Scheduler {
         if kind == 0, current >= 0, thread != current { noteEnabled(thread) }
     }
 
-    /// A task is about to be put into a queue: an executor's, which then says so, or a default actor's.
+    /// A task is about to be put into a queue: an executor's, which then says so, or a default
+    /// actor's.
     func taskQueued(_ job: UInt) {
         if jobs.awaitsLender || !seesAll { return }
         var thread = jobs.table.value(of: job)
@@ -81,7 +87,8 @@ extension Scheduler {
         case .running where thread != current || isStillRunning(job): return
         case .suspended, .running: break
         }
-        let executor = unsafe UInt(bitPattern: quiesce_jobs_destination(UnsafeRawPointer(bitPattern: job)!))
+        let executor = unsafe UInt(
+            bitPattern: quiesce_jobs_destination(UnsafeRawPointer(bitPattern: job)!))
         threads[Int(thread)].executor = executor
         if executor != 0 { if thread == current { arrive(thread) } else { noteEffect() } }
         if isDeclared { noteArrival(of: thread) }
@@ -90,10 +97,13 @@ extension Scheduler {
         unsafe quiesce_jobs_level(UnsafeMutableRawPointer(bitPattern: job)!)
     }
 
-    /// A task is about to run on this fiber: one that was picked, or the next in the queue of an actor.
+    /// A task is about to run on this fiber: one that was picked, or the next in the queue of an
+    /// actor.
     func taskBegins(_ job: UInt) {
         let thread = jobs.table.value(of: job)
-        guard seesAll, thread >= 0, thread != current, threads[Int(thread)].standing == .inActorQueue else { return }
+        guard seesAll, thread >= 0, thread != current,
+            threads[Int(thread)].standing == .inActorQueue
+        else { return }
         let previous = current
         if previous >= 0, !threads[Int(previous)].isTask {
             // An executor of the program's own runs it on a thread: it is part of that.
@@ -127,16 +137,20 @@ extension Scheduler {
         if thread != current { threads[Int(thread)].state = .finished }
     }
 
-    /// The running task or thread orders itself with a task: cancels it, resumes it, finds that it has completed.
+    /// The running task or thread orders itself with a task: cancels it, resumes it, finds that it
+    /// has completed.
     func taskTouched(_ job: UInt) {
         let thread = jobs.table.value(of: job)
         guard seesAll, thread >= 0, thread != current, current >= 0 else { return }
-        if recorder != nil, threads[Int(thread)].standing != .completed, !threads[Int(thread)].isCancelled,
+        if recorder != nil, threads[Int(thread)].standing != .completed,
+            !threads[Int(thread)].isCancelled,
             unsafe quiesce_jobs_is_cancelled(UnsafeRawPointer(bitPattern: job)!)
         {
             threads[Int(thread)].isCancelled = true
             // Where it is a step the step says so.
-            if lastEvent.kind != .cancel || lastEvent.thread != current { noteTask("cancels", thread) }
+            if lastEvent.kind != .cancel || lastEvent.thread != current {
+                noteTask("cancels", thread)
+            }
         }
         noteEffect()
         if isDeclared { amendShared(threads[Int(thread)].taskObject) }
@@ -153,7 +167,8 @@ extension Scheduler {
         threads[index].place = .pool
         threads[index].state = .parked
         threads[index].isWoken = false
-        threads[index].deadline = (Clock.Instant(nanoseconds: time) + .nanoseconds(max(delay, 0))).nanoseconds
+        threads[index].deadline =
+            (Clock.Instant(nanoseconds: time) + .nanoseconds(max(delay, 0))).nanoseconds
         threads[index].other = sleeper
         guard sleeper >= 0 else { return }
         threads[index].armed = lastPosition(of: sleeper)
@@ -214,10 +229,13 @@ extension Scheduler {
     /// The running task goes to the queue of an actor. Until then others may come before it.
     private func arrive(_ thread: Int32) {
         guard threads[Int(thread)].last >= 0, takeStep(.arrive) else { return }
-        if let recorder { recorder.describe(old: "", new: nameOfExecutor(threads[Int(thread)].executor)) }
+        if let recorder {
+            recorder.describe(old: "", new: nameOfExecutor(threads[Int(thread)].executor))
+        }
     }
 
-    /// The running thread takes a step that no operation of Substrate is. False when there are no steps now, or it has left its job.
+    /// The running thread takes a step that no operation of Substrate is. False when there are no
+    /// steps now, or it has left its job.
     ///
     /// - Parameter task: the task that it is done to.
     func takeStep(_ kind: StepKind, on task: Int32 = -1) -> Bool {
@@ -235,17 +253,19 @@ extension Scheduler {
         return true
     }
 
-    /// The running thread has started or resumed a task. Where that may matter it takes a step before it goes on, so that the task may
-    /// come first.
+    /// The running thread has started or resumed a task. Where that may matter it takes a step
+    /// before it goes on, so that the task may come first.
     private func noteEnabled(_ thread: Int32) {
         threads[Int(current)].hasEnabled = true
         if detail.creations {
-            pause("\(threads[Int(thread)].last < 0 ? "creates" : "resumes") \(name(ofThread: thread))")
+            pause(
+                "\(threads[Int(thread)].last < 0 ? "creates" : "resumes") \(name(ofThread: thread))"
+            )
         }
     }
 
-    /// The running thread does something whose place among the steps of others matters: what it started or resumed on the way here
-    /// might come before. From the next execution on it may.
+    /// The running thread does something whose place among the steps of others matters: what it
+    /// started or resumed on the way here might come before. From the next execution on it may.
     private func noteEffect() {
         if current >= 0, threads[Int(current)].hasEnabled, !wantedDetail.forbidsCreations {
             wantedDetail.creations = true
@@ -264,7 +284,9 @@ extension Scheduler {
             threads[Int(thread)].enabler = lastPosition(of: current)
             if tracksRaces { sync.spawn(thread, by: current) }
             // Where it is a step the step says so.
-            if !detail.creations { noteTask(threads[Int(thread)].last < 0 ? "creates" : "resumes", thread) }
+            if !detail.creations {
+                noteTask(threads[Int(thread)].last < 0 ? "creates" : "resumes", thread)
+            }
         }
         stopTimer(of: thread)
     }
@@ -278,8 +300,11 @@ extension Scheduler {
         if thread != current { threads[index].state = .parked }
     }
 
-    /// Whether the job that runs on this fiber is this one. A task that leaves its executor has let go of its thread before it is queued.
-    private func isStillRunning(_ job: UInt) -> Bool { unsafe UInt(bitPattern: quiesce_jobs_current()) == job }
+    /// Whether the job that runs on this fiber is this one. A task that leaves its executor has let
+    /// go of its thread before it is queued.
+    private func isStillRunning(_ job: UInt) -> Bool {
+        unsafe UInt(bitPattern: quiesce_jobs_current()) == job
+    }
 
     private func resumedTwice(_ thread: Int32) {
         guard mode == .exploring else { return }
@@ -312,7 +337,8 @@ extension Scheduler {
         fire.enabler = threads[index].armed
         fire.opener = threads[index].armed
         addJobs(to: &fire)
-        stoppedTimers.append(StoppedTimer(fire: fire, position: Int32(truncatingIfNeeded: steps - 1)))
+        stoppedTimers.append(
+            StoppedTimer(fire: fire, position: Int32(truncatingIfNeeded: steps - 1)))
         disarm(index)
         threads[index].standing = .completed
         threads[index].state = .finished
@@ -393,7 +419,11 @@ extension Scheduler {
     private func runJob(_ thread: Int32, on fiber: Fiber) {
         beginJob(thread, on: fiber)
         let job = threads[Int(thread)].job
-        if threads[Int(thread)].place == .main { JobCapture.runOnMain(job) } else { JobCapture.runOnPool(job) }
+        if threads[Int(thread)].place == .main {
+            JobCapture.runOnMain(job)
+        } else {
+            JobCapture.runOnPool(job)
+        }
         endJob(current)
     }
 
@@ -452,7 +482,9 @@ extension Scheduler {
         let index = Int(thread)
         releaseLocals()
         fibers[index] = nil
-        if threads[index].home != 0 { jobs.lastOfActor.set(threads[index].home, threads[index].last) }
+        if threads[index].home != 0 {
+            jobs.lastOfActor.set(threads[index].home, threads[index].last)
+        }
         if jobs.mainHolder == thread {
             jobs.mainHolder = -1
             jobs.mainLast = threads[index].last
@@ -461,7 +493,8 @@ extension Scheduler {
         switch threads[index].standing {
         case .running where !seesAll && !threads[index].isOneShot:
             threads[index].standing = .suspended
-            threads[index].state = threads[index].spawnIndex == 0 && !jobs.mainHasEnded ? .suspended : .finished
+            threads[index].state =
+                threads[index].spawnIndex == 0 && !jobs.mainHasEnded ? .suspended : .finished
         case .running:
             threads[index].standing = threads[index].isOneShot ? .completed : .suspended
             threads[index].state = threads[index].isOneShot ? .finished : .suspended
@@ -477,7 +510,8 @@ extension Scheduler {
 
     // MARK: The end
 
-    /// The main task has come to its end. Unannounced it may have done so in a job that serves an actor.
+    /// The main task has come to its end. Unannounced it may have done so in a job that serves an
+    /// actor.
     func noteMainEnds() {
         jobs.mainHasEnded = true
         if !seesAll, spawned[0] != current { threads[Int(spawned[0])].state = .finished }
@@ -488,7 +522,9 @@ extension Scheduler {
         tasks.filter { threads[Int($0)].state == .suspended }
     }
 
-    private var tasks: [Int32] { (0..<spawned.count).map { spawned[$0] }.filter { threads[Int($0)].isTask } }
+    private var tasks: [Int32] {
+        (0..<spawned.count).map { spawned[$0] }.filter { threads[Int($0)].isTask }
+    }
 
     /// Cancels the tasks that are left, so that they come to an end.
     func cancelTasks() {
@@ -500,7 +536,9 @@ extension Scheduler {
         guard !left.isEmpty else { return }
         let addresses = left.map { threads[Int($0)].job }
         runAside(name: "the end") {
-            for job in addresses { unsafe quiesce_jobs_cancel(UnsafeMutableRawPointer(bitPattern: job)!) }
+            for job in addresses {
+                unsafe quiesce_jobs_cancel(UnsafeMutableRawPointer(bitPattern: job)!)
+            }
         }
     }
 }

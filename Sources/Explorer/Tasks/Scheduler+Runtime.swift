@@ -10,12 +10,14 @@ struct RuntimeLock: BitwiseCopyable {
     var count = 1
 }
 
-// What the runtime does of which others may see a part: it locks a task's records, it reads the clock, it cancels.
+// What the runtime does of which others may see a part: it locks a task's records, it reads the
+// clock, it cancels.
 extension Scheduler {
     /// The runtime is about to lock `mutex`, on behalf of the running thread.
     ///
-    /// A task's records are locked while somebody goes through them: the handlers that a cancellation calls run meanwhile. All fibers are on one
-    /// thread of the system, which the mutex would let in again; so whoever comes waits here.
+    /// A task's records are locked while somebody goes through them: the handlers that a
+    /// cancellation calls run meanwhile. All fibers are on one thread of the system, which the
+    /// mutex would let in again; so whoever comes waits here.
     func runtimeLocks(_ mutex: UInt) {
         guard seesAll, mode == .exploring || mode == .finishing, current >= 0 else { return }
         let index = place(of: mutex)
@@ -68,7 +70,8 @@ extension Scheduler {
     /// More than the runtime's part of a task.
     private static let taskSize: UInt = 1024
 
-    /// On its way to the next step the running thread locks or unlocks the records of another task, which that task may notice.
+    /// On its way to the next step the running thread locks or unlocks the records of another task,
+    /// which that task may notice.
     private func noteRecords(at mutex: UInt) {
         guard isDeclared else { return }
         let task = owner(of: mutex)
@@ -86,21 +89,26 @@ extension Scheduler {
         return index < 0 ? -1 : jobs.locks[index].holder
     }
 
-    /// The time of the runtime's clocks: the explored one, where there are tasks. The last step has read it.
+    /// The time of the runtime's clocks: the explored one, where there are tasks. The last step has
+    /// read it.
     var runtimeTime: UInt64 {
         guard seesAll, jobs.isUsed, mode == .exploring || mode == .finishing else { return 0 }
         if hasOrderedTime { amend { $0.footprint.add(ObjectTable.clock, writes: false) } }
         return time
     }
 
-    /// The running thread is about to cancel `task`, or with 0 the children of a group: a step, since others may have come before. At the
-    /// beginning of a job it is none: whatever came before could have come before the job.
+    /// The running thread is about to cancel `task`, or with 0 the children of a group: a step,
+    /// since others may have come before. At the beginning of a job it is none: whatever came
+    /// before could have come before the job.
     func taskCancelled(_ task: UInt) {
-        guard current >= 0, seesAll, !threads[Int(current)].isTask || threads[Int(current)].hasStepped else { return }
+        guard current >= 0, seesAll,
+            !threads[Int(current)].isTask || threads[Int(current)].hasStepped
+        else { return }
         let thread = task == 0 ? -1 : jobs.table.value(of: task)
         guard takeStep(.cancel, on: thread) else { return }
         if let recorder {
-            recorder.describe(old: "", new: thread < 0 ? "cancels a group" : "cancels \(name(ofThread: thread))")
+            recorder.describe(
+                old: "", new: thread < 0 ? "cancels a group" : "cancels \(name(ofThread: thread))")
         }
     }
 }

@@ -5,9 +5,10 @@ import Substrate
 
 // What jobs share, for the reduction.
 //
-// By default a step of a task conflicts with every other step of a task or a thread: it may have touched anything. Where the program
-// declares that its jobs share nothing else, a step touches its task, the actor it runs on, the tasks that it queues, cancels,
-// completes or asks for their value, and Substrate's objects. What it does on the way to the next step is added as it happens.
+// By default a step of a task conflicts with every other step of a task or a thread: it may have
+// touched anything. Where the program declares that its jobs share nothing else, a step touches its
+// task, the actor it runs on, the tasks that it queues, cancels, completes or asks for their value,
+// and Substrate's objects. What it does on the way to the next step is added as it happens.
 extension Scheduler {
     var isDeclared: Bool { tracksJobs && options.reduction == .declared && mode == .exploring }
 
@@ -17,14 +18,16 @@ extension Scheduler {
         if event.kind == .arrive {
             // Nothing else happens on the way to the actor.
             event.footprint.add(
-                options.reduction == .declared ? queue(of: threads[index].executor) : ObjectTable.arrivals, writes: true
+                options.reduction == .declared
+                    ? queue(of: threads[index].executor) : ObjectTable.arrivals, writes: true
             )
             if options.reduction == .sound { return }
         }
         guard tracksJobs else { return }
         guard options.reduction == .declared else {
             // A thread that cancels does what tasks may see.
-            let isThreadsOwn = !threads[index].isTask && event.kind != .cancel && event.kind != .records
+            let isThreadsOwn =
+                !threads[index].isTask && event.kind != .cancel && event.kind != .records
             return event.footprint.add(ObjectTable.jobs, writes: !isThreadsOwn)
         }
         event.footprint.add(ObjectTable.jobs, writes: false)
@@ -35,7 +38,9 @@ extension Scheduler {
         }
         guard threads[index].isTask else { return }
         share(threads[index].taskObject, &event)
-        if event.kind == .job, threads[index].place != .pool { share(actor(threads[index].executor), &event) }
+        if event.kind == .job, threads[index].place != .pool {
+            share(actor(threads[index].executor), &event)
+        }
     }
 
     /// The object that stands for an actor: for the main one where it is not a default actor.
@@ -49,7 +54,9 @@ extension Scheduler {
     /// `event` touches `object`; where there is no room to say so, everything.
     private func share(_ object: Int32, _ event: inout Event) {
         guard object >= 0 else { return }
-        if !event.footprint.addIfRoom(object, writes: true) { event.footprint.set(ObjectTable.jobs, writes: true) }
+        if !event.footprint.addIfRoom(object, writes: true) {
+            event.footprint.set(ObjectTable.jobs, writes: true)
+        }
     }
 
     /// The last step touches `object`, as it turned out.
@@ -58,10 +65,13 @@ extension Scheduler {
     /// The last step has put `thread` into the queue of an executor.
     func noteArrival(of thread: Int32) {
         amendShared(threads[Int(thread)].taskObject)
-        if threads[Int(thread)].executor != 0 { amendShared(queue(of: threads[Int(thread)].executor)) }
+        if threads[Int(thread)].executor != 0 {
+            amendShared(queue(of: threads[Int(thread)].executor))
+        }
     }
 
-    /// `thread` has completed: whoever awaits it may see that, and in what order the tasks of a group do.
+    /// `thread` has completed: whoever awaits it may see that, and in what order the tasks of a
+    /// group do.
     func noteCompletion(of thread: Int32) {
         amendShared(threads[Int(thread)].taskObject)
         let parent = threads[Int(thread)].parent

@@ -4,7 +4,8 @@ import Substrate
 
 // What to say when a task waits for ever.
 extension Scheduler {
-    /// The verdict on tasks that nobody is left to resume, if there are any. `blocked` are threads that cannot go on either.
+    /// The verdict on tasks that nobody is left to resume, if there are any. `blocked` are threads
+    /// that cannot go on either.
     func stuckVerdict(besides blocked: [Int32]) -> Verdict? {
         let stuck = stuckTasks
         guard !stuck.isEmpty else { return nil }
@@ -18,25 +19,32 @@ extension Scheduler {
         if !blocked.isEmpty {
             let threads = blocked.map { "\(name(ofThread: $0)) \(waiting($0))" }
             return Verdict(
-                .deadlock, (waits + threads).joined(separator: "; ") + "; nobody can go on", steps: steps,
+                .deadlock, (waits + threads).joined(separator: "; ") + "; nobody can go on",
+                steps: steps,
                 objects: blocked.map { self.threads[Int($0)].object })
         }
         let rest =
             others.isEmpty
-            ? "" : "; \(others.joined(separator: " and ")) \(others.count == 1 ? "waits" : "wait") for it"
+            ? ""
+            : "; \(others.joined(separator: " and ")) \(others.count == 1 ? "waits" : "wait") for it"
         if mainIsStuck {
             return Verdict(
-                .neverResumed, waits.joined(separator: "; ") + ", and nobody is left to resume it" + rest, steps: steps)
+                .neverResumed,
+                waits.joined(separator: "; ") + ", and nobody is left to resume it" + rest,
+                steps: steps)
         }
         return Verdict(
-            .leakedTask, waits.joined(separator: "; ") + " and never ends, although main has ended" + rest, steps: steps
+            .leakedTask,
+            waits.joined(separator: "; ") + " and never ends, although main has ended" + rest,
+            steps: steps
         )
     }
 
-    /// A thread is about to block. If it is one of those that tasks share, that is wrong whatever comes of it. The main task is let
-    /// off: it stands for a test that may well be synchronous.
+    /// A thread is about to block. If it is one of those that tasks share, that is wrong whatever
+    /// comes of it. The main task is let off: it stands for a test that may well be synchronous.
     func noteBlockingTask(_ thread: Int32, _ site: Site) {
-        guard threads[Int(thread)].isTask, threads[Int(thread)].spawnIndex > 0, verdict == nil else { return }
+        guard threads[Int(thread)].isTask, threads[Int(thread)].spawnIndex > 0, verdict == nil
+        else { return }
         let what =
             switch threads[Int(thread)].kind {
             case .join: "waits for \(name(ofThread: threads[Int(thread)].other)) to end"
@@ -47,7 +55,8 @@ extension Scheduler {
         fail(
             .blockingTask,
             "\(name(ofThread: thread)) \(what) without `await` and so blocks a thread that all tasks share, at "
-                + "\(SourceFile.name(site.file)):\(site.line)", steps: recorder.map { [$0.count - 1] } ?? [])
+                + "\(SourceFile.name(site.file)):\(site.line)",
+            steps: recorder.map { [$0.count - 1] } ?? [])
     }
 
     private func whereItWaits(_ task: Int32) -> String {
@@ -55,7 +64,8 @@ extension Scheduler {
         case .inActorQueue: return "waits for an actor that is never free"
         default:
             guard let place = placeOfTask(task) else { return "is suspended" }
-            return "is suspended at the `await` in \(place.function), \(place.fileName):\(place.line)"
+            return
+                "is suspended at the `await` in \(place.function), \(place.fileName):\(place.line)"
         }
     }
 
@@ -63,7 +73,8 @@ extension Scheduler {
         guard let recorder else { return -1 }
         let place = placeOfTask(task)
         recorder.note(
-            thread: task, .blocked(place.map { "await \($0.short)" } ?? "await", on: "nobody"), site: nil)
+            thread: task, .blocked(place.map { "await \($0.short)" } ?? "await", on: "nobody"),
+            site: nil)
         recorder.setPlace(place)
         return recorder.count - 1
     }

@@ -31,7 +31,8 @@ final class Recorder {
         var frames: [UInt] = []
         /// Whether a storage access read or wrote.
         var isWrite: Bool?
-        /// The entries of the same thread's last event and of what this one conflicts with are found by position.
+        /// The entries of the same thread's last event and of what this one conflicts with are
+        /// found by position.
         var position = -1
     }
 
@@ -48,7 +49,10 @@ final class Recorder {
 
     /// Where a thread was last seen, in words.
     func lastPlace(of thread: Int32) -> String {
-        guard let site = entries.last(where: { $0.thread == thread && $0.site.map { $0.line > 0 } == true })?.site
+        guard
+            let site = entries.last(where: {
+                $0.thread == thread && $0.site.map { $0.line > 0 } == true
+            })?.site
         else {
             return ""
         }
@@ -63,7 +67,8 @@ final class Recorder {
     }
 
     func step(_ event: Event, object: Int32, other: Int32, site: Site) {
-        var entry = Entry(thread: event.thread, action: .event(event), object: object, other: other, site: site)
+        var entry = Entry(
+            thread: event.thread, action: .event(event), object: object, other: other, site: site)
         entry.position = positions.count
         entry.woken = wokenNames
         wokenNames = ""
@@ -86,7 +91,8 @@ final class Recorder {
     func note(thread: Int32, _ action: Action, site: Site?) {
         entries.append(Entry(thread: thread, action: action, site: site))
         switch action {
-        case .plainRead(let object), .plainWrite(let object): entries[entries.count - 1].object = object
+        case .plainRead(let object), .plainWrite(let object):
+            entries[entries.count - 1].object = object
         default: break
         }
     }

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// A schedule in a form that a person can pass on: which test it belongs to, who runs when, and a check of both.
+/// A schedule in a form that a person can pass on: which test it belongs to, who runs when, and a
+/// check of both.
 ///
-/// `1f0c93a2:0x2,1,2x4.1,1f:9be1` says that thread 0 takes two steps, 1 one, 2 four (in the last of which it wakes thread
-/// 1), and that 1's store buffer is flushed once.
+/// `1f0c93a2:0x2,1,2x4.1,1f:9be1` says that thread 0 takes two steps, 1 one, 2 four (in the last of
+/// which it wakes thread 1), and that 1's store buffer is flushed once.
 public struct ReplayToken: Sendable, Equatable, CustomStringConvertible {
     let identity: UInt32
     let steps: [ScheduleStep]
@@ -22,8 +23,10 @@ public struct ReplayToken: Sendable, Equatable, CustomStringConvertible {
 
         public var description: String {
             switch self {
-            case .malformed: "the replay token is malformed; a token looks like 1f0c93a2:0x2,1,2x4:9be1"
-            case .truncated: "the replay token is damaged or incomplete: its check digits do not match"
+            case .malformed:
+                "the replay token is malformed; a token looks like 1f0c93a2:0x2,1,2x4:9be1"
+            case .truncated:
+                "the replay token is damaged or incomplete: its check digits do not match"
             }
         }
     }
@@ -31,23 +34,30 @@ public struct ReplayToken: Sendable, Equatable, CustomStringConvertible {
     /// Reads a token.
     public init(_ text: String) throws(ParseError) {
         let parts = text.split(separator: ":", omittingEmptySubsequences: false)
-        guard parts.count == 3, parts[0].count == 8, let identity = UInt32(parts[0], radix: 16) else {
-            throw parts.count == 2 || (parts.count == 3 && parts[2].count < 4) ? .truncated : .malformed
+        guard parts.count == 3, parts[0].count == 8, let identity = UInt32(parts[0], radix: 16)
+        else {
+            throw parts.count == 2 || (parts.count == 3 && parts[2].count < 4)
+                ? .truncated : .malformed
         }
         guard parts[2].count == 4, let check = UInt32(parts[2], radix: 16) else { throw .truncated }
-        guard ReplayToken.hash("\(parts[0]):\(parts[1])") & 0xffff == check else { throw .truncated }
+        guard ReplayToken.hash("\(parts[0]):\(parts[1])") & 0xffff == check else {
+            throw .truncated
+        }
         self.identity = identity
         var steps: [ScheduleStep] = []
         for run in parts[1].split(separator: ",") {
-            guard let (step, count) = ReplayToken.parse(run), count <= 1_000_000 - steps.count else { throw .malformed }
+            guard let (step, count) = ReplayToken.parse(run), count <= 1_000_000 - steps.count
+            else { throw .malformed }
             steps.append(
-                contentsOf: repeatElement(ScheduleStep(thread: step.thread, isFlush: step.isFlush), count: count - 1))
+                contentsOf: repeatElement(
+                    ScheduleStep(thread: step.thread, isFlush: step.isFlush), count: count - 1))
             steps.append(step)
         }
         self.steps = steps
     }
 
-    /// A run: the thread, `x` and a count where it is not 1, `f` for a flush, `.` and a choice that its last step makes.
+    /// A run: the thread, `x` and a count where it is not 1, `f` for a flush, `.` and a choice that
+    /// its last step makes.
     private static func parse(_ run: Substring) -> (ScheduleStep, Int)? {
         var rest = run
         func number() -> Int? {
@@ -83,7 +93,8 @@ public struct ReplayToken: Sendable, Equatable, CustomStringConvertible {
             var last = first
             var count = 1
             // A choice ends its run.
-            while last.choice < 0, index + count < steps.count, steps[index + count].thread == first.thread,
+            while last.choice < 0, index + count < steps.count,
+                steps[index + count].thread == first.thread,
                 steps[index + count].isFlush == first.isFlush
             {
                 last = steps[index + count]

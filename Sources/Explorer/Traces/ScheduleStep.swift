@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// One decision of a schedule, in terms that hold in every process: threads are told by the order of their spawning.
+/// One decision of a schedule, in terms that hold in every process: threads are told by the order
+/// of their spawning.
 struct ScheduleStep: Equatable {
     var thread: Int
     /// Whether the step flushes the thread's store buffer.

@@ -34,7 +34,9 @@ struct TraceBuilder {
         for index in shown {
             let entry = recorder.entries[index]
             guard let column = columns.firstIndex(of: columnThread(of: entry)) else { continue }
-            var row = Trace.Row(step: nil, thread: column, text: text(of: entry), badge: badge(of: index), state: "")
+            var row = Trace.Row(
+                step: nil, thread: column, text: text(of: entry), badge: badge(of: index), state: ""
+            )
             if case .preempted(let atAwait) = entry.action {
                 row.text = atAwait ? "⋯ others first ⋯" : "⋯ preempted ⋯"
             } else {
@@ -64,7 +66,8 @@ struct TraceBuilder {
         let entries = recorder.entries
         let targets = verdict.steps.filter { $0 >= 0 && $0 < entries.count }
         // A failure that is seen at the end is about everything.
-        let isAboutAll = targets.isEmpty || verdict.kind == .leak || scheduler.options.showsEveryEvent
+        let isAboutAll =
+            targets.isEmpty || verdict.kind == .leak || scheduler.options.showsEveryEvent
         let ends = targets.compactMap { lastEvent(upTo: $0) }
         var keptLast: Set<Int32> = []
         var result: [Int] = []
@@ -76,7 +79,8 @@ struct TraceBuilder {
             case .event(let event) where event.kind == .tick: isKept = false
             case .event:
                 isKept =
-                    isAboutAll || ends.contains { recorder.history.happens(entry.position, before: $0) }
+                    isAboutAll
+                    || ends.contains { recorder.history.happens(entry.position, before: $0) }
                     || targets.contains(index)
                 if isKept { keptLast.insert(entry.thread) } else { keptLast.remove(entry.thread) }
             case .allocate: isKept = targets.contains(index)
@@ -86,7 +90,8 @@ struct TraceBuilder {
             case .preempted: isKept = true
             case .note, .waiting:
                 isKept =
-                    targets.contains(index) || keptLast.contains(entry.thread) || !hasEvent(entry.thread, before: index)
+                    targets.contains(index) || keptLast.contains(entry.thread)
+                    || !hasEvent(entry.thread, before: index)
             }
             if isKept { result.append(index) }
         }
@@ -110,8 +115,12 @@ struct TraceBuilder {
             if row.step == nil {
                 let before = result.last { $0.step != nil }?.thread
                 let after = rows[(index + 1)...].first { $0.step != nil }?.thread
-                let returns = rows[(index + 1)...].contains { $0.step != nil && $0.thread == row.thread }
-                guard before == row.thread, let after, after != row.thread, returns else { continue }
+                let returns = rows[(index + 1)...].contains {
+                    $0.step != nil && $0.thread == row.thread
+                }
+                guard before == row.thread, let after, after != row.thread, returns else {
+                    continue
+                }
             }
             result.append(row)
         }
@@ -119,7 +128,8 @@ struct TraceBuilder {
     }
 
     private func columnThread(of entry: Recorder.Entry) -> Int32 {
-        scheduler.threads[Int(entry.thread)].isBuffer ? scheduler.threads[Int(entry.thread)].bufferLink : entry.thread
+        scheduler.threads[Int(entry.thread)].isBuffer
+            ? scheduler.threads[Int(entry.thread)].bufferLink : entry.thread
     }
 
     private func columns(of shown: [Int]) -> [Int32] {
@@ -128,7 +138,9 @@ struct TraceBuilder {
             let thread = columnThread(of: recorder.entries[index])
             if !threads.contains(thread) { threads.append(thread) }
         }
-        return threads.sorted { scheduler.threads[Int($0)].spawnIndex < scheduler.threads[Int($1)].spawnIndex }
+        return threads.sorted {
+            scheduler.threads[Int($0)].spawnIndex < scheduler.threads[Int($1)].spawnIndex
+        }
     }
 
     // MARK: Words
@@ -148,7 +160,8 @@ struct TraceBuilder {
 
     /// Where a task goes on.
     private func place(of entry: Recorder.Entry) -> CodePlace? {
-        entry.place ?? (entry.frames.isEmpty ? nil : Symbolizer.place(of: entry.frames, isReturn: false))
+        entry.place
+            ?? (entry.frames.isEmpty ? nil : Symbolizer.place(of: entry.frames, isReturn: false))
     }
 
     private func write(_ name: String, _ entry: Recorder.Entry) -> String {
@@ -181,11 +194,13 @@ struct TraceBuilder {
         case .timeout: return "wait times out"
         case .reacquire: return "woken, lock \(name)"
         case .signal, .broadcast, .wake:
-            let verb = event.kind == .broadcast ? "wake all" : event.kind == .wake ? "wake" : "signal"
+            let verb =
+                event.kind == .broadcast ? "wake all" : event.kind == .wake ? "wake" : "signal"
             return "\(verb) \(scheduler.waitName(entry.object))"
                 + (entry.woken.isEmpty ? ": nobody" : ": \(entry.woken)")
         case .park:
-            return event.footprint.count > 1 && event.footprint.writes(Int(event.footprint.count) - 1)
+            return event.footprint.count > 1
+                && event.footprint.writes(Int(event.footprint.count) - 1)
                 ? "sleep while \(name)" : "\(name) differs: no sleep"
         case .unpark: return "woken"
         case .join: return "join \(scheduler.name(ofThread: entry.other))"
@@ -242,7 +257,8 @@ struct TraceBuilder {
             case .free where scheduler.name(of: entry.object) == stateTitle: return "freed"
             case .update: return "\(name) \(entry.old)→\(entry.new)"
             case .store: return "\(name) \(entry.old)→\(entry.new)"
-            case .compareExchange where event.footprint.writes(0): return "\(name) \(entry.old)→\(entry.new)"
+            case .compareExchange where event.footprint.writes(0):
+                return "\(name) \(entry.old)→\(entry.new)"
             default: return ""
             }
         default: return ""
@@ -252,19 +268,25 @@ struct TraceBuilder {
     /// A name without the part that the column's title says.
     private func shortName(_ object: Int32) -> String {
         let name = scheduler.name(of: object)
-        return name.hasPrefix(stateTitle + ".") ? String(name.dropFirst(stateTitle.count + 1)) : name
+        return name.hasPrefix(stateTitle + ".")
+            ? String(name.dropFirst(stateTitle.count + 1)) : name
     }
 
     private func badge(of index: Int) -> String {
         let entry = recorder.entries[index]
         if case .blocked = entry.action { return "⧗" }
         guard let place = verdict.steps.firstIndex(of: index) else {
-            if case .event(let event) = entry.action, event.kind == .lock || event.kind == .reacquire { return "held" }
+            if case .event(let event) = entry.action,
+                event.kind == .lock || event.kind == .reacquire
+            {
+                return "held"
+            }
             return ""
         }
         switch entry.action {
         case .allocate: return "●"
-        case .event(let event) where event.kind == .free && place < verdict.steps.count - 1: return "◆"
+        case .event(let event) where event.kind == .free && place < verdict.steps.count - 1:
+            return "◆"
         default: return verdict.kind == .leak ? "" : "✗"
         }
     }
@@ -274,7 +296,8 @@ struct TraceBuilder {
             let entry = recorder.entries[index]
             if let place = entry.place, case .note = entry.action {
                 return Trace.Source(
-                    badge: badge(of: index), label: "here", file: place.fileName, line: Int(place.line),
+                    badge: badge(of: index), label: "here", file: place.fileName,
+                    line: Int(place.line),
                     text: SourceFile.line(place.line, of: place.path))
             }
             guard let site = entry.site, site.line > 0 else { return nil }
@@ -288,7 +311,8 @@ struct TraceBuilder {
             default: label = "here"
             }
             return Trace.Source(
-                badge: badge(of: index), label: label == "touch" ? (entry.isWrite == true ? "write" : "read") : label,
+                badge: badge(of: index),
+                label: label == "touch" ? (entry.isWrite == true ? "write" : "read") : label,
                 file: SourceFile.name(site.file), line: Int(site.line),
                 text: SourceFile.line(site.line, of: "\(site.file)"))
         }
@@ -311,9 +335,12 @@ struct TraceBuilder {
                 lines.append((place, [number]))
             }
         }
-        return lines.sorted { ($0.place.fileName, $0.place.line) < ($1.place.fileName, $1.place.line) }.map { line in
+        return lines.sorted {
+            ($0.place.fileName, $0.place.line) < ($1.place.fileName, $1.place.line)
+        }.map { line in
             Trace.Source(
-                badge: line.steps.prefix(4).map { "\($0)" }.joined(separator: ",") + (line.steps.count > 4 ? "…" : ""),
+                badge: line.steps.prefix(4).map { "\($0)" }.joined(separator: ",")
+                    + (line.steps.count > 4 ? "…" : ""),
                 label: "", file: line.place.fileName, line: Int(line.place.line),
                 text: SourceFile.line(line.place.line, of: line.place.path))
         }

@@ -32,28 +32,35 @@ public struct TraceRenderer {
         var lines: [String] = []
         let title = "✗ \"\(style.title)\""
         let gap = max(2, style.width - title.count - style.location.count)
-        lines.append(colored(title, .red) + String(repeating: " ", count: gap) + colored(style.location, .faint))
+        lines.append(
+            colored(title, .red) + String(repeating: " ", count: gap)
+                + colored(style.location, .faint))
         lines.append("")
-        lines += wrapped("\(counterexample.verdict.kind.rawValue): \(trace.sentence)").map { "  " + $0 }
+        lines += wrapped("\(counterexample.verdict.kind.rawValue): \(trace.sentence)").map {
+            "  " + $0
+        }
         lines.append("  " + summary(trace))
         lines.append("")
         lines += table(trace)
         if let remark = trace.remark { lines += [""] + wrapped(remark).map { "  " + $0 } }
         if !trace.sources.isEmpty { lines += [""] + sources(trace.sources) }
         lines += ["", "  replay   " + style.replay]
-        return lines.map { line in String(line.reversed().drop { $0 == " " }.reversed()) }.joined(separator: "\n")
+        return lines.map { line in String(line.reversed().drop { $0 == " " }.reversed()) }.joined(
+            separator: "\n")
     }
 
     private func summary(_ trace: Trace) -> String {
         var parts: [String] = []
         if trace.executionNumber > 0 { parts.append("schedule \(grouped(trace.executionNumber))") }
-        var preemptions = trace.preemptions == 1 ? "1 preemption" : "\(trace.preemptions) preemptions"
+        var preemptions =
+            trace.preemptions == 1 ? "1 preemption" : "\(trace.preemptions) preemptions"
         if trace.isMinimal { preemptions += " (fewest possible)" }
         parts.append(preemptions)
         parts.append(
             trace.shown == trace.total
                 ? "\(trace.total) events"
-                : "\(trace.shown) of \(trace.total) events shown" + (style.rest.map { ", \($0) for the rest" } ?? ""))
+                : "\(trace.shown) of \(trace.total) events shown"
+                    + (style.rest.map { ", \($0) for the rest" } ?? ""))
         return parts.joined(separator: " · ")
     }
 
@@ -82,7 +89,8 @@ public struct TraceRenderer {
         }
         let widths = widths(titles, cells)
         var lines = ["    │ " + zip(titles, widths).map { fitted($0, $1) }.joined(separator: " │ ")]
-        lines.append("────┼" + widths.map { String(repeating: "─", count: $0 + 2) }.joined(separator: "┼"))
+        lines.append(
+            "────┼" + widths.map { String(repeating: "─", count: $0 + 2) }.joined(separator: "┼"))
         for (row, line) in zip(rows, cells) {
             let number = row.step.map { "\($0)" } ?? ""
             let padded = String(repeating: " ", count: max(0, 3 - number.count)) + number
@@ -134,7 +142,8 @@ public struct TraceRenderer {
         var text = parts.first.map(String.init) ?? ""
         let room = badge.isEmpty ? width : width - badge.count - 1
         if text.count > room { text = String(text.prefix(max(0, room - 1))) + "…" }
-        return text + String(repeating: " ", count: max(0, width - text.count - badge.count)) + badge
+        return text + String(repeating: " ", count: max(0, width - text.count - badge.count))
+            + badge
     }
 
     private func sources(_ sources: [Trace.Source]) -> [String] {
@@ -143,7 +152,8 @@ public struct TraceRenderer {
         let labelWidth = labels.map(\.count).max() ?? 0
         let placeWidth = places.map(\.count).max() ?? 0
         return sources.indices.map { index in
-            let head = "  " + fitted(labels[index], labelWidth) + "  " + fitted(places[index], placeWidth)
+            let head =
+                "  " + fitted(labels[index], labelWidth) + "  " + fitted(places[index], placeWidth)
             guard let text = sources[index].text else { return head }
             return head + "   " + fitted(text, min(text.count, style.width - head.count - 3))
         }

@@ -64,9 +64,14 @@ struct TrapReport {
     private var function: String? {
         for address in addresses {
             guard let name = TrapReport.symbol(address) else { continue }
-            if name.hasPrefix("Swift.") || name.hasPrefix("closure #1") && name.contains(" in Swift.") { continue }
+            if name.hasPrefix("Swift.")
+                || name.hasPrefix("closure #1") && name.contains(" in Swift.")
+            {
+                continue
+            }
             if [
-                "abort", "raise", "gsignal", "pthread_kill", "__pthread_kill_implementation", "syscall",
+                "abort", "raise", "gsignal", "pthread_kill", "__pthread_kill_implementation",
+                "syscall",
                 "__assert_fail",
             ].contains(name) {
                 continue
@@ -83,9 +88,13 @@ struct TrapReport {
 
     private static func symbol(_ address: UInt) -> String? {
         var offset: UInt = 0
-        if let name = unsafe quiesce_symbol_name(address, &offset) { return demangled(unsafe String(cString: name)) }
+        if let name = unsafe quiesce_symbol_name(address, &offset) {
+            return demangled(unsafe String(cString: name))
+        }
         // What is not exported only a debugger's eye sees.
-        guard let name = Symbolizer.functions(at: address).last?.name, name != "??" else { return nil }
+        guard let name = Symbolizer.functions(at: address).last?.name, name != "??" else {
+            return nil
+        }
         return demangled(name)
     }
 

@@ -25,7 +25,8 @@ public struct Verdict: Sendable, Equatable {
     }
 
     public let kind: Kind
-    /// One sentence that names objects and threads; steps are written as `#12#` until they are numbered for display.
+    /// One sentence that names objects and threads; steps are written as `#12#` until they are
+    /// numbered for display.
     public let sentence: String
     /// The steps (positions in the execution) that the sentence is about, in its order.
     let steps: [Int]

@@ -2,11 +2,13 @@
 
 import Substrate
 
-/// Those who wait at one side of an event descriptor, threads and tasks in one line, and the interest that wakes them.
+/// Those who wait at one side of an event descriptor, threads and tasks in one line, and the
+/// interest that wakes them.
 ///
-/// The interest is there from the first waiter who finds nothing to do until the last one leaves. It tells changes only, so a
-/// waiter joins the line and tries before it looks whether the interest is there: what it did not find comes after that, and
-/// wakes it. All who wait are woken, as the kernel does with its readers; those for whom it is not enough wait on.
+/// The interest is there from the first waiter who finds nothing to do until the last one leaves.
+/// It tells changes only, so a waiter joins the line and tries before it looks whether the interest
+/// is there: what it did not find comes after that, and wakes it. All who wait are woken, as the
+/// kernel does with its readers; those for whom it is not enough wait on.
 final class DescriptorWaiters: Sendable {
     private let descriptor: EventDescriptor
     private let gate: Gate
@@ -16,7 +18,10 @@ final class DescriptorWaiters: Sendable {
     private let interest = Mutex<Interest?>(nil)
 
     /// - Parameter gate: guards the descriptor's number.
-    init(_ descriptor: EventDescriptor, behind gate: Gate, for wants: DescriptorReadiness, name: String) {
+    init(
+        _ descriptor: EventDescriptor, behind gate: Gate, for wants: DescriptorReadiness,
+        name: String
+    ) {
         self.descriptor = descriptor
         self.gate = gate
         self.wants = wants
@@ -39,7 +44,9 @@ final class DescriptorWaiters: Sendable {
         until deadline: Clock.Instant?, _ attempt: () throws(EventError) -> UInt64?
     ) async throws(EventError) -> UInt64 {
         var outcome: Result<UInt64, EventError>?
-        let ending = await waiters.wait(for: waitClass, until: deadline) { isOver(&outcome, attempt) }
+        let ending = await waiters.wait(for: waitClass, until: deadline) {
+            isOver(&outcome, attempt)
+        }
         return try finish(ending, outcome)
     }
 
@@ -58,7 +65,9 @@ final class DescriptorWaiters: Sendable {
         return true
     }
 
-    private func finish(_ ending: Waiter.Ending?, _ outcome: Result<UInt64, EventError>?) throws(EventError) -> UInt64 {
+    private func finish(_ ending: Waiter.Ending?, _ outcome: Result<UInt64, EventError>?)
+        throws(EventError) -> UInt64
+    {
         disarm()
         if let ending { throw EventError(ending) }
         return try outcome!.get()
@@ -72,7 +81,9 @@ final class DescriptorWaiters: Sendable {
                 // One that a fork left behind in the parent calls nobody here.
                 if let interest, !interest.isAbandoned { return .success(()) }
                 do throws(DescriptorError) {
-                    interest = try descriptor.whenReady(for: wants, repeats: true) { [self] in waiters.wake() }
+                    interest = try descriptor.whenReady(for: wants, repeats: true) { [self] in
+                        waiters.wake()
+                    }
                     return .success(())
                 } catch {
                     return .failure(EventError(error))
@@ -83,7 +94,8 @@ final class DescriptorWaiters: Sendable {
         try armed.get()
     }
 
-    /// Takes the interest back when nobody waits any more. Whoever joins meanwhile finds that there is none.
+    /// Takes the interest back when nobody waits any more. Whoever joins meanwhile finds that there
+    /// is none.
     private func disarm() {
         guard isUnused else { return }
         // Behind a closing gate, `close` does it.

@@ -2,14 +2,17 @@
 
 public import Substrate
 
-/// A counter that threads and tasks add to, wait for and take from; and that tells its notifiers of each signal.
+/// A counter that threads and tasks add to, wait for and take from; and that tells its notifiers of
+/// each signal.
 ///
-/// The semantics are those of `eventfd(2)`, without the descriptor: 64 bits, of which the greatest value means an overflow; a
-/// take returns all of it, or 1 at a time as a semaphore. Uncontended, a signal and a take are one atomic update each.
+/// The semantics are those of `eventfd(2)`, without the descriptor: 64 bits, of which the greatest
+/// value means an overflow; a take returns all of it, or 1 at a time as a semaphore. Uncontended, a
+/// signal and a take are one atomic update each.
 ///
-/// The counter ends by `hangUp()`: waits end with `.hungUp` when there is nothing left to take, and each notifier is told once. As
-/// `Reference<EventCounter>` it hangs up when the last reference is dropped, as an eventfd does with its last descriptor. Notifiers
-/// keep its memory, and do not keep it from hanging up.
+/// The counter ends by `hangUp()`: waits end with `.hungUp` when there is nothing left to take, and
+/// each notifier is told once. As `Reference<EventCounter>` it hangs up when the last reference is
+/// dropped, as an eventfd does with its last descriptor. Notifiers keep its memory, and do not keep
+/// it from hanging up.
 ///
 /// What was done before a signal happens before the return of the take that sees it.
 ///
@@ -27,7 +30,8 @@ public final class EventCounter: ReferenceCounted {
     @usableFromInline let takers = Waiters()
     @usableFromInline let adders = Waiters()
 
-    /// The greatest count that can be reached by adding. `signal` alone goes one further, which is the overflow.
+    /// The greatest count that can be reached by adding. `signal` alone goes one further, which is
+    /// the overflow.
     public static let maximum = UInt64.max - 1
 
     private static let taking = WaitClass("event")
@@ -67,7 +71,8 @@ public final class EventCounter: ReferenceCounted {
 
     /// What can be done without waiting, at this moment.
     public var readiness: Readiness {
-        // Ordered behind an attach: a signal before this is seen here, one after it calls the notifier.
+        // Ordered behind an attach: a signal before this is seen here, one after it calls the
+        // notifier.
         let count = count.load(ordering: .sequentiallyConsistent)
         var result: Readiness = []
         if count > 0 { result.insert(.readable) }
@@ -82,10 +87,12 @@ public final class EventCounter: ReferenceCounted {
 
     // MARK: Signalling
 
-    /// Adds 1 and tells everybody. Never waits: a full counter overflows, and stays so until it is taken.
+    /// Adds 1 and tells everybody. Never waits: a full counter overflows, and stays so until it is
+    /// taken.
     ///
-    /// Notifiers' callbacks run on this thread, or on the one that is running them already, which so runs those of others too.
-    /// After the hang-up a signal still counts. Kernel counterpart: `eventfd_signal`.
+    /// Notifiers' callbacks run on this thread, or on the one that is running them already, which
+    /// so runs those of others too. After the hang-up a signal still counts. Kernel counterpart:
+    /// `eventfd_signal`.
     ///
     /// - Throws: `.insideCallback` from inside a callback of any event, and nothing has happened.
     @inlinable
@@ -95,7 +102,8 @@ public final class EventCounter: ReferenceCounted {
             var found = count.load(ordering: .relaxed)
             while true {
                 let (isExchanged, now) = count.compareExchange(
-                    expected: found, desired: found == .max ? .max : found &+ 1, ordering: .sequentiallyConsistent)
+                    expected: found, desired: found == .max ? .max : found &+ 1,
+                    ordering: .sequentiallyConsistent)
                 if isExchanged { break }
                 found = now
             }
@@ -103,7 +111,8 @@ public final class EventCounter: ReferenceCounted {
         announce(1)
     }
 
-    /// Adds `amount` if there is room for it, and says whether there was. Kernel: a nonblocking `write(2)`.
+    /// Adds `amount` if there is room for it, and says whether there was. Kernel: a nonblocking
+    /// `write(2)`.
     ///
     /// - Throws: `.invalidValue` for the greatest value, `.insideCallback`.
     public func tryAdd(_ amount: UInt64) throws(EventError) -> Bool {
@@ -116,8 +125,12 @@ public final class EventCounter: ReferenceCounted {
 
     /// Adds `amount`, waiting for room. Kernel: `write(2)`.
     ///
-    /// - Throws: `.timedOut`, `.hungUp` when it hangs up while there is no room, and what `tryAdd` throws.
-    @available(*, noasync, message: "it would block a thread of the cooperative pool; await the other spelling")
+    /// - Throws: `.timedOut`, `.hungUp` when it hangs up while there is no room, and what `tryAdd`
+    ///   throws.
+    @available(
+        *, noasync,
+        message: "it would block a thread of the cooperative pool; await the other spelling"
+    )
     public func add(_ amount: UInt64, until deadline: Clock.Instant? = nil) throws(EventError) {
         if try tryAdd(amount) { return }
         if let ending = adders.wait(for: Self.adding, until: deadline, { raise(by: amount) }) {
@@ -127,9 +140,11 @@ public final class EventCounter: ReferenceCounted {
     }
 
     /// Adds `amount`, waiting for room, as the blocking spelling.
-    public func add(_ amount: UInt64, until deadline: Clock.Instant? = nil) async throws(EventError) {
+    public func add(_ amount: UInt64, until deadline: Clock.Instant? = nil) async throws(EventError)
+    {
         if try tryAdd(amount) { return }
-        if let ending = await adders.wait(for: Self.adding, until: deadline, { raise(by: amount) }) {
+        if let ending = await adders.wait(for: Self.adding, until: deadline, { raise(by: amount) })
+        {
             throw EventError(ending)
         }
         announce(amount)
@@ -158,7 +173,8 @@ public final class EventCounter: ReferenceCounted {
 
     // MARK: Taking
 
-    /// Takes the count, or 1 of a semaphore. Returns nil when it is 0. Kernel: a nonblocking `read(2)`.
+    /// Takes the count, or 1 of a semaphore. Returns nil when it is 0. Kernel: a nonblocking
+    /// `read(2)`.
     @inlinable
     public func tryTake() -> UInt64? {
         let found = count.operation("take from", writes: true) {
@@ -180,7 +196,10 @@ public final class EventCounter: ReferenceCounted {
     /// Takes the count, or 1 of a semaphore, waiting until it is not 0. Kernel: `read(2)`.
     ///
     /// - Throws: `.timedOut`; `.hungUp` when there is nothing to take and the event has hung up.
-    @available(*, noasync, message: "it would block a thread of the cooperative pool; await the other spelling")
+    @available(
+        *, noasync,
+        message: "it would block a thread of the cooperative pool; await the other spelling"
+    )
     public func take(until deadline: Clock.Instant? = nil) throws(EventError) -> UInt64 {
         var taken = tryTake()
         if let taken { return taken }
@@ -210,12 +229,14 @@ public final class EventCounter: ReferenceCounted {
 
     /// Has `onSignal` called at each signal from now on, and `onHangUp` once at the end.
     ///
-    /// The counter keeps the notifier and the notifier the counter, until it is detached or the counter hangs up: do one of the two.
+    /// The counter keeps the notifier and the notifier the counter, until it is detached or the
+    /// counter hangs up: do one of the two.
     ///
     /// - Returns: what detaches them. Something may be there to take already: look at `readiness`.
     /// - Throws: `.hungUp` when the end has come.
     public func attach(
-        onSignal: @escaping @Sendable (Notifier) -> Void, onHangUp: @escaping @Sendable (Notifier) -> Void = { _ in }
+        onSignal: @escaping @Sendable (Notifier) -> Void,
+        onHangUp: @escaping @Sendable (Notifier) -> Void = { _ in }
     ) throws(EventError) -> Notifier {
         let notifier = Notifier(self, onSignal: onSignal, onHangUp: onHangUp)
         let isAttached = notifiers.withLock { notifiers in
@@ -241,9 +262,11 @@ public final class EventCounter: ReferenceCounted {
         }
     }
 
-    /// Ends the event: waits end, and every notifier is told. Ending it again does nothing, and does not wait for the first.
+    /// Ends the event: waits end, and every notifier is told. Ending it again does nothing, and
+    /// does not wait for the first.
     ///
-    /// A notifier is told on this thread, or on the one that is running its callbacks, and then perhaps after the return.
+    /// A notifier is told on this thread, or on the one that is running its callbacks, and then
+    /// perhaps after the return.
     ///
     /// Kernel counterpart: the wake-up with `EPOLLHUP` when the last descriptor is closed.
     public func hangUp() {

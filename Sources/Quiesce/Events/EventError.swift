@@ -17,11 +17,13 @@ public enum EventError: Error, Sendable, Equatable, CustomStringConvertible {
 
     public var description: String {
         switch self {
-        case .insideCallback: "an event was signalled from inside a callback of an event, which is refused"
+        case .insideCallback:
+            "an event was signalled from inside a callback of an event, which is refused"
         case .hungUp: "the event has hung up"
         case .invalidValue: "\(UInt64.max) cannot be added to an event: it stands for an overflow"
         case .timedOut(nil): "the event was waited for in vain until the deadline"
-        case .timedOut(let running?): "the notifier is not detached yet: its callback runs on \(running)"
+        case .timedOut(let running?):
+            "the notifier is not detached yet: its callback runs on \(running)"
         case .cancelled: "waiting for the event was cancelled"
         case .refused(let number): "the system refused the event, with error number \(number)"
         }

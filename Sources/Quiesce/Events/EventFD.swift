@@ -2,18 +2,23 @@
 
 public import Substrate
 
-/// A counter of the kernel's behind a descriptor, which threads, tasks, other processes and event loops add to and wait for.
+/// A counter of the kernel's behind a descriptor, which threads, tasks, other processes and event
+/// loops add to and wait for.
 ///
-/// It does what `EventCounter` does, by system calls: 64 bits; a take returns all of it, or 1 at a time as a semaphore. Whatever
-/// else is done with the descriptor counts as well: a `write(2)` by anybody wakes those who take here, and `fileDescriptor`
-/// can be given to epoll, io_uring or SwiftNIO.
+/// It does what `EventCounter` does, by system calls: 64 bits; a take returns all of it, or 1 at a
+/// time as a semaphore. Whatever else is done with the descriptor counts as well: a `write(2)` by
+/// anybody wakes those who take here, and `fileDescriptor` can be given to epoll, io_uring or
+/// SwiftNIO.
 ///
-/// A wait tries first. Only when it finds nothing does it use the poller, one thread for the whole process.
+/// A wait tries first. Only when it finds nothing does it use the poller, one thread for the whole
+/// process.
 ///
-/// It ends by `close()`: waits end with `.hungUp`, and so does whatever is tried later. A duplicate goes on. A forked child shares the
-/// counter: it may try, and to wait it makes a duplicate, since this object's line is a copy of the parent's, with its waiters.
+/// It ends by `close()`: waits end with `.hungUp`, and so does whatever is tried later. A duplicate
+/// goes on. A forked child shares the counter: it may try, and to wait it makes a duplicate, since
+/// this object's line is a copy of the parent's, with its waiters.
 ///
-/// Made in an exploration it has no descriptor, and every step of it is seen. Kernel counterpart: `eventfd(2)`.
+/// Made in an exploration it has no descriptor, and every step of it is seen. Kernel counterpart:
+/// `eventfd(2)`.
 public final class EventFD: Sendable {
     private let descriptor: EventDescriptor
     /// Around each use of the descriptor's number, so that it is not closed under a system call.
@@ -26,7 +31,9 @@ public final class EventFD: Sendable {
     ///   - initialValue: the count to start with.
     ///   - isSemaphore: whether a take returns 1 at a time. Kernel: `EFD_SEMAPHORE`.
     /// - Throws: `.refused` when the system has no descriptor to give.
-    public convenience init(_ initialValue: UInt32 = 0, isSemaphore: Bool = false) throws(EventError) {
+    public convenience init(_ initialValue: UInt32 = 0, isSemaphore: Bool = false)
+        throws(EventError)
+    {
         do throws(DescriptorError) {
             self.init(try EventDescriptor(initialValue: initialValue, isSemaphore: isSemaphore))
         } catch {
@@ -44,8 +51,8 @@ public final class EventFD: Sendable {
 
     /// The descriptor's number, to be waited for and written to by others; -1 once it is closed.
     ///
-    /// Nonblocking, and closed by exec. It stays this object's: do not close it, and let nobody use it after `close()`. In an
-    /// exploration there is none, and asking for it traps.
+    /// Nonblocking, and closed by exec. It stays this object's: do not close it, and let nobody use
+    /// it after `close()`. In an exploration there is none, and asking for it traps.
     public var fileDescriptor: Int32 { descriptor.fileDescriptor }
 
     /// What can be done without waiting, at this moment. Kernel: `poll(2)` with no time to wait.
@@ -63,16 +70,18 @@ public final class EventFD: Sendable {
 
     /// Adds 1 if there is room for it, and says whether there was. Never waits.
     ///
-    /// A full counter stays as it is, which wakes whoever waits all the same: user space cannot make it overflow.
+    /// A full counter stays as it is, which wakes whoever waits all the same: user space cannot
+    /// make it overflow.
     ///
     /// - Throws: as `tryAdd`.
     @discardableResult
     public func signal() throws(EventError) -> Bool { try tryAdd(1) }
 
-    /// Adds `amount` if there is room for it, and says whether there was. Kernel: a nonblocking `write(2)`.
+    /// Adds `amount` if there is room for it, and says whether there was. Kernel: a nonblocking
+    /// `write(2)`.
     ///
-    /// - Throws: `.invalidValue` for the greatest value; `.insideCallback` from inside a callback of any event; `.hungUp` once it is
-    ///   closed; `.refused`.
+    /// - Throws: `.invalidValue` for the greatest value; `.insideCallback` from inside a callback
+    ///   of any event; `.hungUp` once it is closed; `.refused`.
     public func tryAdd(_ amount: UInt64) throws(EventError) -> Bool {
         if CallbackScope.isActive { throw .insideCallback }
         guard amount <= EventCounter.maximum else { throw .invalidValue }
@@ -82,7 +91,10 @@ public final class EventFD: Sendable {
     /// Adds `amount`, waiting for room. Kernel: `write(2)`.
     ///
     /// - Throws: `.timedOut`, and what `tryAdd` throws.
-    @available(*, noasync, message: "it would block a thread of the cooperative pool; await the other spelling")
+    @available(
+        *, noasync,
+        message: "it would block a thread of the cooperative pool; await the other spelling"
+    )
     public func add(_ amount: UInt64, until deadline: Clock.Instant? = nil) throws(EventError) {
         if try tryAdd(amount) { return }
         _ = try adders.wait(until: deadline) { () throws(EventError) in try write(amount) }
@@ -91,7 +103,8 @@ public final class EventFD: Sendable {
     /// Adds `amount`, waiting for room, as the blocking spelling.
     ///
     /// - Throws: as the blocking spelling, and `.cancelled`; a cancelled wait has added nothing.
-    public func add(_ amount: UInt64, until deadline: Clock.Instant? = nil) async throws(EventError) {
+    public func add(_ amount: UInt64, until deadline: Clock.Instant? = nil) async throws(EventError)
+    {
         if try tryAdd(amount) { return }
         _ = try await adders.wait(until: deadline) { () throws(EventError) in try write(amount) }
     }
@@ -102,7 +115,8 @@ public final class EventFD: Sendable {
 
     // MARK: Taking
 
-    /// Takes the count, or 1 of a semaphore. Returns nil when it is 0. Kernel: a nonblocking `read(2)`.
+    /// Takes the count, or 1 of a semaphore. Returns nil when it is 0. Kernel: a nonblocking
+    /// `read(2)`.
     ///
     /// - Throws: `.hungUp` once it is closed; `.refused`.
     public func tryTake() throws(EventError) -> UInt64? {
@@ -112,7 +126,10 @@ public final class EventFD: Sendable {
     /// Takes the count, or 1 of a semaphore, waiting until it is not 0. Kernel: `read(2)`.
     ///
     /// - Throws: `.timedOut`, and what `tryTake` throws.
-    @available(*, noasync, message: "it would block a thread of the cooperative pool; await the other spelling")
+    @available(
+        *, noasync,
+        message: "it would block a thread of the cooperative pool; await the other spelling"
+    )
     public func take(until deadline: Clock.Instant? = nil) throws(EventError) -> UInt64 {
         if let taken = try tryTake() { return taken }
         return try takers.wait(until: deadline) { () throws(EventError) in try tryTake() }
@@ -138,7 +155,8 @@ public final class EventFD: Sendable {
 
     // MARK: Buffers of any size
 
-    /// Writes a buffer of `bytes` bytes that begins with `value`. Returns how many were written, or the negated error number.
+    /// Writes a buffer of `bytes` bytes that begins with `value`. Returns how many were written, or
+    /// the negated error number.
     package func write(bytes: Int, value: UInt64) -> Int {
         switch gate.withEntry({ _ in descriptor.write(bytes: bytes, value: value) }) {
         case .bytes(let count, _): count
@@ -147,7 +165,8 @@ public final class EventFD: Sendable {
         }
     }
 
-    /// Reads into a buffer of `bytes` bytes. Returns how many were read, or the negated error number, and the value.
+    /// Reads into a buffer of `bytes` bytes. Returns how many were read, or the negated error
+    /// number, and the value.
     package func read(bytes: Int) -> (count: Int, value: UInt64) {
         switch gate.withEntry({ _ in descriptor.read(bytes: bytes) }) {
         case .bytes(let count, let value): (count, value)
@@ -175,8 +194,9 @@ public final class EventFD: Sendable {
 
     /// Ends every wait with `.hungUp` and closes the descriptor. Closing again does nothing.
     ///
-    /// It waits only for system calls that are under way, none of which blocks, as for a lock. When it returns, the descriptor is
-    /// closed and no operation of this object uses its number, whoever closed it. It is closed with this object at the latest.
+    /// It waits only for system calls that are under way, none of which blocks, as for a lock. When
+    /// it returns, the descriptor is closed and no operation of this object uses its number,
+    /// whoever closed it. It is closed with this object at the latest.
     public func close() {
         do {
             try gate.close()

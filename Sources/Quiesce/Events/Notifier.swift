@@ -2,20 +2,24 @@
 
 public import Substrate
 
-/// A client's callbacks at an event: called at each signal, and once when it hangs up, until they are detached.
+/// A client's callbacks at an event: called at each signal, and once when it hangs up, until they
+/// are detached.
 ///
-/// - **After `detach()` returned no callback runs or will run.** It is detached once, however often this is asked; whoever asks
-///   waits for a callback that is running.
-/// - One callback of a notifier runs at a time. A signal that comes meanwhile does not wait: its callback follows
-///   on the thread that is running one.
-/// - The callback for the hang-up is the last; after it the notifier is detached. Whether a detach or the hang-up comes first is
-///   decided by one atomic bit.
-/// - From inside its own callback, `detach()` returns at once: the running callback is the last one.
-/// - A callback may block, attach and detach. It cannot signal: that is refused with `EventError.insideCallback`. Two callbacks
-///   that detach each other's notifiers wait for each other; a deadline tells.
+/// - **After `detach()` returned no callback runs or will run.** It is detached once, however often
+///   this is asked; whoever asks waits for a callback that is running.
+/// - One callback of a notifier runs at a time. A signal that comes meanwhile does not wait: its
+///   callback follows on the thread that is running one.
+/// - The callback for the hang-up is the last; after it the notifier is detached. Whether a detach
+///   or the hang-up comes first is decided by one atomic bit.
+/// - From inside its own callback, `detach()` returns at once: the running callback is the last
+///   one.
+/// - A callback may block, attach and detach. It cannot signal: that is refused with
+///   `EventError.insideCallback`. Two callbacks that detach each other's notifiers wait for each
+///   other; a deadline tells.
 ///
-/// The notifier keeps the counter's memory, and the counter keeps an attached notifier. Once it is detached, and the last callback is over, the
-/// callbacks and what they hold are let go of, on the thread that ended the last one.
+/// The notifier keeps the counter's memory, and the counter keeps an attached notifier. Once it is
+/// detached, and the last callback is over, the callbacks and what they hold are let go of, on the
+/// thread that ended the last one.
 ///
 /// Kernel counterparts: `eventfd_notifier` of the text it comes from, and a KVM irqfd.
 public final class Notifier: Sendable {
@@ -29,9 +33,11 @@ public final class Notifier: Sendable {
         let onHangUp: @Sendable (Notifier) -> Void
     }
 
-    /// From the low end: two bits, the signals whose callbacks have not started, and the thread that runs callbacks.
+    /// From the low end: two bits, the signals whose callbacks have not started, and the thread
+    /// that runs callbacks.
     private enum State {
-        /// Callbacks may start. Whoever clears it, a detach or the hang-up, decides which of the two it was.
+        /// Callbacks may start. Whoever clears it, a detach or the hang-up, decides which of the
+        /// two it was.
         static let active: UInt64 = 1
         /// The event has hung up, and its callback has not started.
         static let hangUp: UInt64 = 2
@@ -70,7 +76,9 @@ public final class Notifier: Sendable {
         while true {
             guard found & State.active != 0 else { return }
             guard what != State.signal || found & State.signals != State.signals else {
-                fatalError("2^30 signals wait for a callback that does not return; a notifier cannot count more")
+                fatalError(
+                    "2^30 signals wait for a callback that does not return; a notifier cannot count more"
+                )
             }
             var desired = found + what
             let isIdle = State.runner(found) == 0
@@ -137,16 +145,23 @@ public final class Notifier: Sendable {
 
     // MARK: Detaching
 
-    /// Detaches the callbacks, and waits for one that is running, unless it is called from inside that one.
+    /// Detaches the callbacks, and waits for one that is running, unless it is called from inside
+    /// that one.
     ///
     /// - Returns: whether this call detached them; false when an earlier one or the hang-up did.
-    /// - Throws: `.timedOut`, which names the thread that runs the callback. They are detached, and another `detach` goes on waiting.
-    @available(*, noasync, message: "it would block a thread of the cooperative pool; await the other spelling")
+    /// - Throws: `.timedOut`, which names the thread that runs the callback. They are detached, and
+    ///   another `detach` goes on waiting.
+    @available(
+        *, noasync,
+        message: "it would block a thread of the cooperative pool; await the other spelling"
+    )
     @discardableResult
     public func detach(until deadline: Clock.Instant? = nil) throws(EventError) -> Bool {
         let isMine = deactivate()
         if isInside || isQuiet { return isMine }
-        if let ending = waiters.wait(for: Self.detaching, until: deadline, { isQuiet }) { throw failure(ending) }
+        if let ending = waiters.wait(for: Self.detaching, until: deadline, { isQuiet }) {
+            throw failure(ending)
+        }
         return isMine
     }
 
@@ -167,14 +182,20 @@ public final class Notifier: Sendable {
     ///
     /// A signal between the two is in what is returned and called nobody back. Kernel counterpart:
     /// `eventfd_ctx_remove_wait_queue`, which does both under one lock.
-    @available(*, noasync, message: "it would block a thread of the cooperative pool; await the other spelling")
+    @available(
+        *, noasync,
+        message: "it would block a thread of the cooperative pool; await the other spelling"
+    )
     public func detachAndTake(until deadline: Clock.Instant? = nil) throws(EventError) -> UInt64? {
         try detach(until: deadline)
         return counter.tryTake()
     }
 
-    /// Detaches the callbacks, waits for one that is running, and takes what the counter holds, as the blocking spelling.
-    public func detachAndTake(until deadline: Clock.Instant? = nil) async throws(EventError) -> UInt64? {
+    /// Detaches the callbacks, waits for one that is running, and takes what the counter holds, as
+    /// the blocking spelling.
+    public func detachAndTake(until deadline: Clock.Instant? = nil) async throws(EventError)
+        -> UInt64?
+    {
         try await detach(until: deadline)
         return counter.tryTake()
     }
@@ -198,6 +219,7 @@ public final class Notifier: Sendable {
     private func failure(_ ending: Waiter.Ending) -> EventError {
         if ending == .cancelled { return .cancelled }
         let thread = State.runner(state.load(ordering: .relaxed))
-        return .timedOut(running: thread == 0 ? "nothing any more" : "thread " + World.name(ofThread: thread))
+        return .timedOut(
+            running: thread == 0 ? "nothing any more" : "thread " + World.name(ofThread: thread))
     }
 }

@@ -3,33 +3,46 @@
 public import Substrate
 
 extension Gate {
-    /// Closes the gate and waits until nobody is inside. Closing again waits as well, and returns once the gate is closed.
+    /// Closes the gate and waits until nobody is inside. Closing again waits as well, and returns
+    /// once the gate is closed.
     ///
-    /// One barrier on every running thread, and a look at one cache line of each thread of the process; both again whenever
-    /// somebody leaves meanwhile. What is found out of waiting for oneself: entries of this thread, of this task and of those that it
-    /// is a child of. A detached task or another thread that is awaited inside, and closes, is not; give a deadline.
+    /// One barrier on every running thread, and a look at one cache line of each thread of the
+    /// process; both again whenever somebody leaves meanwhile. What is found out of waiting for
+    /// oneself: entries of this thread, of this task and of those that it is a child of. A detached
+    /// task or another thread that is awaited inside, and closes, is not; give a deadline.
     ///
-    /// Kernel counterparts: `kernfs_drain`, `drm_dev_unplug`, `percpu_ref_kill` and the wait for its release.
+    /// Kernel counterparts: `kernfs_drain`, `drm_dev_unplug`, `percpu_ref_kill` and the wait for
+    /// its release.
     ///
-    /// - Parameter deadline: when to give up waiting. The gate stays closing; another `close` goes on.
-    /// - Throws: `.inside` when the caller is inside, and the gate is as before; `.timedOut`, which names those inside.
-    @available(*, noasync, message: "it would block a thread of the cooperative pool; await the other spelling")
+    /// - Parameter deadline: when to give up waiting. The gate stays closing; another `close` goes
+    ///   on.
+    /// - Throws: `.inside` when the caller is inside, and the gate is as before; `.timedOut`, which
+    ///   names those inside.
+    @available(
+        *, noasync,
+        message: "it would block a thread of the cooperative pool; await the other spelling"
+    )
     public func close(until deadline: Clock.Instant? = nil) throws(GateError) {
         guard try beginClosing() else { return }
         let start = deadline.map { _ in Clock.now() }
         // Mostly nobody is inside.
-        if let ending = waiters.wait(for: waitClass, until: deadline, looksFirst: true, { isEmptied() }) {
+        if let ending = waiters.wait(
+            for: waitClass, until: deadline, looksFirst: true, { isEmptied() })
+        {
             throw failure(ending, since: start)
         }
     }
 
     /// Closes the gate and waits until nobody is inside, as the blocking spelling.
     ///
-    /// - Throws: as the blocking spelling, and `.cancelled` when the task is cancelled; the gate stays closing.
+    /// - Throws: as the blocking spelling, and `.cancelled` when the task is cancelled; the gate
+    ///   stays closing.
     public func close(until deadline: Clock.Instant? = nil) async throws(GateError) {
         guard try beginClosing() else { return }
         let start = deadline.map { _ in Clock.now() }
-        if let ending = await waiters.wait(for: waitClass, until: deadline, looksFirst: true, { isEmptied() }) {
+        if let ending = await waiters.wait(
+            for: waitClass, until: deadline, looksFirst: true, { isEmptied() })
+        {
             throw failure(ending, since: start)
         }
     }
@@ -42,7 +55,9 @@ extension Gate {
         return old & State.closed == 0
     }
 
-    private var closingBits: UInt64 { whenClosing == nil ? State.closing | State.told : State.closing }
+    private var closingBits: UInt64 {
+        whenClosing == nil ? State.closing | State.told : State.closing
+    }
 
     /// Calls `whenClosing`, as the first who closes.
     private func tell() {
@@ -54,7 +69,8 @@ extension Gate {
         waiters.wake()
     }
 
-    /// Whether the running thread or task is inside, with another entry than `own`; or is what the closing waits for.
+    /// Whether the running thread or task is inside, with another entry than `own`; or is what the
+    /// closing waits for.
     private func isInside(besides own: EntryTicket?) -> Bool {
         state.operation("look into", writes: false) { isFoundInside(besides: own) }
     }
@@ -67,8 +83,12 @@ extension Gate {
         {
             return true
         }
-        guard found >= State.entry || found & (State.claimed | State.losers) != 0 else { return false }
-        if EntryTicket.current.contains(where: { $0.gate === self && $0.isActive && $0 !== own }) { return true }
+        guard found >= State.entry || found & (State.claimed | State.losers) != 0 else {
+            return false
+        }
+        if EntryTicket.current.contains(where: { $0.gate === self && $0.isActive && $0 !== own }) {
+            return true
+        }
         let thread = World.currentThread
         return tickets.withLock { $0.open.values.contains { $0.thread == thread && $0 !== own } }
     }
@@ -80,12 +100,16 @@ extension Gate {
                 let found = state.load(ordering: .sequentiallyConsistent)
                 if found & State.closed != 0 { return true }
                 guard found < State.entry, found & State.told != 0 else { return false }
-                // Somebody inside closes and has not done; or has given up, and one who came second has to take its place.
+                // Somebody inside closes and has not done; or has given up, and one who came second
+                // has to take its place.
                 let isClaimed = found & State.claimed != 0
-                if isClaimed ? found & State.revealed == 0 : found & State.losers != 0 { return false }
+                if isClaimed ? found & State.revealed == 0 : found & State.losers != 0 {
+                    return false
+                }
                 if isAnyoneInSlots { return false }
                 if state.compareExchange(
-                    expected: found, desired: found | State.closed, ordering: .sequentiallyConsistent
+                    expected: found, desired: found | State.closed,
+                    ordering: .sequentiallyConsistent
                 ).exchanged {
                     return true
                 }
@@ -95,8 +119,8 @@ extension Gate {
 
     /// Whether a thread is inside. The gate is closing.
     private var isAnyoneInSlots: Bool {
-        // Every entry that was announced before this is visible after it, and every later one finds the gate closing. So is every
-        // leave, or else it finds the caller waiting.
+        // Every entry that was announced before this is visible after it, and every later one finds
+        // the gate closing. So is every leave, or else it finds the caller waiting.
         membarrier()
         return Presence.isAnyoneInside(key)
     }
@@ -107,30 +131,40 @@ extension Gate {
         return .timedOut(gate: name, occupants(from: start ?? now, to: now))
     }
 
-    /// Who is inside. A thread's slot does not say since when, and one that is being refused may be in it for a moment.
+    /// Who is inside. A thread's slot does not say since when, and one that is being refused may be
+    /// in it for a moment.
     private func occupants(from start: Clock.Instant, to now: Clock.Instant) -> [Occupant] {
         let threads = Presence.threads(inside: key).map {
             Occupant("thread " + World.name(ofThread: $0), since: start, isExact: false, at: now)
         }
         // In the order of their numbers, and so the same in every run.
-        let counted = tickets.withLock { $0.open.sorted { $0.key < $1.key } }.map(\.value).filter { !$0.isLoser }
+        let counted = tickets.withLock { $0.open.sorted { $0.key < $1.key } }.map(\.value).filter {
+            !$0.isLoser
+        }
         return threads + counted.map { $0.occupant(at: now) }
     }
 
     // MARK: From inside
 
-    /// Closes as the holder of `ticket`, and says whether it won; returns false when somebody else has won and left.
-    func closeFromInside(_ ticket: EntryTicket, until deadline: Clock.Instant?) throws(GateError) -> Bool {
+    /// Closes as the holder of `ticket`, and says whether it won; returns false when somebody else
+    /// has won and left.
+    func closeFromInside(_ ticket: EntryTicket, until deadline: Clock.Instant?) throws(GateError)
+        -> Bool
+    {
         var isWinner = try claim(ticket)
         let start = deadline.map { _ in Clock.now() }
         let ending = waiters.wait(for: waitClass, until: deadline) { isDone(ticket, &isWinner) }
         return try settle(ticket, isWinner, ending, start)
     }
 
-    func closeFromInside(_ ticket: EntryTicket, until deadline: Clock.Instant?) async throws(GateError) -> Bool {
+    func closeFromInside(_ ticket: EntryTicket, until deadline: Clock.Instant?)
+        async throws(GateError) -> Bool
+    {
         var isWinner = try claim(ticket)
         let start = deadline.map { _ in Clock.now() }
-        let ending = await waiters.wait(for: waitClass, until: deadline) { isDone(ticket, &isWinner) }
+        let ending = await waiters.wait(for: waitClass, until: deadline) {
+            isDone(ticket, &isWinner)
+        }
         return try settle(ticket, isWinner, ending, start)
     }
 
@@ -142,7 +176,8 @@ extension Gate {
             let isWinner = found & State.claimed == 0
             let role = isWinner ? State.claimed : State.loser
             let (isExchanged, now) = state.compareExchange(
-                expected: found, desired: (found | closingBits) - State.entry + role, ordering: .sequentiallyConsistent)
+                expected: found, desired: (found | closingBits) - State.entry + role,
+                ordering: .sequentiallyConsistent)
             guard isExchanged else {
                 found = now
                 continue
@@ -154,15 +189,19 @@ extension Gate {
         }
     }
 
-    /// Whether the winner is alone, or the gate is closed. A loser takes the place of a winner that has given up.
+    /// Whether the winner is alone, or the gate is closed. A loser takes the place of a winner that
+    /// has given up.
     private func isDone(_ ticket: EntryTicket, _ isWinner: inout Bool) -> Bool {
         while true {
             let found = state.load(ordering: .sequentiallyConsistent)
-            if isWinner { return found < State.entry && found & State.told != 0 && !isAnyoneInSlots }
+            if isWinner {
+                return found < State.entry && found & State.told != 0 && !isAnyoneInSlots
+            }
             if found & (State.claimed | State.closed) != 0 { return isEmptied() }
             isWinner =
                 state.compareExchange(
-                    expected: found, desired: found - State.loser + State.claimed, ordering: .sequentiallyConsistent
+                    expected: found, desired: found - State.loser + State.claimed,
+                    ordering: .sequentiallyConsistent
                 ).exchanged
             if isWinner { ticket.become(.winner) }
         }

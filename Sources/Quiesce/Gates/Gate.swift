@@ -2,11 +2,13 @@
 
 public import Substrate
 
-/// A way in that can be closed for good: after `close()` returns, nobody enters and nobody is inside.
+/// A way in that can be closed for good: after `close()` returns, nobody enters and nobody is
+/// inside.
 ///
-/// Entering and leaving is wait-free and writes nothing that threads share: a plain store to a slot of the thread's own, and a load.
-/// Whoever closes pays for that with a barrier on every running thread (`membarrier(2)`) and a look at every thread's slots.
-/// Where the system refuses that barrier, every entry issues a fence of its own.
+/// Entering and leaving is wait-free and writes nothing that threads share: a plain store to a slot
+/// of the thread's own, and a load. Whoever closes pays for that with a barrier on every running
+/// thread (`membarrier(2)`) and a look at every thread's slots. Where the system refuses that
+/// barrier, every entry issues a fence of its own.
 ///
 ///     let gate = Gate(name: "camera")
 ///     let frame = gate.withEntry { _ in camera.read() }   // nil once the gate is closing
@@ -14,8 +16,8 @@ public import Substrate
 ///
 /// What was done inside happens before `close()` returns.
 ///
-/// Kernel counterparts: the active reference of a kernfs node, `drm_dev_enter`, a character device's queued mode, and
-/// `percpu_ref` for the way it counts.
+/// Kernel counterparts: the active reference of a kernfs node, `drm_dev_enter`, a character
+/// device's queued mode, and `percpu_ref` for the way it counts.
 public final class Gate: Sendable {
     /// What messages and traces call it.
     public let name: String
@@ -27,10 +29,9 @@ public final class Gate: Sendable {
     /// The thread that runs `whenClosing`; 0 while none does.
     let teller = Atomic<UInt32>(0)
 
-    /// - Parameters:
-    ///   - name: what messages and traces call it.
-    ///   - whenClosing: called once, by the first who closes, when nobody can enter any more and before anybody waits: the place to
-    ///     wake those who sleep inside. It is over before any `close` returns.
+    /// - Parameters: - name: what messages and traces call it. - whenClosing: called once, by the
+    ///   first who closes, when nobody can enter any more and before anybody waits: the place to
+    ///   wake those who sleep inside. It is over before any `close` returns.
     public init(name: String = "gate", whenClosing: (@Sendable () -> Void)? = nil) {
         self.name = name
         self.whenClosing = whenClosing
@@ -44,7 +45,8 @@ public final class Gate: Sendable {
     /// Whether nobody can enter any more; some may still be inside. Acquires.
     public var isClosing: Bool { state.load(ordering: .acquiring) & State.closing != 0 }
 
-    /// Whether a `close` has seen that nobody is inside any more. Acquires: what was done inside happens before.
+    /// Whether a `close` has seen that nobody is inside any more. Acquires: what was done inside
+    /// happens before.
     public var isClosed: Bool { state.load(ordering: .acquiring) & State.closed != 0 }
 
     @usableFromInline
@@ -55,7 +57,8 @@ public final class Gate: Sendable {
         static let closed: UInt64 = 2
         /// `whenClosing` is over.
         static let told: UInt64 = 4
-        /// Somebody inside closes. Its entry is not among those that count, until the others have left.
+        /// Somebody inside closes. Its entry is not among those that count, until the others have
+        /// left.
         static let claimed: UInt64 = 8
         /// Its entry counts again.
         static let revealed: UInt64 = 16
@@ -73,8 +76,9 @@ public final class Gate: Sendable {
 
     /// Calls `body` inside the gate. Returns nil, without calling it, when the gate is closing.
     ///
-    /// The entry that `body` is given proves that it is inside: `Revocable.withValue(in:)` asks for it. It cannot be
-    /// kept. `body` may enter this gate again, or others. To hold an entry across an `await`, use `withTaskEntry`.
+    /// The entry that `body` is given proves that it is inside: `Revocable.withValue(in:)` asks for
+    /// it. It cannot be kept. `body` may enter this gate again, or others. To hold an entry across
+    /// an `await`, use `withTaskEntry`.
     @inlinable
     @inline(__always)
     public func withEntry<Result: ~Copyable, Failure: Error>(
@@ -85,11 +89,13 @@ public final class Gate: Sendable {
         return try body(entry)
     }
 
-    /// As `withEntry`, where `body` owns the entry and can end it early: by `leave()`, or by `closeFromInside()`.
+    /// As `withEntry`, where `body` owns the entry and can end it early: by `leave()`, or by
+    /// `closeFromInside()`.
     ///
-    /// Name the entry: one that has no name ends at once. It counts in the gate itself, for some hundred nanoseconds: should it outlive
-    /// `body`, or end on another thread, the gate waits for it all the same. Kernel counterpart: `kernfs_break_active_protection`,
-    /// whose caller must remember that nothing is protected afterwards; here it no longer has the proof.
+    /// Name the entry: one that has no name ends at once. It counts in the gate itself, for some
+    /// hundred nanoseconds: should it outlive `body`, or end on another thread, the gate waits for
+    /// it all the same. Kernel counterpart: `kernfs_break_active_protection`, whose caller must
+    /// remember that nothing is protected afterwards; here it no longer has the proof.
     public func withOwnedEntry<Result: ~Copyable, Failure: Error>(
         _ body: (consuming Entry) throws(Failure) -> Result
     ) throws(Failure) -> Result? {
@@ -120,8 +126,11 @@ public final class Gate: Sendable {
     @inlinable
     @inline(__always)
     func leave(_ slot: Int32) {
-        // Whoever closes after the look at the state looks at the slot behind its barrier; whoever closed before is woken.
-        if _slowPath(Presence.leave(slot, andTellWhether: state, has: State.closing, section: waitClass)) {
+        // Whoever closes after the look at the state looks at the slot behind its barrier; whoever
+        // closed before is woken.
+        if _slowPath(
+            Presence.leave(slot, andTellWhether: state, has: State.closing, section: waitClass))
+        {
             wakeClosers()
         }
     }

@@ -44,22 +44,31 @@ extension Gate {
             return ticket
         }
 
-        /// Leaves the gate here, before the scope ends. Whoever waits for it need not wait for the rest of the scope.
+        /// Leaves the gate here, before the scope ends. Whoever waits for it need not wait for the
+        /// rest of the scope.
         @inlinable
         public consuming func leave() {}
 
-        /// Closes the gate from inside and waits until everybody else has left; returns the entry to the one who closes.
+        /// Closes the gate from inside and waits until everybody else has left; returns the entry
+        /// to the one who closes.
         ///
-        /// Of several who do this one wins, and goes on inside a closed gate. The others get nil: their entries are over, and
-        /// it is returned once the winner has left, so that its whole operation is behind them. Kernel counterpart:
-        /// `kernfs_remove_self`.
+        /// Of several who do this one wins, and goes on inside a closed gate. The others get nil:
+        /// their entries are over, and it is returned once the winner has left, so that its whole
+        /// operation is behind them. Kernel counterpart: `kernfs_remove_self`.
         ///
-        /// When the winner gives up, one of the others takes its place. `whenClosing` runs first, if nobody has closed yet.
+        /// When the winner gives up, one of the others takes its place. `whenClosing` runs first,
+        /// if nobody has closed yet.
         ///
-        /// - Throws: `.inside` when the caller has entered the gate more than once; `.timedOut`. The entry is over then.
-        @available(*, noasync, message: "it would block a thread of the cooperative pool; await the other spelling")
+        /// - Throws: `.inside` when the caller has entered the gate more than once; `.timedOut`.
+        ///   The entry is over then.
+        @available(
+            *, noasync,
+            message: "it would block a thread of the cooperative pool; await the other spelling"
+        )
         @_lifetime(copy self)
-        public consuming func closeFromInside(until deadline: Clock.Instant? = nil) throws(GateError) -> Entry? {
+        public consuming func closeFromInside(until deadline: Clock.Instant? = nil)
+            throws(GateError) -> Entry?
+        {
             if try gate.closeFromInside(owned, until: deadline) { return self }
             return nil
         }
@@ -77,7 +86,8 @@ extension Gate {
     }
 }
 
-/// An entry that counts in the gate itself: one that is owned, or held across an `await`, or that found no free slot.
+/// An entry that counts in the gate itself: one that is owned, or held across an `await`, or that
+/// found no free slot.
 @usableFromInline
 final class EntryTicket: Sendable {
     /// The entries of the running task.
@@ -117,7 +127,8 @@ final class EntryTicket: Sendable {
 
     var isLoser: Bool { role.load(ordering: .acquiring) == Role.loser.rawValue }
 
-    /// Whether it has not been left. A task that was started inside keeps it in its task-locals after that.
+    /// Whether it has not been left. A task that was started inside keeps it in its task-locals
+    /// after that.
     var isActive: Bool { role.load(ordering: .acquiring) != Role.over.rawValue }
 
     /// Ends it, and returns what it counts for in the state of the gate.
@@ -135,7 +146,9 @@ final class EntryTicket: Sendable {
         return taskName.map { "task \"\($0)\"" } ?? "a task without a name"
     }
 
-    func occupant(at now: Clock.Instant) -> Occupant { Occupant(name, since: since, isExact: true, at: now) }
+    func occupant(at now: Clock.Instant) -> Occupant {
+        Occupant(name, since: since, isExact: true, at: now)
+    }
 }
 
 /// The entries that count in a gate, for those who ask who is inside.
@@ -186,34 +199,41 @@ extension Gate {
         // A task's entry is no section of a thread.
         if ticket.thread != 0 { waitClass.end() }
         let found = state.operation("leave", writes: true) {
-            let found = state.wrappingSubtract(ticket.end(), ordering: .sequentiallyConsistent).newValue
+            let found = state.wrappingSubtract(ticket.end(), ordering: .sequentiallyConsistent)
+                .newValue
             tickets.withLock { $0.remove(ticket) }
             return found
         }
         if found & State.closing != 0 { waiters.wake() }
     }
 
-    /// Calls `body` inside the gate, where it may suspend. Returns nil, without calling it, when the gate is closing.
+    /// Calls `body` inside the gate, where it may suspend. Returns nil, without calling it, when
+    /// the gate is closing.
     ///
-    /// The entry counts in the gate itself, since the task may go on on another thread. It is known by a task-local value, so
-    /// that the task, and its children, are told when they close the gate from inside. A task that `body` starts and does not await
-    /// (`Task { }`) has the value too, as long as the entry lasts: it cannot close the gate in that time.
+    /// The entry counts in the gate itself, since the task may go on on another thread. It is known
+    /// by a task-local value, so that the task, and its children, are told when they close the gate
+    /// from inside. A task that `body` starts and does not await (`Task { }`) has the value too, as
+    /// long as the entry lasts: it cannot close the gate in that time.
     public func withTaskEntry<Result, Failure: Error>(
         _ body: (borrowing Entry) async throws(Failure) -> Result
     ) async throws(Failure) -> Result? {
         try await withTaskOwnedEntry { entry async throws(Failure) in try await body(entry) }
     }
 
-    /// As `withTaskEntry`, where `body` owns the entry and can end it early: by `leave()`, or by `closeFromInside()`.
+    /// As `withTaskEntry`, where `body` owns the entry and can end it early: by `leave()`, or by
+    /// `closeFromInside()`.
     public func withTaskOwnedEntry<Result, Failure: Error>(
         _ body: (consuming Entry) async throws(Failure) -> Result
     ) async throws(Failure) -> Result? {
         let ticket = EntryTicket(self, thread: 0, taskName: Task.name)
         guard admit(ticket) else { return nil }
         let tickets = EntryTicket.current.filter(\.isActive) + [ticket]
-        return try await EntryTicket.$current.withValue(tickets) { () async -> Swift.Result<Result, Failure> in
+        return try await EntryTicket.$current.withValue(tickets) {
+            () async -> Swift.Result<Result, Failure> in
             let entry = Entry(gate: self, slot: -1, ticket: ticket)
-            do throws(Failure) { return .success(try await body(entry)) } catch { return .failure(error) }
+            do throws(Failure) { return .success(try await body(entry)) } catch {
+                return .failure(error)
+            }
         }.get()
     }
 }

@@ -2,10 +2,11 @@
 
 public import Substrate
 
-/// A value that can be taken away from those who use it: after `revoke()` returns, nobody reaches it and it is destroyed.
+/// A value that can be taken away from those who use it: after `revoke()` returns, nobody reaches
+/// it and it is destroyed.
 ///
-/// Access is by scope, never by handle. Several values may be behind one gate: an entry of the gate reaches all of them
-/// without asking again, and the entry is the proof that one need not.
+/// Access is by scope, never by handle. Several values may be behind one gate: an entry of the gate
+/// reaches all of them without asking again, and the entry is the proof that one need not.
 ///
 ///     let registers = Revocable(Registers(mapping))
 ///     let status = registers.withValue { $0.status }                 // nil once it is revoked
@@ -14,10 +15,11 @@ public import Substrate
 ///         interrupts.withValue(in: entry) { $0.enable() }
 ///     }
 ///
-/// A noncopyable value cannot be kept beyond the access; a copy of one that can be copied can. So what a value stands for (a mapping, a
-/// descriptor) belongs in a noncopyable one.
+/// A noncopyable value cannot be kept beyond the access; a copy of one that can be copied can. So
+/// what a value stands for (a mapping, a descriptor) belongs in a noncopyable one.
 ///
-/// Closing the gate itself takes the value away and does not destroy it: `revoke()` does, or the end of this object.
+/// Closing the gate itself takes the value away and does not destroy it: `revoke()` does, or the
+/// end of this object.
 ///
 /// Kernel counterparts: `drivers/base/revocable.c`, and `Revocable` of the kernel's Rust library.
 public final class Revocable<Value: ~Copyable & Sendable>: Sendable {
@@ -63,7 +65,8 @@ public final class Revocable<Value: ~Copyable & Sendable>: Sendable {
         _ body: (borrowing Value) throws(Failure) -> Result
     ) throws(Failure) -> Result {
         guard entry.isInside(gate) else {
-            fatalError("a value was reached with an entry of another gate than the one that guards it")
+            fatalError(
+                "a value was reached with an entry of another gate than the one that guards it")
         }
         return try storage.withBorrow(file: file, line: line) { value throws(Failure) in
             // Destroyed only behind the gate, which cannot have closed with the entry inside.
@@ -76,20 +79,29 @@ public final class Revocable<Value: ~Copyable & Sendable>: Sendable {
 
     // MARK: Revoking
 
-    /// Lets nobody reach the value any more, waits for those who use it, and destroys it. Revoking again waits as well.
+    /// Lets nobody reach the value any more, waits for those who use it, and destroys it. Revoking
+    /// again waits as well.
     ///
-    /// - Returns: whether this call destroyed the value. When it returns, the value is destroyed in any case.
-    /// - Throws: `GateError`, as closing the gate does: `.inside` also for a value that revokes itself as it is destroyed.
-    @available(*, noasync, message: "it would block a thread of the cooperative pool; await the other spelling")
+    /// - Returns: whether this call destroyed the value. When it returns, the value is destroyed in
+    ///   any case.
+    /// - Throws: `GateError`, as closing the gate does: `.inside` also for a value that revokes
+    ///   itself as it is destroyed.
+    @available(
+        *, noasync,
+        message: "it would block a thread of the cooperative pool; await the other spelling"
+    )
     @discardableResult
     public func revoke(until deadline: Clock.Instant? = nil) throws(GateError) -> Bool {
         try gate.close(until: deadline)
         if try destroyed() { return true }
-        if let ending = waiters.wait(for: waitClass, until: deadline, { isDestroyed }) { throw failure(ending) }
+        if let ending = waiters.wait(for: waitClass, until: deadline, { isDestroyed }) {
+            throw failure(ending)
+        }
         return false
     }
 
-    /// Lets nobody reach the value any more, waits for those who use it, and destroys it, as the blocking spelling.
+    /// Lets nobody reach the value any more, waits for those who use it, and destroys it, as the
+    /// blocking spelling.
     @discardableResult
     public func revoke(until deadline: Clock.Instant? = nil) async throws(GateError) -> Bool {
         try await gate.close(until: deadline)
@@ -127,7 +139,10 @@ public final class Revocable<Value: ~Copyable & Sendable>: Sendable {
         let thread = World.name(ofThread: destroyer.load(ordering: .relaxed))
         return .timedOut(
             gate: gate.name,
-            [Occupant("thread \(thread), destroying the value", since: now, isExact: false, at: now)])
+            [
+                Occupant(
+                    "thread \(thread), destroying the value", since: now, isExact: false, at: now)
+            ])
     }
 }
 

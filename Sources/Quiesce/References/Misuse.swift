@@ -4,8 +4,8 @@ import Substrate
 
 /// A mistake of the program that was survived, and that somebody should know of.
 ///
-/// While explored it is the finding of the execution. Otherwise it is written to standard error, each kind once for each
-/// culprit and place. Kernel counterpart: `WARN_ONCE`.
+/// While explored it is the finding of the execution. Otherwise it is written to standard error,
+/// each kind once for each culprit and place. Kernel counterpart: `WARN_ONCE`.
 public struct Misuse: Error, Sendable, Equatable, CustomStringConvertible {
     public enum Kind: Sendable, Hashable {
         /// A reference was taken to an object whose last one is gone.
@@ -38,20 +38,27 @@ public struct Misuse: Error, Sendable, Equatable, CustomStringConvertible {
     public var description: String {
         let what =
             switch kind {
-            case .raisedFromZero: "a reference was taken to an object whose last reference is gone (use after free)"
+            case .raisedFromZero:
+                "a reference was taken to an object whose last reference is gone (use after free)"
             case .overflow: "a reference count overflowed; it is saturated and its object will leak"
             case .lowTooOften: "a reference was given back that was not there (use after free)"
-            case .lastDropped: "the last reference was dropped where it could not be the last; its object will leak"
+            case .lastDropped:
+                "the last reference was dropped where it could not be the last; its object will leak"
             case .enabledTooOften: "a work item was enabled that was not disabled"
-            case .disabledTooOften: "a work item was disabled too often to be counted; it stays at the most"
-            case .limitOfOrdered: "an ordered work queue was told to run several items at a time; it stays at one"
-            case .longDrain: "a work queue is drained, and its items enqueue more and more; the drain may not end"
-            case .returnedInside: "a work item's function returned inside a gate; whoever closes it would wait for ever"
+            case .disabledTooOften:
+                "a work item was disabled too often to be counted; it stays at the most"
+            case .limitOfOrdered:
+                "an ordered work queue was told to run several items at a time; it stays at one"
+            case .longDrain:
+                "a work queue is drained, and its items enqueue more and more; the drain may not end"
+            case .returnedInside:
+                "a work item's function returned inside a gate; whoever closes it would wait for ever"
             }
         return "\(what)\(culprit.map { ": \($0)" } ?? ""), at \(file):\(line)"
     }
 
-    /// Runs `body` and returns what was misused by this thread meanwhile, which is then reported nowhere else.
+    /// Runs `body` and returns what was misused by this thread meanwhile, which is then reported
+    /// nowhere else.
     public static func collecting(_ body: () throws -> Void) rethrows -> [Misuse] {
         let outer = collected.withValue { value in
             defer { value = [] }
@@ -64,10 +71,12 @@ public struct Misuse: Error, Sendable, Equatable, CustomStringConvertible {
 
     private static let collected = ThreadLocal<[Misuse]?>(nil)
 
-    static func report(_ kind: Kind, _ file: StaticString, _ line: UInt, by culprit: String? = nil) {
+    static func report(_ kind: Kind, _ file: StaticString, _ line: UInt, by culprit: String? = nil)
+    {
         let path = "\(file)"
         let misuse = Misuse(
-            kind: kind, culprit: culprit, file: path.split(separator: "/").last.map(String.init) ?? path, line: line)
+            kind: kind, culprit: culprit,
+            file: path.split(separator: "/").last.map(String.init) ?? path, line: line)
         let isCollected = collected.withValue { value in
             value?.append(misuse)
             return value != nil
@@ -90,7 +99,11 @@ private final class MisuseLog: Sendable {
 
     func note(_ misuse: Misuse) {
         let isNew = known.withLock {
-            $0.insert(Place(kind: misuse.kind, culprit: misuse.culprit, file: misuse.file, line: misuse.line)).inserted
+            $0.insert(
+                Place(
+                    kind: misuse.kind, culprit: misuse.culprit, file: misuse.file, line: misuse.line
+                )
+            ).inserted
         }
         if isNew { warn(misuse.description) }
     }

@@ -2,22 +2,26 @@
 
 public import Substrate
 
-/// An object whose end is decided by its own count of references: `release()` runs once, when the last one is dropped.
+/// An object whose end is decided by its own count of references: `release()` runs once, when the
+/// last one is dropped.
 ///
-/// Declare `let referenceCount = ReferenceCount()` and write what the end means in `release()`. Then hand out `Reference`s. The
-/// count is the object's own, beside Swift's: an object may be released while Swift still keeps its memory, and
-/// what must happen at the end happens at a known point.
+/// Declare `let referenceCount = ReferenceCount()` and write what the end means in `release()`.
+/// Then hand out `Reference`s. The count is the object's own, beside Swift's: an object may be
+/// released while Swift still keeps its memory, and what must happen at the end happens at a known
+/// point.
 ///
 /// Kernel counterpart: a structure with an embedded `struct kref`.
 public protocol ReferenceCounted: AnyObject, Sendable {
-    /// How many references there are. Starts at 1, which belongs to whoever makes the first `Reference`.
+    /// How many references there are. Starts at 1, which belongs to whoever makes the first
+    /// `Reference`.
     var referenceCount: ReferenceCount { get }
 
     /// Ends the object. Called once, by the thread that drops the last reference.
     func release()
 
-    /// Whether what is in the object may be used after its release, by those who keep its memory. While explored, such a use of
-    /// an object that is not so is a finding. False unless the type says otherwise.
+    /// Whether what is in the object may be used after its release, by those who keep its memory.
+    /// While explored, such a use of an object that is not so is a finding. False unless the type
+    /// says otherwise.
     static var isUsableAfterRelease: Bool { get }
 }
 
@@ -30,7 +34,8 @@ extension ReferenceCounted {
     ///
     /// For lookups: the table that finds the object keeps its memory, not its life.
     @inlinable
-    public func tryReference(file: StaticString = #filePath, line: UInt = #line) -> Reference<Self>? {
+    public func tryReference(file: StaticString = #filePath, line: UInt = #line) -> Reference<Self>?
+    {
         guard referenceCount.incrementUnlessZero(file: file, line: line) else { return nil }
         return unsafe Reference(counted: Unmanaged.passUnretained(self))
     }
@@ -38,8 +43,9 @@ extension ReferenceCounted {
 
 /// One reference to an object, given back when it goes out of scope.
 ///
-/// It cannot be copied: `share()` makes another one. Sharing and dropping are one atomic update each, and touch
-/// neither Swift's own count nor a side table. Kernel counterpart: what `kref_get` and `kref_put` count.
+/// It cannot be copied: `share()` makes another one. Sharing and dropping are one atomic update
+/// each, and touch neither Swift's own count nor a side table. Kernel counterpart: what `kref_get`
+/// and `kref_put` count.
 @safe
 @frozen
 public struct Reference<Object: ReferenceCounted>: ~Copyable {
@@ -51,7 +57,8 @@ public struct Reference<Object: ReferenceCounted>: ~Copyable {
     /// The object must be new: it has one first reference.
     public init(_ object: Object, file: StaticString = #filePath, line: UInt = #line) {
         unsafe self.object = ObjectLife.begin(
-            object, countedBy: object.referenceCount.count, endsUse: !Object.isUsableAfterRelease, file: file,
+            object, countedBy: object.referenceCount.count, endsUse: !Object.isUsableAfterRelease,
+            file: file,
             line: line)
     }
 
@@ -68,7 +75,9 @@ public struct Reference<Object: ReferenceCounted>: ~Copyable {
     /// Another reference to the object. Kernel: `kref_get`.
     @inlinable
     public borrowing func share(file: StaticString = #filePath, line: UInt = #line) -> Reference {
-        unsafe object._withUnsafeGuaranteedRef { $0.referenceCount.increment(file: file, line: line) }
+        unsafe object._withUnsafeGuaranteedRef {
+            $0.referenceCount.increment(file: file, line: line)
+        }
         return unsafe Reference(counted: object)
     }
 
@@ -81,8 +90,8 @@ public struct Reference<Object: ReferenceCounted>: ~Copyable {
         return unsafe Self.drop(object, file, line)
     }
 
-    /// Gives the reference back, holding `lock` if it is the last: nobody who looks the object up under the lock finds it
-    /// half released. Kernel: `kref_put_mutex`.
+    /// Gives the reference back, holding `lock` if it is the last: nobody who looks the object up
+    /// under the lock finds it half released. Kernel: `kref_put_mutex`.
     ///
     /// - Returns: whether it was the last. Then `release()` ran, with the lock held.
     @available(*, noasync, message: "it may block on the lock")

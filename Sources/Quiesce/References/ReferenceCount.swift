@@ -2,21 +2,26 @@
 
 public import Substrate
 
-/// A count of references that cannot wrap: when it is used wrongly it saturates, and what it guards is leaked, not freed early.
+/// A count of references that cannot wrap: when it is used wrongly it saturates, and what it guards
+/// is leaked, not freed early.
 ///
-/// Half of the range is for counting; the negative half means *saturated*, which every operation keeps. A count that has come to
-/// zero is never raised again. Each mistake that is survived so is reported as a `Misuse`.
+/// Half of the range is for counting; the negative half means *saturated*, which every operation
+/// keeps. A count that has come to zero is never raised again. Each mistake that is survived so is
+/// reported as a `Misuse`.
 ///
-/// Raising is relaxed: whoever shares a reference has one. Lowering releases, and acquires when it comes to zero, so that
-/// the end of the object sees all that was done to it. Every operation is one atomic update, or a loop of them.
+/// Raising is relaxed: whoever shares a reference has one. Lowering releases, and acquires when it
+/// comes to zero, so that the end of the object sees all that was done to it. Every operation is
+/// one atomic update, or a loop of them.
 ///
-/// Kernel counterpart: `refcount_t` (lib/refcount.c), whose results these operations have, case by case.
+/// Kernel counterpart: `refcount_t` (lib/refcount.c), whose results these operations have, case by
+/// case.
 public struct ReferenceCount: ~Copyable, Sendable {
     @usableFromInline let count: Atomic<Int32>
 
     /// The greatest count.
     public static let maximum = Int32.max
-    /// Where a saturated count is set: in the middle of the negative half, so that no race gets it out.
+    /// Where a saturated count is set: in the middle of the negative half, so that no race gets it
+    /// out.
     public static let saturated = Int32.min / 2
 
     /// A count of `value` references.
@@ -38,15 +43,20 @@ public struct ReferenceCount: ~Copyable, Sendable {
 
     // MARK: Raising
 
-    /// Adds `amount` references to those that the caller has. Kernel: `refcount_add`, `refcount_inc`.
+    /// Adds `amount` references to those that the caller has. Kernel: `refcount_add`,
+    /// `refcount_inc`.
     @inlinable
     @inline(__always)
-    public func increment(by amount: Int32 = 1, file: StaticString = #filePath, line: UInt = #line) {
+    public func increment(by amount: Int32 = 1, file: StaticString = #filePath, line: UInt = #line)
+    {
         let old = count.wrappingAdd(amount, ordering: .relaxed, file: file, line: line).oldValue
-        if _slowPath(old <= 0 || old &+ amount < 0) { saturate(old == 0 ? .raisedFromZero : .overflow, file, line) }
+        if _slowPath(old <= 0 || old &+ amount < 0) {
+            saturate(old == 0 ? .raisedFromZero : .overflow, file, line)
+        }
     }
 
-    /// Adds `amount` references unless there is none left, and says whether it did. Kernel: `refcount_inc_not_zero`.
+    /// Adds `amount` references unless there is none left, and says whether it did. Kernel:
+    /// `refcount_inc_not_zero`.
     ///
     /// For lookups, which find an object that they hold no reference to.
     @inlinable
@@ -57,7 +67,8 @@ public struct ReferenceCount: ~Copyable, Sendable {
             var old = count.load(ordering: .relaxed, file: file, line: line)
             while old != 0 {
                 let (isExchanged, found) = count.compareExchange(
-                    expected: old, desired: old &+ amount, ordering: .relaxed, file: file, line: line)
+                    expected: old, desired: old &+ amount, ordering: .relaxed, file: file,
+                    line: line)
                 if isExchanged { break }
                 old = found
             }
@@ -70,7 +81,8 @@ public struct ReferenceCount: ~Copyable, Sendable {
 
     // MARK: Lowering
 
-    /// Gives `amount` references back, and says whether they were the last. Kernel: `refcount_sub_and_test`.
+    /// Gives `amount` references back, and says whether they were the last. Kernel:
+    /// `refcount_sub_and_test`.
     ///
     /// Whoever is told so ends the object.
     @inlinable
@@ -78,7 +90,9 @@ public struct ReferenceCount: ~Copyable, Sendable {
     public func decrementAndTest(
         by amount: Int32 = 1, file: StaticString = #filePath, line: UInt = #line
     ) -> Bool {
-        let old = count.wrappingSubtract(amount, ordering: .acquiringAndReleasing, file: file, line: line).oldValue
+        let old = count.wrappingSubtract(
+            amount, ordering: .acquiringAndReleasing, file: file, line: line
+        ).oldValue
         if old == amount, old > 0 { return true }
         if _slowPath(old <= 0 || old &- amount < 0) { saturate(.lowTooOften, file, line) }
         return false
@@ -90,14 +104,16 @@ public struct ReferenceCount: ~Copyable, Sendable {
         if _slowPath(old <= 1) { saturate(.lastDropped, file, line) }
     }
 
-    /// Gives the reference back if it is the only one, and says whether it was. Kernel: `refcount_dec_if_one`.
+    /// Gives the reference back if it is the only one, and says whether it was. Kernel:
+    /// `refcount_dec_if_one`.
     public func decrementIfOne(file: StaticString = #filePath, line: UInt = #line) -> Bool {
         count.compareExchange(
             expected: 1, desired: 0, ordering: .acquiringAndReleasing, file: file, line: line
         ).exchanged
     }
 
-    /// Gives one reference back unless it is the only one, and says whether it did. Kernel: `refcount_dec_not_one`.
+    /// Gives one reference back unless it is the only one, and says whether it did. Kernel:
+    /// `refcount_dec_not_one`.
     ///
     /// A saturated count says yes and stays.
     public func decrementUnlessOne(file: StaticString = #filePath, line: UInt = #line) -> Bool {
@@ -110,7 +126,8 @@ public struct ReferenceCount: ~Copyable, Sendable {
                 return true
             }
             let (isExchanged, found) = count.compareExchange(
-                expected: old, desired: old &- 1, successOrdering: .releasing, failureOrdering: .relaxed,
+                expected: old, desired: old &- 1, successOrdering: .releasing,
+                failureOrdering: .relaxed,
                 file: file, line: line)
             if isExchanged { return true }
             old = found

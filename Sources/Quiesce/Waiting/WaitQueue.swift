@@ -4,12 +4,13 @@ public import Substrate
 
 /// Threads and tasks that wait until something they look at becomes true.
 ///
-/// Make the condition true, then `wake`. The condition is called by the waiter, more than once, with no lock of the queue held; what
-/// it reads must be safe to read there: atomics read sequentially consistent, or state under a lock. `wake` sees every waiter whose
-/// condition did not see the change. The change must be a sequentially consistent update, or be made under a lock.
+/// Make the condition true, then `wake`. The condition is called by the waiter, more than once,
+/// with no lock of the queue held; what it reads must be safe to read there: atomics read
+/// sequentially consistent, or state under a lock. `wake` sees every waiter whose condition did not
+/// see the change. The change must be a sequentially consistent update, or be made under a lock.
 ///
-/// `close()` ends every wait, for the teardown of what is waited for. Kernel counterpart: `wait_queue_head_t`, `wait_event`,
-/// `wake_up`.
+/// `close()` ends every wait, for the teardown of what is waited for. Kernel counterpart:
+/// `wait_queue_head_t`, `wait_event`, `wake_up`.
 public final class WaitQueue: Sendable {
     let waiters = Waiters()
     private let waitClass: WaitClass
@@ -32,9 +33,15 @@ public final class WaitQueue: Sendable {
 
     /// Blocks this thread until `condition` is true.
     ///
-    /// - Throws: `.timedOut` when `deadline` passes first, `.closed` when the queue is closed and the condition is false.
-    @available(*, noasync, message: "it would block a thread of the cooperative pool; await the other spelling")
-    public func wait(until deadline: Clock.Instant? = nil, for condition: () -> Bool) throws(WaitError) {
+    /// - Throws: `.timedOut` when `deadline` passes first, `.closed` when the queue is closed and
+    ///   the condition is false.
+    @available(
+        *, noasync,
+        message: "it would block a thread of the cooperative pool; await the other spelling"
+    )
+    public func wait(until deadline: Clock.Instant? = nil, for condition: () -> Bool)
+        throws(WaitError)
+    {
         if let ending = waiters.wait(for: waitClass, until: deadline, looksFirst: true, condition) {
             throw WaitError(ending)
         }
@@ -42,20 +49,27 @@ public final class WaitQueue: Sendable {
 
     /// Suspends this task until `condition` is true.
     ///
-    /// - Throws: as the blocking spelling, and `.cancelled` when the task is cancelled. Then nothing of it is left in the queue.
-    public func wait(until deadline: Clock.Instant? = nil, for condition: () -> Bool) async throws(WaitError) {
-        if let ending = await waiters.wait(for: waitClass, until: deadline, looksFirst: true, condition) {
+    /// - Throws: as the blocking spelling, and `.cancelled` when the task is cancelled. Then
+    ///   nothing of it is left in the queue.
+    public func wait(until deadline: Clock.Instant? = nil, for condition: () -> Bool)
+        async throws(WaitError)
+    {
+        if let ending = await waiters.wait(
+            for: waitClass, until: deadline, looksFirst: true, condition)
+        {
             throw WaitError(ending)
         }
     }
 
-    /// Has those who have waited longest look at their conditions, at most `limit` of them. One that finds its own still false goes
-    /// to the end of the line.
+    /// Has those who have waited longest look at their conditions, at most `limit` of them. One
+    /// that finds its own still false goes to the end of the line.
     ///
-    /// With a limit, all conditions in the queue should be alike: a waiter that finds its own still false has used the wake-up up.
+    /// With a limit, all conditions in the queue should be alike: a waiter that finds its own still
+    /// false has used the wake-up up.
     public func wake(_ limit: Int = .max) { waiters.wake(limit) }
 
-    /// Ends every wait whose condition is false, and every later one, with `.closed`. Closing again does nothing.
+    /// Ends every wait whose condition is false, and every later one, with `.closed`. Closing again
+    /// does nothing.
     public func close() { waiters.close() }
 }
 

@@ -4,7 +4,8 @@ import Substrate
 
 /// One who waits: a thread that is parked or a task that is suspended.
 ///
-/// The word of its wait point says how its wait ended. Whoever changes it from *waiting* decides that, once.
+/// The word of its wait point says how its wait ended. Whoever changes it from *waiting* decides
+/// that, once.
 @safe
 final class Waiter: Sendable {
     /// How a wait ended.
@@ -41,7 +42,8 @@ final class Waiter: Sendable {
     /// Whether it is in a line, whose lock the caller holds.
     var isInLine: Bool { links.load().isInLine }
 
-    /// Decides how the wait ends, unless that is decided. Says whether it did; then `rouse` must follow.
+    /// Decides how the wait ends, unless that is decided. Says whether it did; then `rouse` must
+    /// follow.
     func decide(_ ending: Ending) -> Decision {
         var state = point.word.load(ordering: .relaxed)
         while state == Self.waiting || state == Self.suspended {
@@ -78,7 +80,8 @@ final class Waiter: Sendable {
 
     /// Parks the thread until the wait ends, at the latest at `deadline`.
     ///
-    /// - Parameter lingering: how often to look before the system is asked to put the thread to sleep.
+    /// - Parameter lingering: how often to look before the system is asked to put the thread to
+    ///   sleep.
     func park(until deadline: Clock.Instant?, lingering rounds: Int = 0) -> Ending {
         if rounds > 0 { _ = point.linger(while: Self.waiting, rounds: rounds) }
         while true {
@@ -87,7 +90,8 @@ final class Waiter: Sendable {
         }
     }
 
-    /// Suspends the task until the wait ends, at the latest at `deadline`. Ends too when the task is cancelled.
+    /// Suspends the task until the wait ends, at the latest at `deadline`. Ends too when the task
+    /// is cancelled.
     func suspend(until deadline: Clock.Instant?) async -> Ending {
         let timer = deadline.map { deadline in
             Task.detached {
@@ -99,7 +103,8 @@ final class Waiter: Sendable {
             unsafe await withUnsafeContinuation { continuation in
                 unsafe self.continuation.store(continuation)
                 let (isSuspended, _) = point.word.compareExchange(
-                    expected: Self.waiting, desired: Self.suspended, ordering: .acquiringAndReleasing)
+                    expected: Self.waiting, desired: Self.suspended,
+                    ordering: .acquiringAndReleasing)
                 // It has ended already.
                 if !isSuspended { unsafe continuation.resume() }
             }
@@ -124,7 +129,11 @@ struct WaiterList {
             unsafe $0.previous = last
             $0.isInLine = true
         }
-        if let last = unsafe last { last.links.withValue { $0.next = waiter } } else { first = waiter }
+        if let last = unsafe last {
+            last.links.withValue { $0.next = waiter }
+        } else {
+            first = waiter
+        }
         unsafe last = waiter
     }
 

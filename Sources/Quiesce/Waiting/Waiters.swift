@@ -4,8 +4,9 @@ public import Substrate
 
 /// Those who wait for a condition, threads and tasks in one line.
 ///
-/// A waiter joins the line before it looks at its condition, and a waker makes the condition true before it looks at the line:
-/// so one of the two sees the other, and no wake-up is lost. Both looks are sequentially consistent.
+/// A waiter joins the line before it looks at its condition, and a waker makes the condition true
+/// before it looks at the line: so one of the two sees the other, and no wake-up is lost. Both
+/// looks are sequentially consistent.
 @usableFromInline
 struct Waiters: ~Copyable, Sendable {
     let line = Mutex(Line())
@@ -30,7 +31,8 @@ struct Waiters: ~Copyable, Sendable {
 
     /// Wakes those who have waited longest, at most `limit`.
     ///
-    /// What makes their conditions true was done before, by a sequentially consistent update or under a lock of theirs.
+    /// What makes their conditions true was done before, by a sequentially consistent update or
+    /// under a lock of theirs.
     @inlinable
     @inline(__always)
     func wake(_ limit: Int = .max) {
@@ -55,14 +57,19 @@ struct Waiters: ~Copyable, Sendable {
         rouse(dismissed)
     }
 
-    /// Takes the first out of the line. Their ending is decided under the lock, so that whoever leaves the line knows it.
-    private func dismiss(_ line: inout Line, _ limit: Int, _ ending: Waiter.Ending) -> [Waiter.Roused] {
+    /// Takes the first out of the line. Their ending is decided under the lock, so that whoever
+    /// leaves the line knows it.
+    private func dismiss(_ line: inout Line, _ limit: Int, _ ending: Waiter.Ending) -> [Waiter
+        .Roused]
+    {
         var result: [Waiter.Roused] = []
         while result.count < limit, let waiter = line.waiters.popFirst() {
             count.wrappingSubtract(1, ordering: .relaxed)
             let decision = waiter.decide(ending)
             // One whose deadline passed meanwhile has not taken the wake-up.
-            if decision != .late { result.append(Waiter.Roused(waiter: waiter, decision: decision)) }
+            if decision != .late {
+                result.append(Waiter.Roused(waiter: waiter, decision: decision))
+            }
         }
         return result
     }
@@ -71,11 +78,14 @@ struct Waiters: ~Copyable, Sendable {
 
     // MARK: Waiting
 
-    /// Waits until `isOver` is true. It is called again and again, by this thread, with no lock held.
+    /// Waits until `isOver` is true. It is called again and again, by this thread, with no lock
+    /// held.
     ///
-    /// - Parameter looksFirst: whether it is asked once before the waiter joins the line, which costs more than that.
+    /// - Parameter looksFirst: whether it is asked once before the waiter joins the line, which
+    ///   costs more than that.
     func wait(
-        for waitClass: WaitClass, until deadline: Clock.Instant?, looksFirst: Bool = false, _ isOver: () -> Bool
+        for waitClass: WaitClass, until deadline: Clock.Instant?, looksFirst: Bool = false,
+        _ isOver: () -> Bool
     ) -> Waiter.Ending? {
         waitClass.waiting {
             if looksFirst, isOver() { return nil }
@@ -94,7 +104,8 @@ struct Waiters: ~Copyable, Sendable {
 
     /// Waits until `isOver` is true. It is called again and again, by this task, with no lock held.
     func wait(
-        for waitClass: WaitClass, until deadline: Clock.Instant?, looksFirst: Bool = false, _ isOver: () -> Bool
+        for waitClass: WaitClass, until deadline: Clock.Instant?, looksFirst: Bool = false,
+        _ isOver: () -> Bool
     ) async -> Waiter.Ending? {
         await waitClass.waiting {
             if looksFirst, isOver() { return nil }
@@ -116,7 +127,8 @@ struct Waiters: ~Copyable, Sendable {
     }
 
     /// What a wait that ended comes to; nil when it has to be taken up again.
-    private func settle(_ waiter: Waiter, _ ending: Waiter.Ending, _ isOver: () -> Bool) -> Settled? {
+    private func settle(_ waiter: Waiter, _ ending: Waiter.Ending, _ isOver: () -> Bool) -> Settled?
+    {
         if ending == .woken { return isOver() ? Settled(ending: nil) : nil }
         leave(waiter)
         return Settled(ending: isOver() ? nil : ending)
@@ -133,7 +145,8 @@ struct Waiters: ~Copyable, Sendable {
         }
     }
 
-    /// Takes a waiter that needs no wake-up out of the line. A wake-up that it was given goes to the next.
+    /// Takes a waiter that needs no wake-up out of the line. A wake-up that it was given goes to
+    /// the next.
     private func leave(_ waiter: Waiter) {
         let wasWoken = whole.write("leave") {
             line.withLock { line in

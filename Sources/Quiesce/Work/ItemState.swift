@@ -3,10 +3,12 @@
 import Substrate
 import Synchronization
 
-/// The word of an item: whether it is pending, and on which queue; where it was last; how often it is disabled.
+/// The word of an item: whether it is pending, and on which queue; where it was last; how often it
+/// is disabled.
 ///
-/// It becomes pending under the lock of its queue's intake. While its timer runs, that ends under the timers' lock; in the queue, under the lock of
-/// those who serve, and by a canceller under both. So whoever holds both and reads that it is pending there finds it in the queue.
+/// It becomes pending under the lock of its queue's intake. While its timer runs, that ends under
+/// the timers' lock; in the queue, under the lock of those who serve, and by a canceller under
+/// both. So whoever holds both and reads that it is pending there finds it in the queue.
 enum ItemState {
     private static let pendingBit: UInt64 = 1
     /// Its timer has not fired.
@@ -50,17 +52,21 @@ struct WorkNumbers {
         return following
     }
 
-    /// Where a world's numbers come from. It goes on counting in a forked child, where items of before live on.
+    /// Where a world's numbers come from. It goes on counting in a forked child, where items of
+    /// before live on.
     final class Source: Sendable {
         static var current: Source { World.current.value(Source.self) { Source() } }
 
         fileprivate static let stock: UInt64 = 1 << 20
 
-        // Not watched: whatever the order, numbers differ, and that is all that anybody may rely on.
+        // Not watched: whatever the order, numbers differ, and that is all that anybody may rely
+        // on.
         private let items = Synchronization.Atomic<UInt64>(1)
         private let queues = Synchronization.Atomic<UInt64>(0)
 
-        fileprivate func takeStock() -> UInt64 { items.wrappingAdd(Self.stock, ordering: .relaxed).oldValue }
+        fileprivate func takeStock() -> UInt64 {
+            items.wrappingAdd(Self.stock, ordering: .relaxed).oldValue
+        }
 
         // 2^46 of them can be told apart.
         func takeQueueNumber() -> UInt64 { queues.wrappingAdd(1, ordering: .relaxed).newValue }
@@ -75,6 +81,7 @@ public enum Enqueued: Sendable {
     case alreadyPending
     /// It is disabled. Nothing was done.
     case disabled
-    /// The queue is being drained, or is or was destroyed, and the caller is not one of its items. Nothing was done.
+    /// The queue is being drained, or is or was destroyed, and the caller is not one of its items.
+    /// Nothing was done.
     case draining
 }

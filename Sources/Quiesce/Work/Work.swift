@@ -7,7 +7,8 @@ import Substrate
 ///     let refill = Work(name: "refill") { pool.refill() }
 ///     queue.enqueue(refill)
 ///
-/// The item keeps what its function captures. If that is the object that holds the item, use `ObjectWork`.
+/// The item keeps what its function captures. If that is the object that holds the item, use
+/// `ObjectWork`.
 public final class Work: WorkItem, @unchecked Sendable {
     public init(name: String = "work", _ function: @escaping @Sendable () -> Void) {
         super.init(name: name, .plain(function))
@@ -18,9 +19,11 @@ public final class Work: WorkItem, @unchecked Sendable {
     }
 }
 
-/// A work item that can also be enqueued for later. It is pending while its timer runs. Kernel counterpart: `struct delayed_work`.
+/// A work item that can also be enqueued for later. It is pending while its timer runs. Kernel
+/// counterpart: `struct delayed_work`.
 ///
-/// All timers of a process share one thread. `flush` ends the wait of a timer: the function runs now.
+/// All timers of a process share one thread. `flush` ends the wait of a timer: the function runs
+/// now.
 public final class DelayedWork: WorkItem, @unchecked Sendable {
     public init(name: String = "delayed work", _ function: @escaping @Sendable () -> Void) {
         super.init(name: name, .plain(function))
@@ -29,7 +32,8 @@ public final class DelayedWork: WorkItem, @unchecked Sendable {
     override func hasten() -> Bool { home?.timers.expire(self) ?? false }
 }
 
-/// A work item of a counted object, which it is enqueued with a reference to. Its function is given that reference.
+/// A work item of a counted object, which it is enqueued with a reference to. Its function is given
+/// that reference.
 ///
 ///     final class Device: ReferenceCounted {
 ///         let referenceCount = ReferenceCount()
@@ -40,11 +44,13 @@ public final class DelayedWork: WorkItem, @unchecked Sendable {
 ///     }
 ///     queue.enqueue(device.reset, device.share())
 ///
-/// The queue gives the reference back when it has no use for it, because the item was already pending: so no reference is leaked by
-/// that, as it is where one is taken by hand before queueing. Kernel counterpart: `kref_get` and `queue_work`, where the caller must put what was not queued.
+/// The queue gives the reference back when it has no use for it, because the item was already
+/// pending: so no reference is leaked by that, as it is where one is taken by hand before queueing.
+/// Kernel counterpart: `kref_get` and `queue_work`, where the caller must put what was not queued.
 public final class ObjectWork<Object: ReferenceCounted>: WorkItem, @unchecked Sendable {
     public init(
-        name: String = "object's work", _ function: @escaping @Sendable (consuming Reference<Object>) -> Void
+        name: String = "object's work",
+        _ function: @escaping @Sendable (consuming Reference<Object>) -> Void
     ) {
         super.init(name: name, .withPayload { function(Reference(bits: $0)) })
     }

@@ -2,27 +2,34 @@
 
 public import Substrate
 
-/// What a work queue runs: a function that is called on a worker thread some time after the item was enqueued.
+/// What a work queue runs: a function that is called on a worker thread some time after the item
+/// was enqueued.
 ///
-/// An item is pending from when it is enqueued until its function starts. Enqueued again meanwhile, it stays as it is, once. From when its
-/// function has started the queue never touches it again: the function may let go of the item, which frees it, or enqueue it anew, here or
-/// on another queue. On one queue an item never runs beside itself.
+/// An item is pending from when it is enqueued until its function starts. Enqueued again meanwhile,
+/// it stays as it is, once. From when its function has started the queue never touches it again:
+/// the function may let go of the item, which frees it, or enqueue it anew, here or on another
+/// queue. On one queue an item never runs beside itself.
 ///
-/// Items are told apart by who they are, not by where: an item at an address where another one died is a new one.
+/// Items are told apart by who they are, not by where: an item at an address where another one died
+/// is a new one.
 ///
 /// Use `Work`, `DelayedWork` or `ObjectWork`. Kernel counterpart: `struct work_struct`.
 public class WorkItem: @unchecked Sendable {
-    // Unchecked: what changes is atomic, or protected by the locks of the queue that the item is in.
+    // Unchecked: what changes is atomic, or protected by the locks of the queue that the item is
+    // in.
 
     // What every enqueueing and every run touches comes first, in as few cache lines as may be.
 
-    /// Whether it is pending and where, where it was last, and how often it is disabled. See `ItemState`.
+    /// Whether it is pending and where, where it was last, and how often it is disabled. See
+    /// `ItemState`.
     let state: Atomic<UInt64>
     /// The number that its queue gave to its last enqueueing, under the queue's locks.
     let ticket = Unsynchronized<UInt64>(0)
-    /// What its function is given: a reference's bits, 0 for none. Whoever made it pending writes it, whoever ends that takes it.
+    /// What its function is given: a reference's bits, 0 for none. Whoever made it pending writes
+    /// it, whoever ends that takes it.
     let payload = Unsynchronized<UInt>(0)
-    /// Who it is, from when it is first enqueued; 0 before. Written under the locks of its homes and of a queue's intake.
+    /// Who it is, from when it is first enqueued; 0 before. Written under the locks of its homes
+    /// and of a queue's intake.
     let id = Unsynchronized<UInt64>(0)
     let body: Body
     /// What messages and traces call it.
@@ -122,8 +129,9 @@ public class WorkItem: @unchecked Sendable {
             if !isPending, !mayMove, ItemState.queue(found) != queue.number {
                 return move(to: queue, &numbers, isArmed, &hasMoved)
             }
-            // One that is pending is found to be so still: then what the caller did before happens before the function, which starts by a later
-            // change of the state. Kernel: the barrier in `set_work_pool_and_clear_pending`.
+            // One that is pending is found to be so still: then what the caller did before happens
+            // before the function, which starts by a later change of the state. Kernel: the barrier
+            // in `set_work_pool_and_clear_pending`.
             let desired = isPending ? found : ItemState.pending(queue.number, isArmed)
             let (isMine, now) = state.compareExchange(
                 expected: found, desired: desired, ordering: .acquiringAndReleasing)
@@ -152,7 +160,8 @@ public class WorkItem: @unchecked Sendable {
         }
     }
 
-    /// Does what is left when somebody has been told what came of enqueueing it. The caller holds no lock.
+    /// Does what is left when somebody has been told what came of enqueueing it. The caller holds
+    /// no lock.
     func wasAnswered(_ answer: Enqueued, hasMoved: Bool) {
         if hasMoved { forgetEarlierHomes() }
         // In a forked child, one that was pending before would be so for ever.
@@ -163,7 +172,9 @@ public class WorkItem: @unchecked Sendable {
     private func forgetEarlierHomes() {
         let earlier = whole.read("look at") { homes.withLock { $0.earlier } }
         for home in earlier where !home.queue.isRunning(self) {
-            whole.write("forget a queue of") { homes.withLock { $0.earlier.removeAll { $0.move == home.move } } }
+            whole.write("forget a queue of") {
+                homes.withLock { $0.earlier.removeAll { $0.move == home.move } }
+            }
         }
     }
 
@@ -172,39 +183,47 @@ public class WorkItem: @unchecked Sendable {
 
     // MARK: Cancelling
 
-    /// Makes the item not pending. Does not wait for a function that is running. Kernel: `cancel_work`.
+    /// Makes the item not pending. Does not wait for a function that is running. Kernel:
+    /// `cancel_work`.
     ///
-    /// A reference that it was enqueued with is dropped. Another thread may enqueue it again at any time: to end its use,
-    /// disable it.
+    /// A reference that it was enqueued with is dropped. Another thread may enqueue it again at any
+    /// time: to end its use, disable it.
     ///
     /// - Returns: whether it was pending.
     @discardableResult
     public func cancel() -> Bool {
-        guard let payload = whole.read("cancel", { withdraw(disabling: false).payload }) else { return false }
+        guard let payload = whole.read("cancel", { withdraw(disabling: false).payload }) else {
+            return false
+        }
         letGo(payload)
         return true
     }
 
-    /// Makes the item not pending, and returns what its function would have been given; nil when it was not. Disables it by the same change of its
-    /// state, if that is wanted and can be counted: nobody finds a disabled item pending.
+    /// Makes the item not pending, and returns what its function would have been given; nil when it
+    /// was not. Disables it by the same change of its state, if that is wanted and can be counted:
+    /// nobody finds a disabled item pending.
     private func withdraw(disabling: Bool) -> (isCounted: Bool, payload: UInt?) {
         while true {
             let found = state.load(ordering: .acquiring)
             if ItemState.isPending(found) {
                 // Else it has moved on between the two looks.
                 guard let home, home.number == ItemState.queue(found) else { continue }
-                if let payload = home.withdraw(self, disabling: disabling) { return (true, payload) }
+                if let payload = home.withdraw(self, disabling: disabling) {
+                    return (true, payload)
+                }
             } else {
                 guard disabling else { return (true, nil) }
                 guard ItemState.depth(found) < ItemState.depthLimit else { return (false, nil) }
                 let (isCounted, _) = state.compareExchange(
-                    expected: found, desired: found + ItemState.oneDisable, ordering: .acquiringAndReleasing)
+                    expected: found, desired: found + ItemState.oneDisable,
+                    ordering: .acquiringAndReleasing)
                 if isCounted { return (true, nil) }
             }
         }
     }
 
-    /// Ends the item's being pending, under the lock that it is pending under. So it is not disabled.
+    /// Ends the item's being pending, under the lock that it is pending under. So it is not
+    /// disabled.
     func endPending(disabling: Bool) {
         let found = state.load(ordering: .relaxed)
         let idle = (found & ItemState.idleMask) + (disabling ? ItemState.oneDisable : 0)
@@ -218,8 +237,8 @@ public class WorkItem: @unchecked Sendable {
         unsafe Unmanaged.passUnretained(self).release()
     }
 
-    /// Has every enqueueing be refused from here on, and cancels the item. Does not wait for a function that is running. Kernel:
-    /// `disable_work`.
+    /// Has every enqueueing be refused from here on, and cancels the item. Does not wait for a
+    /// function that is running. Kernel: `disable_work`.
     ///
     /// Nests: it takes as many `enable`s to undo.
     ///
@@ -229,7 +248,8 @@ public class WorkItem: @unchecked Sendable {
         disable(file, line).wasPending
     }
 
-    private func disable(_ file: StaticString, _ line: UInt) -> (isCounted: Bool, wasPending: Bool) {
+    private func disable(_ file: StaticString, _ line: UInt) -> (isCounted: Bool, wasPending: Bool)
+    {
         let (isCounted, payload) = whole.read("disable") { withdraw(disabling: true) }
         if !isCounted { Misuse.report(.disabledTooOften, file, line) }
         if let payload { letGo(payload) }
@@ -246,7 +266,8 @@ public class WorkItem: @unchecked Sendable {
             while true {
                 guard ItemState.depth(found) > 0 else { return nil }
                 let (isUndone, now) = state.compareExchange(
-                    expected: found, desired: found - ItemState.oneDisable, ordering: .acquiringAndReleasing)
+                    expected: found, desired: found - ItemState.oneDisable,
+                    ordering: .acquiringAndReleasing)
                 if isUndone { return ItemState.depth(found) - 1 }
                 found = now
             }
@@ -257,13 +278,19 @@ public class WorkItem: @unchecked Sendable {
 
     // MARK: Waiting
 
-    /// Disables the item and waits until its function is not running, on any queue. Kernel: `disable_work_sync`.
+    /// Disables the item and waits until its function is not running, on any queue. Kernel:
+    /// `disable_work_sync`.
     ///
-    /// The verb of teardown: when it returns, the function is not running and will not run. What it uses can go.
+    /// The verb of teardown: when it returns, the function is not running and will not run. What it
+    /// uses can go.
     ///
     /// - Returns: whether the item was pending.
-    /// - Throws: `.inside` when the caller is the item's function, and nothing is changed; `.timedOut`, and it is disabled.
-    @available(*, noasync, message: "it would block a thread of the cooperative pool; await the other spelling")
+    /// - Throws: `.inside` when the caller is the item's function, and nothing is changed;
+    ///   `.timedOut`, and it is disabled.
+    @available(
+        *, noasync,
+        message: "it would block a thread of the cooperative pool; await the other spelling"
+    )
     @discardableResult
     public func disableAndWait(until deadline: Clock.Instant? = nil) throws(WorkError) -> Bool {
         let (_, wasPending) = try disableFromOutside()
@@ -273,21 +300,29 @@ public class WorkItem: @unchecked Sendable {
 
     /// Disables the item and waits until its function is not running, as the blocking spelling.
     ///
-    /// - Throws: as the blocking spelling, and `.cancelled` when the task is cancelled; the item is disabled.
+    /// - Throws: as the blocking spelling, and `.cancelled` when the task is cancelled; the item is
+    ///   disabled.
     @discardableResult
-    public func disableAndWait(until deadline: Clock.Instant? = nil) async throws(WorkError) -> Bool {
+    public func disableAndWait(until deadline: Clock.Instant? = nil) async throws(WorkError) -> Bool
+    {
         let (_, wasPending) = try disableFromOutside()
         try await waitForRuns(until: deadline)
         return wasPending
     }
 
-    /// Cancels the item and waits until its function is not running, on any queue. Kernel: `cancel_work_sync`.
+    /// Cancels the item and waits until its function is not running, on any queue. Kernel:
+    /// `cancel_work_sync`.
     ///
-    /// Meanwhile it is disabled, so that an item that enqueues itself again ends too. Afterwards it can be enqueued.
+    /// Meanwhile it is disabled, so that an item that enqueues itself again ends too. Afterwards it
+    /// can be enqueued.
     ///
     /// - Returns: whether the item was pending.
-    /// - Throws: `.inside` when the caller is the item's function, and nothing is changed; `.timedOut`, and it is cancelled.
-    @available(*, noasync, message: "it would block a thread of the cooperative pool; await the other spelling")
+    /// - Throws: `.inside` when the caller is the item's function, and nothing is changed;
+    ///   `.timedOut`, and it is cancelled.
+    @available(
+        *, noasync,
+        message: "it would block a thread of the cooperative pool; await the other spelling"
+    )
     @discardableResult
     public func cancelAndWait(until deadline: Clock.Instant? = nil) throws(WorkError) -> Bool {
         let (isCounted, wasPending) = try disableFromOutside()
@@ -298,22 +333,28 @@ public class WorkItem: @unchecked Sendable {
 
     /// Cancels the item and waits until its function is not running, as the blocking spelling.
     ///
-    /// - Throws: as the blocking spelling, and `.cancelled` when the task is cancelled; the item is cancelled as well.
+    /// - Throws: as the blocking spelling, and `.cancelled` when the task is cancelled; the item is
+    ///   cancelled as well.
     @discardableResult
-    public func cancelAndWait(until deadline: Clock.Instant? = nil) async throws(WorkError) -> Bool {
+    public func cancelAndWait(until deadline: Clock.Instant? = nil) async throws(WorkError) -> Bool
+    {
         let (isCounted, wasPending) = try disableFromOutside()
         defer { if isCounted { enable() } }
         try await waitForRuns(until: deadline)
         return wasPending
     }
 
-    /// Waits until the last enqueueing of this item before the call is over: its function has returned, or it was cancelled. What is enqueued
-    /// meanwhile is not waited for. One that moves to another queue in that moment may be missed. Kernel: `flush_work`.
+    /// Waits until the last enqueueing of this item before the call is over: its function has
+    /// returned, or it was cancelled. What is enqueued meanwhile is not waited for. One that moves
+    /// to another queue in that moment may be missed. Kernel: `flush_work`.
     ///
     /// - Returns: whether there was something to wait for.
-    /// - Throws: `.inside` when the wait could not end: the caller is the item's function, or runs on an ordered queue that the item is
-    ///   pending on, or one whose limit is 1; `.timedOut`.
-    @available(*, noasync, message: "it would block a thread of the cooperative pool; await the other spelling")
+    /// - Throws: `.inside` when the wait could not end: the caller is the item's function, or runs
+    ///   on an ordered queue that the item is pending on, or one whose limit is 1; `.timedOut`.
+    @available(
+        *, noasync,
+        message: "it would block a thread of the cooperative pool; await the other spelling"
+    )
     @discardableResult
     public func flush(until deadline: Clock.Instant? = nil) throws(WorkError) -> Bool {
         guard let (home, wasArmed) = try beginFlush() else { return false }
@@ -321,7 +362,8 @@ public class WorkItem: @unchecked Sendable {
         return try home.flush(self, until: deadline) || wasArmed
     }
 
-    /// Waits until the last enqueueing of this item before the call is over, as the blocking spelling.
+    /// Waits until the last enqueueing of this item before the call is over, as the blocking
+    /// spelling.
     ///
     /// - Throws: as the blocking spelling, and `.cancelled` when the task is cancelled.
     @discardableResult
@@ -332,7 +374,8 @@ public class WorkItem: @unchecked Sendable {
         return hadToWait || wasArmed
     }
 
-    /// Checks that the wait can end, and then ends that of the item's timer. Nil when the item was never enqueued.
+    /// Checks that the wait can end, and then ends that of the item's timer. Nil when the item was
+    /// never enqueued.
     private func beginFlush() throws(WorkError) -> (home: WorkQueue, wasArmed: Bool)? {
         try checkNotInside()
         guard let home else { return nil }
@@ -344,7 +387,9 @@ public class WorkItem: @unchecked Sendable {
     func hasten() -> Bool { false }
 
     private func checkNotInside() throws(WorkError) {
-        guard let worker = Worker.running, worker.isRunning(self), let queue = worker.queue else { return }
+        guard let worker = Worker.running, worker.isRunning(self), let queue = worker.queue else {
+            return
+        }
         throw .inside(item: name, queue: queue.name)
     }
 
@@ -368,7 +413,9 @@ public class WorkItem: @unchecked Sendable {
     /// The queues that it may be running on, and who it is.
     private var everyHome: ([WorkQueue], id: UInt64) {
         whole.read("locate") {
-            homes.withLock { ($0.earlier.map(\.queue) + ($0.current.map { [$0] } ?? []), id: id.load()) }
+            homes.withLock {
+                ($0.earlier.map(\.queue) + ($0.current.map { [$0] } ?? []), id: id.load())
+            }
         }
     }
 }

@@ -4,8 +4,9 @@ import Substrate
 
 /// What is pending, in the order of its tickets. Its owner's lock protects it.
 ///
-/// An item is found by its ticket; one that is taken out of the middle leaves a gap, until there are more gaps than items. So what is pending
-/// costs four words, gaps included at most eight. An item is kept by one reference, which belongs to its being pending.
+/// An item is found by its ticket; one that is taken out of the middle leaves a gap, until there
+/// are more gaps than items. So what is pending costs four words, gaps included at most eight. An
+/// item is kept by one reference, which belongs to its being pending.
 @safe
 struct WorkList: ~Copyable, @unchecked Sendable {
     // Unchecked: an item is Sendable, and kept.
@@ -87,7 +88,9 @@ struct WorkList: ~Copyable, @unchecked Sendable {
         lastTaken = entry.ticket
         trim()
         // Its lines come while what was taken runs.
-        if count > 0, case .item(let following) = unsafe memory[head].slot { unsafe Hint.willUse(following) }
+        if count > 0, case .item(let following) = unsafe memory[head].slot {
+            unsafe Hint.willUse(following)
+        }
         return entry.slot
     }
 
@@ -115,13 +118,16 @@ struct WorkList: ~Copyable, @unchecked Sendable {
     private mutating func closeGaps() {
         var kept = head
         for index in head..<end where unsafe !memory[index].slot.isGap {
-            if index != kept { unsafe (memory + kept).moveInitialize(from: memory + index, count: 1) }
+            if index != kept {
+                unsafe (memory + kept).moveInitialize(from: memory + index, count: 1)
+            }
             kept += 1
         }
         end = kept
     }
 
-    /// What a long burst took is given back when nothing is left of it; of a shorter one, when the next is much smaller.
+    /// What a long burst took is given back when nothing is left of it; of a shorter one, when the
+    /// next is much smaller.
     mutating func becomeQuiet() {
         if count == 0, capacity > Self.longBurst { giveBackRoom() }
     }

@@ -15,7 +15,8 @@ extension WorkQueue {
     /// Has the worker be one of the queue's servers. False when there is nothing to run.
     func begin(_ worker: Worker) -> Bool { whole.write("serve") { call(arrive(worker)) } }
 
-    /// Runs items as one of the queue's servers, of which it has begun one, until there are none or others wait for the worker.
+    /// Runs items as one of the queue's servers, of which it has begun one, until there are none or
+    /// others wait for the worker.
     func serve(_ worker: Worker) {
         if isCPUIntensive { worker.blocks() }
         var turn = WorkerPool.Turn()
@@ -40,7 +41,9 @@ extension WorkQueue {
             intake.withLock { intake in
                 intake.attendance = .present
                 // If the limit was lowered meanwhile, those who are there look.
-                guard serving.servers.count < serving.limit else { return Step(runs: false, calls: false) }
+                guard serving.servers.count < serving.limit else {
+                    return Step(runs: false, calls: false)
+                }
                 serving.servers.append(worker)
                 return take(&serving, worker, &intake)
             }
@@ -108,7 +111,8 @@ extension WorkQueue {
         }
     }
 
-    /// Sees to it that somebody looks at what is enqueued, now or later. Says whether a server has to be called for that.
+    /// Sees to it that somebody looks at what is enqueued, now or later. Says whether a server has
+    /// to be called for that.
     func attend(_ serving: inout Serving, _ intake: inout Intake) -> Bool {
         guard intake.attendance != .called else { return false }
         if serving.servers.count >= serving.limit {
@@ -122,8 +126,8 @@ extension WorkQueue {
 
     // MARK: Withdrawing
 
-    /// Takes a pending item out of the queue, and returns what its function would have been given. Nil when it is not pending here any
-    /// more.
+    /// Takes a pending item out of the queue, and returns what its function would have been given.
+    /// Nil when it is not pending here any more.
     func withdraw(_ item: WorkItem, disabling: Bool) -> UInt? {
         checkGeneration()
         if ItemState.isArmed(item.state.load(ordering: .acquiring)) {
@@ -154,7 +158,8 @@ extension WorkQueue {
         intake.withLock { intake in
             serving.list.take(&intake.list)
             let state = item.state.load(ordering: .relaxed)
-            return ItemState.isPending(state) && !ItemState.isArmed(state) && ItemState.queue(state) == number
+            return ItemState.isPending(state) && !ItemState.isArmed(state)
+                && ItemState.queue(state) == number
         }
     }
 
@@ -163,12 +168,15 @@ extension WorkQueue {
         let id = item.knownID
         // In a forked child nothing runs that ran before.
         guard id != 0, isOfThisProcess else { return false }
-        return whole.read("look at") { serving.withLock { serving in serving.servers.contains { $0.id == id } } }
+        return whole.read("look at") {
+            serving.withLock { serving in serving.servers.contains { $0.id == id } }
+        }
     }
 }
 
 extension WorkQueue.Serving {
-    /// Takes the first that can run out of the list. An item that runs does not run beside itself: it follows.
+    /// Takes the first that can run out of the list. An item that runs does not run beside itself:
+    /// it follows.
     mutating func popFirst() -> WorkList.Slot {
         while true {
             let slot = list.popFirst()
@@ -188,6 +196,8 @@ extension WorkQueue.Serving {
 
     /// The server that runs the item, which has been enqueued anew.
     func server(thatIsFollowedBy item: WorkItem) -> Worker? {
-        servers.first { server in unsafe server.following?._withUnsafeGuaranteedRef { $0 === item } ?? false }
+        servers.first { server in
+            unsafe server.following?._withUnsafeGuaranteedRef { $0 === item } ?? false
+        }
     }
 }

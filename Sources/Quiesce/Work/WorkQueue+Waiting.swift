@@ -18,18 +18,21 @@ extension WorkQueue {
 
     // MARK: Flushing
 
-    /// Waits until every item that was enqueued before the call has run or was cancelled. What is enqueued meanwhile is not waited for, nor are timers
-    /// that run. Kernel:
-    /// `flush_workqueue`.
+    /// Waits until every item that was enqueued before the call has run or was cancelled. What is
+    /// enqueued meanwhile is not waited for, nor are timers that run. Kernel: `flush_workqueue`.
     ///
     /// - Throws: `.inside` when the caller is an item of the queue; `.timedOut`.
-    @available(*, noasync, message: "it would block a thread of the cooperative pool; await the other spelling")
+    @available(
+        *, noasync,
+        message: "it would block a thread of the cooperative pool; await the other spelling"
+    )
     public func flush(until deadline: Clock.Instant? = nil) throws(WorkError) {
         try checkNotInside()
         try wait(awaitAll(isTimed: deadline != nil), until: deadline)
     }
 
-    /// Waits until every item that was enqueued before the call has run or was cancelled, as the blocking spelling.
+    /// Waits until every item that was enqueued before the call has run or was cancelled, as the
+    /// blocking spelling.
     ///
     /// - Throws: as the blocking spelling, and `.cancelled` when the task is cancelled.
     public func flush(until deadline: Clock.Instant? = nil) async throws(WorkError) {
@@ -44,7 +47,8 @@ extension WorkQueue {
         throw .inside(item: worker.name, queue: name)
     }
 
-    /// Waits until the item's last enqueueing here is over. False when there is nothing to wait for.
+    /// Waits until the item's last enqueueing here is over. False when there is nothing to wait
+    /// for.
     func flush(_ item: WorkItem, until deadline: Clock.Instant?) throws(WorkError) -> Bool {
         guard let waiter = try awaitItem(item, isTimed: deadline != nil) else { return false }
         try wait(waiter, until: deadline)
@@ -68,13 +72,19 @@ extension WorkQueue {
 
     // MARK: Draining
 
-    /// Waits until the queue is empty, and meanwhile admits only what its own items enqueue. Kernel: `drain_workqueue`.
+    /// Waits until the queue is empty, and meanwhile admits only what its own items enqueue.
+    /// Kernel: `drain_workqueue`.
     ///
-    /// What its items enqueue is waited for, so that an item that enqueues itself for ever is waited for as long: then a `Misuse` is
-    /// reported now and then. Timers that run are not waited for.
+    /// What its items enqueue is waited for, so that an item that enqueues itself for ever is
+    /// waited for as long: then a `Misuse` is reported now and then. Timers that run are not waited
+    /// for.
     ///
-    /// - Throws: `.inside` when the caller is an item of the queue; `.timedOut`, and the queue is open again.
-    @available(*, noasync, message: "it would block a thread of the cooperative pool; await the other spelling")
+    /// - Throws: `.inside` when the caller is an item of the queue; `.timedOut`, and the queue is
+    ///   open again.
+    @available(
+        *, noasync,
+        message: "it would block a thread of the cooperative pool; await the other spelling"
+    )
     public func drain(
         until deadline: Clock.Instant? = nil, file: StaticString = #filePath, line: UInt = #line
     ) throws(WorkError) {
@@ -96,14 +106,18 @@ extension WorkQueue {
         try await awaitEmpty(until: deadline, file, line)
     }
 
-    /// Ends the queue: nothing is admitted any more but what its own items enqueue, timers that run fire now, and what is pending runs. Kernel:
-    /// `destroy_workqueue`.
+    /// Ends the queue: nothing is admitted any more but what its own items enqueue, timers that run
+    /// fire now, and what is pending runs. Kernel: `destroy_workqueue`.
     ///
-    /// Several may destroy the queue; all wait. When this returns, no item of the queue runs or will run.
+    /// Several may destroy the queue; all wait. When this returns, no item of the queue runs or
+    /// will run.
     ///
-    /// - Throws: `.inside`, which names item and queue, when the caller is an item of the queue, and nothing is changed; `.timedOut`, and
-    ///   the queue goes on ending.
-    @available(*, noasync, message: "it would block a thread of the cooperative pool; await the other spelling")
+    /// - Throws: `.inside`, which names item and queue, when the caller is an item of the queue,
+    ///   and nothing is changed; `.timedOut`, and the queue goes on ending.
+    @available(
+        *, noasync,
+        message: "it would block a thread of the cooperative pool; await the other spelling"
+    )
     public func destroy(
         until deadline: Clock.Instant? = nil, file: StaticString = #filePath, line: UInt = #line
     ) throws(WorkError) {
@@ -113,7 +127,8 @@ extension WorkQueue {
 
     /// Ends the queue, as the blocking spelling.
     ///
-    /// - Throws: as the blocking spelling, and `.cancelled` when the task is cancelled; the queue goes on ending.
+    /// - Throws: as the blocking spelling, and `.cancelled` when the task is cancelled; the queue
+    ///   goes on ending.
     public func destroy(
         until deadline: Clock.Instant? = nil, file: StaticString = #filePath, line: UInt = #line
     ) async throws(WorkError) {
@@ -154,7 +169,9 @@ extension WorkQueue {
     }
 
     /// Waits until nothing is pending or runs.
-    private func awaitEmpty(until deadline: Clock.Instant?, _ file: StaticString, _ line: UInt) throws(WorkError) {
+    private func awaitEmpty(until deadline: Clock.Instant?, _ file: StaticString, _ line: UInt)
+        throws(WorkError)
+    {
         var round = 0
         while let waiter = awaitAll(isTimed: deadline != nil) {
             note(&round, file, line)
@@ -175,7 +192,9 @@ extension WorkQueue {
     /// Counts another round of a drain.
     private func note(_ round: inout Int, _ file: StaticString, _ line: UInt) {
         round += 1
-        if round == 10 || round <= 1000 && round % 100 == 0 { Misuse.report(.longDrain, file, line) }
+        if round == 10 || round <= 1000 && round % 100 == 0 {
+            Misuse.report(.longDrain, file, line)
+        }
     }
 
     private func awaitRun(of id: UInt64, isTimed: Bool) -> Waiter? {
@@ -199,9 +218,12 @@ extension WorkQueue {
             return serving.withLock { serving in
                 if isPendingHere(item, &serving) {
                     waitsForItself = inside != nil && serving.limit == 1
-                    return waitsForItself ? nil : serving.join(.of(ticket: item.ticket.load()), isTimed)
+                    return waitsForItself
+                        ? nil : serving.join(.of(ticket: item.ticket.load()), isTimed)
                 }
-                guard let server = serving.servers.first(where: { $0.id == id && id != 0 }) else { return nil }
+                guard let server = serving.servers.first(where: { $0.id == id && id != 0 }) else {
+                    return nil
+                }
                 return serving.join(.of(ticket: server.ticket), isTimed)
             }
         }
@@ -230,7 +252,9 @@ extension WorkQueue {
             serving.withLock { serving in
                 serving.awaited.removeAll { $0.waiter === waiter }
                 if ending == .cancelled { return .cancelled(queue: name) }
-                let (now, following) = (Clock.now(), serving.servers.count { unsafe $0.following != nil })
+                let (now, following) = (
+                    Clock.now(), serving.servers.count { unsafe $0.following != nil }
+                )
                 let pending = serving.list.count + following + intake.withLock { $0.list.count }
                 let running = serving.servers.filter { $0.id != 0 }.map { $0.occupant(at: now) }
                 return .timedOut(queue: name, running: running, pending: pending)
@@ -264,7 +288,8 @@ extension WorkQueue.Serving {
         return waiter
     }
 
-    /// The enqueueing that had this ticket is over. Returns those who waited for it, to be roused without the lock.
+    /// The enqueueing that had this ticket is over. Returns those who waited for it, to be roused
+    /// without the lock.
     mutating func end(_ ticket: UInt64) -> [Waiter.Roused] {
         guard !awaited.isEmpty else { return [] }
         let oldest = oldest ?? .max
@@ -275,7 +300,10 @@ extension WorkQueue.Serving {
                 case .of(let awaitedTicket): awaitedTicket == ticket
                 case .through(let last): oldest > last
                 }
-            if isOver { roused.append(Waiter.Roused(waiter: awaited.waiter, decision: awaited.waiter.decide(.woken))) }
+            if isOver {
+                roused.append(
+                    Waiter.Roused(waiter: awaited.waiter, decision: awaited.waiter.decide(.woken)))
+            }
             return isOver
         }
         return roused

@@ -2,10 +2,13 @@
 
 import Substrate
 
-/// Runs work items on a pool of threads, so many at a time, in the order in which they were enqueued.
+/// Runs work items on a pool of threads, so many at a time, in the order in which they were
+/// enqueued.
 ///
-/// - **Once an item's function has started, the queue never touches the item again.** It may end its own life, or enqueue itself.
-/// - An item does not run beside itself on one queue. Enqueued while it runs, it runs once more, afterwards. On another queue it may.
+/// - **Once an item's function has started, the queue never touches the item again.** It may end
+///   its own life, or enqueue itself.
+/// - An item does not run beside itself on one queue. Enqueued while it runs, it runs once more,
+///   afterwards. On another queue it may.
 /// - Items of the pool that block in a wait of Quiesce or of Substrate let others run meanwhile.
 ///
 ///     let queue = WorkQueue(name: "uploads")
@@ -13,7 +16,8 @@ import Substrate
 ///     try item.disableAndWait()            // not running, and never again
 ///     try queue.destroy()                  // what is pending has run
 ///
-/// A queue that is let go of runs what is pending before it ends. Kernel counterpart: `struct workqueue_struct`.
+/// A queue that is let go of runs what is pending before it ends. Kernel counterpart: `struct
+/// workqueue_struct`.
 public final class WorkQueue: Sendable {
     public let name: String
     public let kind: Kind
@@ -30,8 +34,9 @@ public final class WorkQueue: Sendable {
     /// Whom it was told to wait for in the pool's line, under the pool's lock.
     let nextListed = Unsynchronized<WorkQueue?>(nil)
 
-    // Both locks are taken in this order. An item's homes and the pool come after them, the timers before.
-    // Each is on cache lines of its own: those who enqueue and those who run should not wait for each other's.
+    // Both locks are taken in this order. An item's homes and the pool come after them, the timers
+    // before. Each is on cache lines of its own: those who enqueue and those who run should not
+    // wait for each other's.
     private let gapBeforeServing = Gap()
     let serving: Mutex<Serving>
     private let gapBeforeIntake = Gap()
@@ -105,11 +110,12 @@ public final class WorkQueue: Sendable {
 
     /// Makes a queue on its world's pool.
     ///
-    /// - Parameters:
-    ///   - isCPUIntensive: whether its items compute for long, so that others should run beside them. Kernel: `WQ_CPU_INTENSIVE`.
-    ///   - tracer: who is told what becomes of the items.
+    /// - Parameters: - isCPUIntensive: whether its items compute for long, so that others should
+    ///   run beside them. Kernel: `WQ_CPU_INTENSIVE`. - tracer: who is told what becomes of the
+    ///   items.
     public init(
-        name: String, _ kind: Kind = .concurrent(), priority: Priority = .normal, isCPUIntensive: Bool = false,
+        name: String, _ kind: Kind = .concurrent(), priority: Priority = .normal,
+        isCPUIntensive: Bool = false,
         tracer: (any WorkTracer)? = nil
     ) {
         let limit: Int
@@ -141,8 +147,8 @@ public final class WorkQueue: Sendable {
 
     /// Has the item's function be called, after those enqueued before it have been started.
     ///
-    /// Two locks that are held for a moment, and a wake-up if no worker looks. What the caller did before happens before the function. Kernel:
-    /// `queue_work`.
+    /// Two locks that are held for a moment, and a wake-up if no worker looks. What the caller did
+    /// before happens before the function. Kernel: `queue_work`.
     @discardableResult
     public func enqueue(_ item: Work) -> Enqueued { admit(item) }
 
@@ -153,8 +159,11 @@ public final class WorkQueue: Sendable {
     /// - Parameter name: what messages and traces call it.
     /// - Returns: `.queued` or `.draining`.
     @discardableResult
-    public func enqueue(name: String? = nil, _ function: @escaping @Sendable () -> Void) -> Enqueued {
-        if isTraced || name != nil { return admit(Work(name: name ?? Self.unnamed, on: self, function)) }
+    public func enqueue(name: String? = nil, _ function: @escaping @Sendable () -> Void) -> Enqueued
+    {
+        if isTraced || name != nil {
+            return admit(Work(name: name ?? Self.unnamed, on: self, function))
+        }
         checkGeneration()
         return whole.write("enqueue on") {
             var calls = false
@@ -172,36 +181,43 @@ public final class WorkQueue: Sendable {
     /// What a function of no item is called.
     static let unnamed = "a function"
 
-    /// Has the item's function be called after `delay`; at once when that is 0. It is pending meanwhile.
+    /// Has the item's function be called after `delay`; at once when that is 0. It is pending
+    /// meanwhile.
     ///
-    /// An item whose timer fires while the queue is being drained still runs. A queue that is being destroyed lets no timer be armed, not
-    /// even by its own items. Kernel: `queue_delayed_work`.
+    /// An item whose timer fires while the queue is being drained still runs. A queue that is being
+    /// destroyed lets no timer be armed, not even by its own items. Kernel: `queue_delayed_work`.
     @discardableResult
     public func enqueue(_ item: DelayedWork, after delay: Duration = .zero) -> Enqueued {
         admit(item, after: delay)
     }
 
-    /// Has the item's function be called with `reference`, at once or after `delay`. The reference is given back in the answer unless the item
-    /// was queued.
+    /// Has the item's function be called with `reference`, at once or after `delay`. The reference
+    /// is given back in the answer unless the item was queued.
     @discardableResult
     public func enqueue<Object>(
-        _ item: ObjectWork<Object>, _ reference: consuming Reference<Object>, after delay: Duration = .zero
+        _ item: ObjectWork<Object>, _ reference: consuming Reference<Object>,
+        after delay: Duration = .zero
     ) -> EnqueuedObject<Object> {
         let bits = reference.bits()
         let answer = admit(item, bits, after: delay)
         return EnqueuedObject(answer, answer == .queued ? nil : Reference(bits: bits))
     }
 
-    /// Has the item's function be called after `delay` from now, whether it was pending or not. Kernel: `mod_delayed_work`.
+    /// Has the item's function be called after `delay` from now, whether it was pending or not.
+    /// Kernel: `mod_delayed_work`.
     ///
-    /// A timer that runs gets the new delay. An item that waits for its turn is cancelled and enqueued anew, and is not pending in between.
+    /// A timer that runs gets the new delay. An item that waits for its turn is cancelled and
+    /// enqueued anew, and is not pending in between.
     ///
-    /// - Returns: `.alreadyPending` when it was pending, and now has the new delay; else what `enqueue` would have answered. A queue that
-    ///   does not admit it leaves it as it was; one that has begun to refuse only in that moment, not pending.
+    /// - Returns: `.alreadyPending` when it was pending, and now has the new delay; else what
+    ///   `enqueue` would have answered. A queue that does not admit it leaves it as it was; one
+    ///   that has begun to refuse only in that moment, not pending.
     @discardableResult
     public func reschedule(_ item: DelayedWork, after delay: Duration) -> Enqueued {
         checkGeneration()
-        let isAdmitted: Bool = whole.read("look at") { intake.withLock { admits(&$0, isArmed: delay > .zero) } }
+        let isAdmitted: Bool = whole.read("look at") {
+            intake.withLock { admits(&$0, isArmed: delay > .zero) }
+        }
         guard isAdmitted else { return .draining }
         var wasPending = false
         while true {
@@ -214,8 +230,8 @@ public final class WorkQueue: Sendable {
         }
     }
 
-    /// Whether the caller may enqueue an item, or arm its timer. What the queue's own items enqueue is waited for; a timer that they arm would
-    /// outlive the queue.
+    /// Whether the caller may enqueue an item, or arm its timer. What the queue's own items enqueue
+    /// is waited for; a timer that they arm would outlive the queue.
     private func admits(_ intake: inout Intake, isArmed: Bool) -> Bool {
         intake.isOpen || isChained && !(isArmed && intake.isEnding)
     }
@@ -252,9 +268,11 @@ public final class WorkQueue: Sendable {
         if calls { pool.list(self) } else if pool.isShort { pool.tryAgain() }
     }
 
-    /// Makes the item pending here, unless the queue or the item refuses. The queue keeps it from here on.
+    /// Makes the item pending here, unless the queue or the item refuses. The queue keeps it from
+    /// here on.
     func claim(
-        _ item: WorkItem, _ payload: UInt, _ intake: inout Intake, isArmed: Bool, _ hasMoved: inout Bool
+        _ item: WorkItem, _ payload: UInt, _ intake: inout Intake, isArmed: Bool,
+        _ hasMoved: inout Bool
     ) -> Enqueued {
         guard admits(&intake, isArmed: isArmed) else { return .draining }
         let answer = item.claim(for: self, &intake.numbers, isArmed: isArmed, &hasMoved)
@@ -269,7 +287,9 @@ public final class WorkQueue: Sendable {
     /// Has the trace of an exploration say what was enqueued.
     @inline(__always)
     func tell(_ answer: Enqueued, _ item: @autoclosure () -> String, isArmed: Bool = false) {
-        Subject.does("\(isArmed ? "arm" : "enqueue") \(item()) on \(name)" + (answer == .queued ? "" : " → .\(answer)"))
+        Subject.does(
+            "\(isArmed ? "arm" : "enqueue") \(item()) on \(name)"
+                + (answer == .queued ? "" : " → .\(answer)"))
     }
 
     /// What the tracer is told.
@@ -284,7 +304,8 @@ public final class WorkQueue: Sendable {
         return calls
     }
 
-    /// In a forked child the threads of before are not there, and whoever held a lock may not be either.
+    /// In a forked child the threads of before are not there, and whoever held a lock may not be
+    /// either.
     @inline(__always)
     func checkGeneration() {
         guard isOfThisProcess else { isOfBeforeFork() }
@@ -295,7 +316,8 @@ public final class WorkQueue: Sendable {
 
     @inline(never)
     private func isOfBeforeFork() -> Never {
-        fatalError("\(name) is a work queue of before a fork, whose workers stayed behind; make another")
+        fatalError(
+            "\(name) is a work queue of before a fork, whose workers stayed behind; make another")
     }
 
     /// Whether the caller is an item of this queue.
@@ -306,7 +328,8 @@ public final class WorkQueue: Sendable {
     /// How many items run at a time.
     public var limit: Int { whole.read("look at") { serving.withLock { $0.limit } } }
 
-    /// Lets so many items run at a time, at most `maximumLimit`. An ordered queue stays one. Kernel: `workqueue_set_max_active`.
+    /// Lets so many items run at a time, at most `maximumLimit`. An ordered queue stays one.
+    /// Kernel: `workqueue_set_max_active`.
     public func setLimit(_ limit: Int, file: StaticString = #filePath, line: UInt = #line) {
         checkGeneration()
         precondition(limit > 0, "a work queue lets at least one item run")

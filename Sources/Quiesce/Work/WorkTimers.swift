@@ -42,14 +42,18 @@ final class WorkTimers: Sendable, LeftBehindByFork {
     // MARK: Arming
 
     /// Has the item be enqueued after `delay`.
-    func arm(_ item: WorkItem, _ payload: UInt, on queue: WorkQueue, after delay: Duration) -> Enqueued {
+    func arm(_ item: WorkItem, _ payload: UInt, on queue: WorkQueue, after delay: Duration)
+        -> Enqueued
+    {
         queue.checkGeneration()
         let deadline = (Clock.now() + delay).nanoseconds
         var (isFirst, starts, hasMoved) = (false, false, false)
         let answer: Enqueued = whole.write("arm one of") {
             state.withLock { state in
                 let answer = queue.whole.write("enqueue on") {
-                    queue.intake.withLock { queue.claim(item, payload, &$0, isArmed: true, &hasMoved) }
+                    queue.intake.withLock {
+                        queue.claim(item, payload, &$0, isArmed: true, &hasMoved)
+                    }
                 }
                 queue.tell(answer, item.name, isArmed: true)
                 guard answer == .queued else { return answer }
@@ -71,7 +75,9 @@ final class WorkTimers: Sendable, LeftBehindByFork {
         let isArmed = whole.write("arm one of") {
             state.withLock { state in
                 let found = item.state.load(ordering: .relaxed)
-                guard ItemState.isArmed(found), ItemState.queue(found) == queue.number else { return false }
+                guard ItemState.isArmed(found), ItemState.queue(found) == queue.number else {
+                    return false
+                }
                 _ = remove(item.timer.load(), &state.heap)
                 isFirst = start(item, on: queue, deadline, &state)
                 Subject.does("arm \(item.name) on \(queue.name) again")
@@ -83,9 +89,12 @@ final class WorkTimers: Sendable, LeftBehindByFork {
     }
 
     /// Puts an item's timer among the others. True when it is the first that will fire.
-    private func start(_ item: WorkItem, on queue: WorkQueue, _ deadline: UInt64, _ state: inout State) -> Bool {
+    private func start(
+        _ item: WorkItem, on queue: WorkQueue, _ deadline: UInt64, _ state: inout State
+    ) -> Bool {
         state.armings += 1
-        insert(Timer(deadline: deadline, arming: state.armings, queue: queue, item: item), &state.heap)
+        insert(
+            Timer(deadline: deadline, arming: state.armings, queue: queue, item: item), &state.heap)
         return item.timer.load() == 0
     }
 
@@ -102,7 +111,8 @@ final class WorkTimers: Sendable, LeftBehindByFork {
 
     // MARK: Ending early
 
-    /// Takes the timer of an item away, and returns what its function would have been given. Nil when it has fired.
+    /// Takes the timer of an item away, and returns what its function would have been given. Nil
+    /// when it has fired.
     func withdraw(_ item: WorkItem, disabling: Bool) -> UInt? {
         // What a timer keeps goes once the lock is given back.
         let withdrawn: (payload: UInt, timer: Timer)? = whole.write("stop one of") {

@@ -5,7 +5,8 @@ import Substrate
 /// A thread of a pool.
 @safe
 final class Worker: BlockingObserver, @unchecked Sendable {
-    // Unchecked: what changes belongs to its own thread, or is protected by the lock of its pool or queue.
+    // Unchecked: what changes belongs to its own thread, or is protected by the lock of its pool or
+    // queue.
     let number: Int
     /// Raised by whoever calls the worker, cleared under the pool's lock by the worker.
     let point = WaitPoint()
@@ -17,7 +18,8 @@ final class Worker: BlockingObserver, @unchecked Sendable {
     // Kept by who serves it.
     private unowned(unsafe) var served: WorkQueue?
     // Under the lock of the queue that it serves; its own thread may read them without.
-    /// The item that it runs, 0 while it looks for one, `anonymous` for a function of none. The item itself may be gone.
+    /// The item that it runs, 0 while it looks for one, `anonymous` for a function of none. The
+    /// item itself may be gone.
     var id: UInt64 = 0
     private(set) var ticket: UInt64 = 0
     private var itemName = ""
@@ -100,7 +102,8 @@ final class Worker: BlockingObserver, @unchecked Sendable {
         if let function = function.take() {
             function()
         } else if let item = unsafe item {
-            // Gives the queue's reference back: from here on the item belongs to those who use it, and may be gone.
+            // Gives the queue's reference back: from here on the item belongs to those who use it,
+            // and may be gone.
             let body = unsafe item.takeRetainedValue().body
             switch consume body {
             case .plain(let function): function()
@@ -109,7 +112,8 @@ final class Worker: BlockingObserver, @unchecked Sendable {
         }
     }
 
-    /// Whether what it runs is this item, and not one that was at its address before. Called by its own thread.
+    /// Whether what it runs is this item, and not one that was at its address before. Called by its
+    /// own thread.
     func isRunning(_ item: WorkItem) -> Bool {
         let here = unsafe UInt(bitPattern: Unmanaged.passUnretained(item).toOpaque())
         return here == address && id == item.knownID

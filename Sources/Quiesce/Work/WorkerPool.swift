@@ -2,11 +2,12 @@
 
 import Substrate
 
-/// The threads that run the items of all queues of a world: as many at a time as there are processors.
+/// The threads that run the items of all queues of a world: as many at a time as there are
+/// processors.
 ///
-/// A worker whose item blocks does not count; another runs meanwhile, and one is started if need be. So there may be more than processors, and
-/// those that have had nothing to do for long end. Idle ones are called in the order of their numbers. Kernel counterpart:
-/// `struct worker_pool`.
+/// A worker whose item blocks does not count; another runs meanwhile, and one is started if need
+/// be. So there may be more than processors, and those that have had nothing to do for long end.
+/// Idle ones are called in the order of their numbers. Kernel counterpart: `struct worker_pool`.
 final class WorkerPool: Sendable, LeftBehindByFork {
     static var current: WorkerPool {
         let world = World.current
@@ -15,7 +16,8 @@ final class WorkerPool: Sendable, LeftBehindByFork {
 
     /// How many workers run at a time.
     private let size: Int
-    /// Whether a worker looks after each item who else waits, and gives way to whoever does, as tests explore it.
+    /// Whether a worker looks after each item who else waits, and gives way to whoever does, as
+    /// tests explore it.
     private let givesWay: Bool
     /// Not 0 while something is listed that nobody sees to, for want of a thread.
     private let shortage = Hint()
@@ -50,7 +52,8 @@ final class WorkerPool: Sendable, LeftBehindByFork {
         var isAnyListed: Bool { !urgent.isEmpty || !normal.isEmpty }
     }
 
-    /// How long a worker beyond the pool's size stays with nothing to do. Kernel: `IDLE_WORKER_TIMEOUT`.
+    /// How long a worker beyond the pool's size stays with nothing to do. Kernel:
+    /// `IDLE_WORKER_TIMEOUT`.
     static let idleTime = Duration.seconds(300)
 
     init(size: Int, givesWay: Bool = false) {
@@ -64,14 +67,19 @@ final class WorkerPool: Sendable, LeftBehindByFork {
     /// Has a worker serve `queue`.
     func list(_ queue: WorkQueue) {
         call("call a worker of") { state in
-            if queue.priority == .high { state.urgent.append(queue) } else { state.normal.append(queue) }
+            if queue.priority == .high {
+                state.urgent.append(queue)
+            } else {
+                state.normal.append(queue)
+            }
         }
     }
 
     /// Makes a change that may call for one more worker.
     ///
-    /// Where the system has no thread to give and nobody else is there to see to what is listed, since all that run are blocked, perhaps by what is
-    /// listed, it is tried for a second to get one. Kernel: the cooldown in `maybe_create_worker`.
+    /// Where the system has no thread to give and nobody else is there to see to what is listed,
+    /// since all that run are blocked, perhaps by what is listed, it is tried for a second to get
+    /// one. Kernel: the cooldown in `maybe_create_worker`.
     private func call(_ name: StaticString, _ change: (inout State) -> Void) {
         var hasEnough = attempt(name, change)
         var pause = Duration.milliseconds(1)
@@ -83,8 +91,8 @@ final class WorkerPool: Sendable, LeftBehindByFork {
         }
     }
 
-    /// Makes a change, and has one more worker run if need be. False when there was no thread to be had, and nobody else will see to what is
-    /// listed.
+    /// Makes a change, and has one more worker run if need be. False when there was no thread to be
+    /// had, and nobody else will see to what is listed.
     private func attempt(_ name: StaticString, _ change: (inout State) -> Void) -> Bool {
         whole.write(name) {
             make(
@@ -126,18 +134,24 @@ final class WorkerPool: Sendable, LeftBehindByFork {
         if let worker = state.idle.popLast() { return .wake(worker) }
         let number = state.workers.firstIndex { $0 == nil } ?? state.workers.count
         let worker = Worker(number, self)
-        if number == state.workers.count { state.workers.append(worker) } else { state.workers[number] = worker }
+        if number == state.workers.count {
+            state.workers.append(worker)
+        } else {
+            state.workers[number] = worker
+        }
         return .start(worker)
     }
 
-    /// False when a thread was to be started and there is none to be had, and nobody else will see to what is listed.
+    /// False when a thread was to be started and there is none to be had, and nobody else will see
+    /// to what is listed.
     private func make(_ call: Call?) -> Bool {
         switch call {
         case nil: break
         case .wake(let worker): worker.call()
         case .start(let worker):
             do {
-                _ = try Thread.spawn(name: "worker \(worker.number)", blocksSignals: true) { [self] in
+                _ = try Thread.spawn(name: "worker \(worker.number)", blocksSignals: true) {
+                    [self] in
                     withExtendedLifetime(self) { worker.work() }
                 }
             } catch { return isRefused(worker) }
@@ -146,8 +160,8 @@ final class WorkerPool: Sendable, LeftBehindByFork {
         return true
     }
 
-    /// The system has no thread to give. Those that run will do what is listed, later. One that had nothing to do because this one was to run
-    /// is called.
+    /// The system has no thread to give. Those that run will do what is listed, later. One that had
+    /// nothing to do because this one was to run is called.
     private func isRefused(_ worker: Worker) -> Bool {
         let (idle, willBeSeenTo): (Worker?, Bool) = state.withLock { state in
             state.running -= 1
@@ -164,7 +178,8 @@ final class WorkerPool: Sendable, LeftBehindByFork {
 
     // MARK: What workers do
 
-    /// The queue that `worker` serves next, which has given it something to run; nil when the thread is to end.
+    /// The queue that `worker` serves next, which has given it something to run; nil when the
+    /// thread is to end.
     func next(for worker: Worker) -> WorkQueue? {
         while true {
             let queue: WorkQueue? = whole.write("look for work in") {
@@ -202,7 +217,9 @@ final class WorkerPool: Sendable, LeftBehindByFork {
             case .timedOut:
                 let isDismissed = whole.write("leave") {
                     state.withLock { state in
-                        guard let place = state.idle.firstIndex(where: { $0 === worker }) else { return false }
+                        guard let place = state.idle.firstIndex(where: { $0 === worker }) else {
+                            return false
+                        }
                         state.idle.remove(at: place)
                         state.workers[worker.number] = nil
                         return true
@@ -249,11 +266,16 @@ final class WorkerPool: Sendable, LeftBehindByFork {
     /// Says without the lock who waits.
     private func tell(_ state: borrowing State) { hint.value = whoWaits(state) }
 
-    /// Whether a worker that has run one more item of a queue should look who else waits. Kernel: `keep_working`.
+    /// Whether a worker that has run one more item of a queue should look who else waits. Kernel:
+    /// `keep_working`.
     func isOver(_ turn: inout Turn, _ priority: WorkQueue.Priority) -> Bool {
-        let waiting = givesWay ? whole.read("look who waits in") { state.withLock { whoWaits($0) } } : hint.value
+        let waiting =
+            givesWay
+            ? whole.read("look who waits in") { state.withLock { whoWaits($0) } } : hint.value
         guard waiting & (Waiting.urgent | Waiting.normal) != 0 else { return false }
-        if waiting & Waiting.tooMany != 0 || waiting & Waiting.urgent != 0 && priority == .normal { return true }
+        if waiting & Waiting.tooMany != 0 || waiting & Waiting.urgent != 0 && priority == .normal {
+            return true
+        }
         if givesWay { return true }
         turn.items += 1
         let now = Hint.nanoseconds
@@ -261,10 +283,13 @@ final class WorkerPool: Sendable, LeftBehindByFork {
         return turn.items >= 64 || now - turn.othersSince > 1_000_000
     }
 
-    /// How many threads there are, how many of them have nothing to do, and how many run or look for work.
+    /// How many threads there are, how many of them have nothing to do, and how many run or look
+    /// for work.
     var census: (workers: Int, idle: Int, running: Int) {
         whole.read("look at") {
-            state.withLock { state in (state.workers.count { $0 != nil }, state.idle.count, state.running) }
+            state.withLock { state in
+                (state.workers.count { $0 != nil }, state.idle.count, state.running)
+            }
         }
     }
 }

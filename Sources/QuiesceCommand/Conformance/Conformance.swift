@@ -5,13 +5,15 @@ import Foundation
 
 struct Conformance: ParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Run conformance cases: what the reference system answers, operation by operation.",
+        abstract:
+            "Run conformance cases: what the reference system answers, operation by operation.",
         discussion: """
             A folder stands for its *.json files; those whose suite nothing runs are skipped. Exits with 0 when every case \
             passes, with 1 when one does not.
             """)
 
-    @Argument(help: ArgumentHelp("Files of cases, or folders of them.", valueName: "file-or-folder"))
+    @Argument(
+        help: ArgumentHelp("Files of cases, or folders of them.", valueName: "file-or-folder"))
     var paths: [String]
 
     @Flag(help: "Print the result as JSON.")
@@ -43,13 +45,16 @@ struct ConformanceSummary: Encodable {
     let failed: Int
 
     init(_ results: [SuiteResult]) {
-        suites = results.map { Item(suite: $0.name, passed: $0.passed, failed: $0.failed.map(\.id)) }
+        suites = results.map {
+            Item(suite: $0.name, passed: $0.passed, failed: $0.failed.map(\.id))
+        }
         passed = results.reduce(0) { $0 + $1.passed }
         failed = results.reduce(0) { $0 + $1.failed.count }
     }
 }
 
-/// What `conformance` prints: a line a suite, and four for each case that fails, at most 100 columns wide.
+/// What `conformance` prints: a line a suite, and four for each case that fails, at most 100
+/// columns wide.
 struct ConformanceTable {
     let terminal: Terminal
 

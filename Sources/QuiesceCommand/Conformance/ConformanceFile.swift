@@ -4,14 +4,15 @@ import Foundation
 
 /// A file of conformance cases: the name of its suite, and the cases.
 ///
-/// The shape is `{"suite", "cases": [{"id", "ops": [[name, argument?]], "expect": [{…}]}]}`. Other keys tell where the cases are
-/// from, or are for the suite's runner.
+/// The shape is `{"suite", "cases": [{"id", "ops": [[name, argument?]], "expect": [{…}]}]}`. Other
+/// keys tell where the cases are from, or are for the suite's runner.
 struct ConformanceFile {
     let path: String
     let suite: String
     private let members: [String: JSONValue]
 
-    /// More than any file of cases has, so that a device or an endless pipe is refused and not read for ever.
+    /// More than any file of cases has, so that a device or an endless pipe is refused and not read
+    /// for ever.
     private static let byteLimit = 64 << 20
 
     /// Reads the file as far as its suite's name; the cases are judged by `prepared`.
@@ -42,10 +43,14 @@ struct ConformanceFile {
     /// Judges every case before any is run.
     func prepared(by runner: any ConformanceSuite.Type) throws -> PreparedSuite {
         let place = "\"\(path.shown(.max))\""
-        guard let values = members["cases"]?.array, !values.isEmpty else { throw BadInput("\(place) has no cases") }
+        guard let values = members["cases"]?.array, !values.isEmpty else {
+            throw BadInput("\(place) has no cases")
+        }
         var known: Set<String> = []
         let cases = try values.enumerated().map { index, value in
-            guard let members = value.object else { throw BadInput("\(place), case \(index + 1): it is no object") }
+            guard let members = value.object else {
+                throw BadInput("\(place), case \(index + 1): it is no object")
+            }
             guard let id = members["id"]?.string, !id.isEmpty else {
                 throw BadInput("\(place), case \(index + 1): it has no id")
             }
@@ -63,7 +68,8 @@ struct ConformanceFile {
 }
 
 extension ConformanceFile {
-    /// Reads what the user named: files, and the files of folders; those that nothing runs are refused or skipped.
+    /// Reads what the user named: files, and the files of folders; those that nothing runs are
+    /// refused or skipped.
     static func prepared(_ paths: [String]) throws -> (suites: [PreparedSuite], skipped: [String]) {
         var suites: [PreparedSuite] = []
         var skipped: [String] = []
@@ -74,7 +80,8 @@ extension ConformanceFile {
                 if let runner = ConformanceSuites.runner(of: file.suite) {
                     suites.append(try file.prepared(by: runner))
                 } else if inside != nil {
-                    skipped.append("\"\(path.shown(.max))\": nothing runs the suite \(file.suite.quoted)")
+                    skipped.append(
+                        "\"\(path.shown(.max))\": nothing runs the suite \(file.suite.quoted)")
                 } else {
                     throw BadInput(
                         "\"\(path.shown(.max))\" has the suite \(file.suite.quoted), which nothing runs; "
@@ -88,23 +95,30 @@ extension ConformanceFile {
         return (suites, skipped)
     }
 
-    /// The files of a folder that may have cases, in the order of their names; nil when it is no folder.
+    /// The files of a folder that may have cases, in the order of their names; nil when it is no
+    /// folder.
     private static func files(inFolder path: String) throws -> [String]? {
         var isFolder: ObjCBool = false
-        guard unsafe FileManager.default.fileExists(atPath: path, isDirectory: &isFolder), isFolder.boolValue else {
+        guard unsafe FileManager.default.fileExists(atPath: path, isDirectory: &isFolder),
+            isFolder.boolValue
+        else {
             return nil
         }
         guard let names = try? FileManager.default.contentsOfDirectory(atPath: path) else {
             throw BadInput("the folder \"\(path.shown(.max))\" cannot be read")
         }
         let folder = path.hasSuffix("/") ? path : path + "/"
-        let files = names.filter { $0.hasSuffix(".json") && !$0.hasPrefix(".") }.sorted().map { folder + $0 }
-            .filter { file in
-                var isFolder: ObjCBool = false
-                return unsafe !FileManager.default.fileExists(atPath: file, isDirectory: &isFolder)
-                    || !isFolder.boolValue
-            }
-        guard !files.isEmpty else { throw BadInput("the folder \"\(path.shown(.max))\" has no *.json files") }
+        let files = names.filter { $0.hasSuffix(".json") && !$0.hasPrefix(".") }.sorted().map {
+            folder + $0
+        }
+        .filter { file in
+            var isFolder: ObjCBool = false
+            return unsafe !FileManager.default.fileExists(atPath: file, isDirectory: &isFolder)
+                || !isFolder.boolValue
+        }
+        guard !files.isEmpty else {
+            throw BadInput("the folder \"\(path.shown(.max))\" has no *.json files")
+        }
         return files
     }
 }

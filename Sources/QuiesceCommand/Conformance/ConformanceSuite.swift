@@ -5,7 +5,8 @@ protocol ConformanceSuite: SendableMetatype {
     /// How the suites' names begin, up to the dot.
     static var prefix: String { get }
 
-    /// Judges a case, and returns what runs it: nil when all was found as expected, else the first difference.
+    /// Judges a case, and returns what runs it: nil when all was found as expected, else the first
+    /// difference.
     ///
     /// - Throws: `BadInput` when the case makes no sense.
     static func prepare(_ testCase: ConformanceCase) throws -> () throws -> Mismatch?
@@ -27,7 +28,9 @@ struct Mismatch {
 
 /// The suites that can be run.
 enum ConformanceSuites {
-    private static let all: [any ConformanceSuite.Type] = [ReferenceCountSuite.self, EventSuite.self]
+    private static let all: [any ConformanceSuite.Type] = [
+        ReferenceCountSuite.self, EventSuite.self,
+    ]
 
     /// The suites that can be run, as a sentence names them.
     static var names: String { all.map { "\($0.prefix)*" }.joined(separator: ", ") }

@@ -17,7 +17,9 @@ enum EventSuite: ConformanceSuite {
     static func prepare(_ testCase: ConformanceCase) throws -> () throws -> Mismatch? {
         let initialValue = UInt32(try testCase.integer("initial", in: 0...Int64(UInt32.max)))
         let isSemaphore = try testCase.bool("semaphore")
-        guard try testCase.bool("nonblocking") else { throw BadInput("blocking cases cannot be run") }
+        guard try testCase.bool("nonblocking") else {
+            throw BadInput("blocking cases cannot be run")
+        }
         let program = try testCase.steps().map { step in
             let operation = try operation(step)
             try step.requireExpectation(shapes(operation))
@@ -28,7 +30,9 @@ enum EventSuite: ConformanceSuite {
                 let event = try implementation.make(initialValue, isSemaphore)
                 for (step, operation) in program {
                     let found = run(operation, on: event).members
-                    if found != step.expected { return Mismatch(step, on: implementation.name, found: found) }
+                    if found != step.expected {
+                        return Mismatch(step, on: implementation.name, found: found)
+                    }
                 }
             }
             return nil

@@ -25,7 +25,8 @@ enum EventAnswer {
     var members: [String: JSONValue] {
         switch self {
         case .wrote(let bytes): ["ret": .integer(Int64(bytes))]
-        case .read(let bytes, let value): ["ret": .integer(Int64(bytes)), "value": .string("\(value)")]
+        case .read(let bytes, let value):
+            ["ret": .integer(Int64(bytes)), "value": .string("\(value)")]
         case .refused(let name): ["error": .string(name)]
         case .ready(let readable, let writable, let error):
             ["readable": .bool(readable), "writable": .bool(writable), "error": .bool(error)]
@@ -53,7 +54,8 @@ struct EventImplementation: Sendable {
     ]
 }
 
-/// An `EventCounter`. It takes and gives whole 64-bit values: its type refuses what a descriptor does by `EINVAL`.
+/// An `EventCounter`. It takes and gives whole 64-bit values: its type refuses what a descriptor
+/// does by `EINVAL`.
 private struct CounterUnderTest: EventUnderTest {
     let counter: EventCounter
     private let width = MemoryLayout<UInt64>.size
@@ -82,7 +84,8 @@ private struct DescriptorUnderTest: EventUnderTest {
     let event: EventFD
 
     func write(bytes: Int, value: UInt64) -> EventAnswer {
-        // Kernels before 6.4 or so took a longer buffer for a value; this type has no way to write one.
+        // Kernels before 6.4 or so took a longer buffer for a value; this type has no way to write
+        // one.
         guard bytes <= MemoryLayout<UInt64>.size else { return .refused("EINVAL") }
         let count = event.write(bytes: bytes, value: value)
         return count < 0 ? .refused(Self.name(-count)) : .wrote(bytes: count)

@@ -39,7 +39,9 @@ enum JSONValue: Decodable, Equatable, CustomStringConvertible {
         case .string(let value): value.quoted
         case .array(let values): "[" + values.map(\.description).joined(separator: ",") + "]"
         case .object(let members):
-            "{" + members.sorted { $0.key < $1.key }.map { "\($0.key.quoted):\($0.value)" }.joined(separator: ",") + "}"
+            "{"
+                + members.sorted { $0.key < $1.key }.map { "\($0.key.quoted):\($0.value)" }.joined(
+                    separator: ",") + "}"
         }
     }
 
@@ -57,11 +59,13 @@ enum JSONValue: Decodable, Equatable, CustomStringConvertible {
 }
 
 extension String {
-    /// The text without what would break a line or speak to a terminal, and not longer than `width`.
+    /// The text without what would break a line or speak to a terminal, and not longer than
+    /// `width`.
     func shown(_ width: Int) -> String {
         let plain = unicodeScalars.map { scalar in
             switch scalar.properties.generalCategory {
-            case .control, .format, .lineSeparator, .paragraphSeparator: scalar.escaped(asASCII: true)
+            case .control, .format, .lineSeparator, .paragraphSeparator:
+                scalar.escaped(asASCII: true)
             default: String(scalar)
             }
         }.joined()

@@ -12,11 +12,15 @@ enum ReferenceCountSuite: ConformanceSuite {
         /// Runs it and returns its result; nil when it has none.
         let run: @Sendable (borrowing ReferenceCount, Int32) -> Bool?
 
-        static func plain(_ run: @escaping @Sendable (borrowing ReferenceCount) -> Bool?) -> Operation {
+        static func plain(_ run: @escaping @Sendable (borrowing ReferenceCount) -> Bool?)
+            -> Operation
+        {
             Operation(range: 0...0) { count, _ in run(count) }
         }
 
-        static func amount(_ run: @escaping @Sendable (borrowing ReferenceCount, Int32) -> Bool?) -> Operation {
+        static func amount(_ run: @escaping @Sendable (borrowing ReferenceCount, Int32) -> Bool?)
+            -> Operation
+        {
             Operation(range: 0...Int64(Int32.max), run: run)
         }
     }
@@ -51,20 +55,24 @@ enum ReferenceCountSuite: ConformanceSuite {
         guard steps.first?.name == "init" else { throw BadInput("its first op must be \"init\"") }
         let program = try steps.map { step in
             guard let operation = operations[step.name] else { throw step.unknown }
-            let amount = try step.integer(in: operation.range, absent: operation.range.count == 1 ? 0 : nil)
+            let amount = try step.integer(
+                in: operation.range, absent: operation.range.count == 1 ? 0 : nil)
             try step.requireExpectation([["ret": .int32OrNull, "value": .int32, "warn": .int32]])
             return (step: step, operation: operation, amount: Int32(amount))
         }
         return { run(program) }
     }
 
-    private static func run(_ program: [(step: ConformanceStep, operation: Operation, amount: Int32)]) -> Mismatch? {
+    private static func run(
+        _ program: [(step: ConformanceStep, operation: Operation, amount: Int32)]
+    ) -> Mismatch? {
         let count = ReferenceCount()
         for (step, operation, amount) in program {
             var result: Bool?
             let misuses = Misuse.collecting { result = operation.run(count, amount) }
             let found: [String: JSONValue] = [
-                "ret": result.map { .integer($0 ? 1 : 0) } ?? .null, "value": .integer(Int64(count.value)),
+                "ret": result.map { .integer($0 ? 1 : 0) } ?? .null,
+                "value": .integer(Int64(count.value)),
                 "warn": .integer(Int64(misuses.count)),
             ]
             if found != step.expected { return Mismatch(step, on: "ReferenceCount", found: found) }

@@ -22,8 +22,10 @@ public struct Story: Sendable {
     private let program: @Sendable (ExploredWorld) -> Void
 
     init(
-        _ name: String, text: String, _ form: Form, _ title: String, expecting expected: Verdict.Kind? = nil,
-        orElse alsoExpected: Set<Verdict.Kind> = [], _ program: @escaping @Sendable (ExploredWorld) -> Void
+        _ name: String, text: String, _ form: Form, _ title: String,
+        expecting expected: Verdict.Kind? = nil,
+        orElse alsoExpected: Set<Verdict.Kind> = [],
+        _ program: @escaping @Sendable (ExploredWorld) -> Void
     ) {
         self.name = name
         self.text = text
@@ -49,7 +51,8 @@ public struct Story: Sendable {
         return Exploration(name, options: options, program)
     }
 
-    /// Whether a report is what this story must lead to: verified over all interleavings, or the break that it tells.
+    /// Whether a report is what this story must lead to: verified over all interleavings, or the
+    /// break that it tells.
     public func isAsExpected(_ report: ExplorationReport) -> Bool {
         guard report.blocked == 0, report.coverage == .all else { return false }
         guard let expected else { return report.failed == 0 }

@@ -17,11 +17,13 @@ enum DetachInCallback {
     }
 
     static let broken = Story(
-        "detach-in-callback", text: EventfdNotifierRace.text, .broken, "detach from inside its own callback",
+        "detach-in-callback", text: EventfdNotifierRace.text, .broken,
+        "detach from inside its own callback",
         expecting: .deadlock
     ) { program($0, .passThroughLock) }
 
     static let repaired = Story(
-        "detach-in-callback-repaired", text: EventfdNotifierRace.text, .repaired, "detach that knows its own callback"
+        "detach-in-callback-repaired", text: EventfdNotifierRace.text, .repaired,
+        "detach that knows its own callback"
     ) { program($0, .unlessInside) }
 }

@@ -88,7 +88,9 @@ struct EventfdKernel: Sendable {
     }
 
     /// `__remove_wait_queue`
-    func removeWaitQueueLocked(_ context: Storage<EventfdContext>, _ notifier: Storage<EventfdNotifier>) {
+    func removeWaitQueueLocked(
+        _ context: Storage<EventfdContext>, _ notifier: Storage<EventfdNotifier>
+    ) {
         context.pointee.waiters.withValue { $0.removeAll { $0.notifier == notifier } }
     }
 
@@ -108,7 +110,8 @@ struct EventfdKernel: Sendable {
 
     /// `_eventfd_put`
     func put(_ context: Storage<EventfdContext>) {
-        if context.pointee.kref.wrappingSubtract(1, ordering: .acquiringAndReleasing).newValue == 0 {
+        if context.pointee.kref.wrappingSubtract(1, ordering: .acquiringAndReleasing).newValue == 0
+        {
             unsafe context.free()
         }
     }
@@ -137,7 +140,8 @@ struct EventfdKernel: Sendable {
     }
 }
 
-/// The file that user space opened: its last reference, not the context's, ends in `eventfd_release`.
+/// The file that user space opened: its last reference, not the context's, ends in
+/// `eventfd_release`.
 final class EventFile: Sendable {
     private let references: Atomic<Int>
     private let release: @Sendable () -> Void
@@ -151,6 +155,8 @@ final class EventFile: Sendable {
 
     /// `fput`
     func put() {
-        if references.wrappingSubtract(1, ordering: .acquiringAndReleasing).newValue == 0 { release() }
+        if references.wrappingSubtract(1, ordering: .acquiringAndReleasing).newValue == 0 {
+            release()
+        }
     }
 }

@@ -3,7 +3,8 @@
 import Explorer
 import Substrate
 
-/// A client that keeps the file's own reference never hears of the end: the file cannot end while it waits for that.
+/// A client that keeps the file's own reference never hears of the end: the file cannot end while
+/// it waits for that.
 enum FileReference {
     /// The client's wait for the hang-up.
     private final class Ending: Sendable {
@@ -22,7 +23,8 @@ enum FileReference {
     }
 
     static let broken = Story(
-        "file-reference", text: EventfdNotifierRace.text, .broken, "client that keeps the file's reference",
+        "file-reference", text: EventfdNotifierRace.text, .broken,
+        "client that keeps the file's reference",
         expecting: .lostWakeUp
     ) { world in
         let kernel = EventfdKernel(world: world)
@@ -43,7 +45,8 @@ enum FileReference {
     }
 
     static let repaired = Story(
-        "file-reference-repaired", text: EventfdNotifierRace.text, .repaired, "client that holds the private reference"
+        "file-reference-repaired", text: EventfdNotifierRace.text, .repaired,
+        "client that holds the private reference"
     ) { world in
         let kernel = EventfdKernel(world: world)
         let eventfd = RepairedEventfd(kernel: kernel)

@@ -22,7 +22,8 @@ enum LocklessHangUp {
     }
 
     static let repaired = Story(
-        "lockless-hang-up-repaired", text: EventfdNotifierRace.text, .repaired, "hang-up locked, references counted"
+        "lockless-hang-up-repaired", text: EventfdNotifierRace.text, .repaired,
+        "hang-up locked, references counted"
     ) { world in
         let kernel = EventfdKernel(world: world)
         let eventfd = RepairedEventfd(kernel: kernel)

@@ -4,10 +4,12 @@ import Explorer
 import Quiesce
 import Substrate
 
-/// The repair again, with what Quiesce offers: an `EventCounter` whose file is a `Reference`, and a `Notifier`.
+/// The repair again, with what Quiesce offers: an `EventCounter` whose file is a `Reference`, and a
+/// `Notifier`.
 ///
-/// The private count of the text is the counter's own memory, which a notifier keeps; the file's count is the reference's, whose
-/// last drop hangs up. The callbacks run without a lock, one at a time, and `detach` waits for one that is running.
+/// The private count of the text is the counter's own memory, which a notifier keeps; the file's
+/// count is the reference's, whose last drop hangs up. The callbacks run without a lock, one at a
+/// time, and `detach` waits for one that is running.
 enum NotifierRepair {
     /// What the callbacks write, and the client frees after `detach`.
     struct Client: ~Copyable, Sendable {
@@ -22,7 +24,9 @@ enum NotifierRepair {
         return client
     }
 
-    private static func attach(_ client: Storage<Client>, to file: borrowing Reference<EventCounter>) -> Notifier? {
+    private static func attach(
+        _ client: Storage<Client>, to file: borrowing Reference<EventCounter>
+    ) -> Notifier? {
         file.withObject {
             try? $0.attach(
                 onSignal: { _ in client.pointee.signals.withValue { $0 += 1 } },
@@ -31,7 +35,9 @@ enum NotifierRepair {
     }
 
     /// The client's memory, its notifier, and the file that user space has.
-    private static func start() -> (client: Storage<Client>, notifier: Notifier?, userSpace: FileTable) {
+    private static func start() -> (
+        client: Storage<Client>, notifier: Notifier?, userSpace: FileTable
+    ) {
         let client = makeClient()
         let file = Reference(EventCounter())
         let notifier = attach(client, to: file)
@@ -46,7 +52,8 @@ enum NotifierRepair {
     }
 
     static let everybodyAtOnce = Story(
-        "notifier-repair", text: EventfdNotifierRace.text, .repaired, "Notifier: detach waits for the callback"
+        "notifier-repair", text: EventfdNotifierRace.text, .repaired,
+        "Notifier: detach waits for the callback"
     ) { world in
         let (client, notifier, userSpace) = start()
         world.thread("signaller") { userSpace.signal() }
@@ -59,19 +66,23 @@ enum NotifierRepair {
     }
 
     static let hangUpAgainstDetach = Story(
-        "notifier-hang-up", text: EventfdNotifierRace.text, .repaired, "Notifier: hang-up against detach"
+        "notifier-hang-up", text: EventfdNotifierRace.text, .repaired,
+        "Notifier: hang-up against detach"
     ) { world in
         let (client, notifier, userSpace) = start()
         world.thread("closer") { userSpace.close() }
         world.thread("client") {
             let isMine = detach(notifier)
-            expect(client.pointee.releases.load() == (isMine ? 0 : 1), "both the detach and the hang-up came first")
+            expect(
+                client.pointee.releases.load() == (isMine ? 0 : 1),
+                "both the detach and the hang-up came first")
             unsafe client.free()
         }
     }
 
     static let signalAgainstDetach = Story(
-        "notifier-signal", text: EventfdNotifierRace.text, .repaired, "Notifier: signal against detach"
+        "notifier-signal", text: EventfdNotifierRace.text, .repaired,
+        "Notifier: signal against detach"
     ) { world in
         let (client, notifier, userSpace) = start()
         world.thread("signaller") { userSpace.signal() }
@@ -104,7 +115,8 @@ enum NotifierRepair {
         }
     }
 
-    /// What deadlocked under the wait queue's lock: the callback takes the client's lock, and the client detaches under it.
+    /// What deadlocked under the wait queue's lock: the callback takes the client's lock, and the
+    /// client detaches under it.
     static let sleepingCallback = Story(
         "notifier-sleeping-callback", text: EventfdNotifierRace.text, .repaired,
         "Notifier: callback that sleeps"
@@ -128,7 +140,8 @@ enum NotifierRepair {
 
     /// The client hears of the end, since a notifier keeps the counter's memory and not its file.
     static let fileReference = Story(
-        "notifier-hears-of-the-end", text: EventfdNotifierRace.text, .repaired, "Notifier: keeps no file open"
+        "notifier-hears-of-the-end", text: EventfdNotifierRace.text, .repaired,
+        "Notifier: keeps no file open"
     ) { world in
         let file = Reference(EventCounter())
         let ending = WaitQueue(name: "the end")

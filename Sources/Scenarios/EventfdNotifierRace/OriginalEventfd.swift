@@ -14,7 +14,9 @@ struct OriginalEventfd: Sendable {
 
     /// `eventfd_notifier_unregister`
     func unregister(_ notifier: Storage<EventfdNotifier>) {
-        if let context = notifier.pointee.eventfd.load() { kernel.removeWaitQueue(context, notifier) }
+        if let context = notifier.pointee.eventfd.load() {
+            kernel.removeWaitQueue(context, notifier)
+        }
     }
 
     /// `eventfd_notifier_wakeup`
@@ -22,7 +24,9 @@ struct OriginalEventfd: Sendable {
         switch poll {
         case .pollIn: notifier.pointee.operations.load().signal(notifier)
         case .pollHup:
-            if let context = notifier.pointee.eventfd.load() { kernel.removeWaitQueue(context, notifier) }
+            if let context = notifier.pointee.eventfd.load() {
+                kernel.removeWaitQueue(context, notifier)
+            }
             notifier.pointee.operations.load().release(notifier)
         }
     }

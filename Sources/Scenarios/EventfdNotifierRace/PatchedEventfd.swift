@@ -6,7 +6,8 @@ import Substrate
 struct PatchedEventfd: Sendable {
     let kernel: EventfdKernel
 
-    /// `eventfd_notifier_register`: the entry is on the queue before the reference is taken and the bit is set.
+    /// `eventfd_notifier_register`: the entry is on the queue before the reference is taken and the
+    /// bit is set.
     func register(_ context: Storage<EventfdContext>, _ notifier: Storage<EventfdNotifier>) {
         kernel.addWaitQueue(context, WaitEntry(notifier: notifier) { wakeUp($0, $1) })
         kernel.get(context)

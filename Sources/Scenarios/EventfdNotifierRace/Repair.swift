@@ -3,7 +3,8 @@
 import Explorer
 import Substrate
 
-/// The repair with everybody at once: a signal, the hang-up, and a client that lets go and then is no more.
+/// The repair with everybody at once: a signal, the hang-up, and a client that lets go and then is
+/// no more.
 enum Repair {
     static let everybodyAtOnce = Story(
         "repair", text: EventfdNotifierRace.text, .repaired, "detach waits for the callback"

@@ -4,9 +4,10 @@ import Substrate
 
 /// eventfd as the patch wanted it: the bit decides who decouples, and `unregister` ends every use.
 ///
-/// Two things differ from the patch. The registration's reference is taken, and the bit is set, before the entry can be
-/// seen. And it is `unregister` that gives the reference back, always: so the context outlives it, and when the hang-up has won the bit,
-/// `unregister` can pass through the queue's lock, under which the callback runs. After it returns, no callback runs or will run.
+/// Two things differ from the patch. The registration's reference is taken, and the bit is set,
+/// before the entry can be seen. And it is `unregister` that gives the reference back, always: so
+/// the context outlives it, and when the hang-up has won the bit, `unregister` can pass through the
+/// queue's lock, under which the callback runs. After it returns, no callback runs or will run.
 struct RepairedEventfd: Sendable {
     /// What `unregister` does when the hang-up came first.
     enum Wait {

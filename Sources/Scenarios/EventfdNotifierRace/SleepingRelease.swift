@@ -3,7 +3,8 @@
 import Explorer
 import Substrate
 
-/// "Clients that previously assumed the release could sleep will need to be refactored": it runs under the queue's lock now.
+/// "Clients that previously assumed the release could sleep will need to be refactored": it runs
+/// under the queue's lock now.
 enum SleepingRelease {
     /// What the client protects by a lock that it also holds while it signals.
     private final class Client: Sendable {
@@ -45,14 +46,16 @@ enum SleepingRelease {
     }
 
     static let broken = Story(
-        "sleeping-release", text: EventfdNotifierRace.text, .broken, "release callback sleeps under the lock",
+        "sleeping-release", text: EventfdNotifierRace.text, .broken,
+        "release callback sleeps under the lock",
         expecting: .deadlock
     ) { world in
         program(world, { $0.end() }, { _ in })
     }
 
     static let repaired = Story(
-        "sleeping-release-repaired", text: EventfdNotifierRace.text, .repaired, "release callback that only tells"
+        "sleeping-release-repaired", text: EventfdNotifierRace.text, .repaired,
+        "release callback that only tells"
     ) { world in
         program(
             world,

@@ -3,8 +3,9 @@
 import Explorer
 import Substrate
 
-/// What had been tried: a client that detaches leaves a part of itself with the eventfd, which frees it at the end. That
-/// part's function is the client's code, and the client is a module that can be unloaded.
+/// What had been tried: a client that detaches leaves a part of itself with the eventfd, which
+/// frees it at the end. That part's function is the client's code, and the client is a module that
+/// can be unloaded.
 enum SurrogateObject {
     /// The text of a loaded module: calling one of its functions reads it, unloading frees it.
     struct Module: ~Copyable, Sendable {
@@ -18,7 +19,8 @@ enum SurrogateObject {
     }
 
     static let broken = Story(
-        "surrogate-object", text: EventfdNotifierRace.text, .broken, "surrogate object against module unload",
+        "surrogate-object", text: EventfdNotifierRace.text, .broken,
+        "surrogate object against module unload",
         expecting: .useAfterFree, orElse: [.race]
     ) { world in
         let kernel = EventfdKernel(world: world)
@@ -42,13 +44,15 @@ enum SurrogateObject {
     }
 
     static let repaired = Story(
-        "surrogate-object-repaired", text: EventfdNotifierRace.text, .repaired, "detach before unload, no surrogate"
+        "surrogate-object-repaired", text: EventfdNotifierRace.text, .repaired,
+        "detach before unload, no surrogate"
     ) { world in
         let kernel = EventfdKernel(world: world)
         let eventfd = RepairedEventfd(kernel: kernel)
         let module = load()
         let context = kernel.makeContext()
-        let notifier = kernel.makeNotifier(NotifierOperations(release: { _ in _ = module.pointee.text.load() }))
+        let notifier = kernel.makeNotifier(
+            NotifierOperations(release: { _ in _ = module.pointee.text.load() }))
         eventfd.register(context, notifier)
         world.thread("closer") { eventfd.release(context) }
         world.thread("rmmod") {
@@ -64,6 +68,8 @@ enum SurrogateObject {
 
         init() { halves.label("halves") }
 
-        var isSecond: Bool { halves.wrappingSubtract(1, ordering: .acquiringAndReleasing).newValue == 0 }
+        var isSecond: Bool {
+            halves.wrappingSubtract(1, ordering: .acquiringAndReleasing).newValue == 0
+        }
     }
 }

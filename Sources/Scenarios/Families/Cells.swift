@@ -5,7 +5,8 @@ import Substrate
 /// A row of noncopyable objects in one allocation: arrays do not hold them.
 @safe
 final class Row<Element: ~Copyable & Sendable>: @unchecked Sendable {
-    // Unchecked: the memory is not changed after `init` but through its elements, which are Sendable.
+    // Unchecked: the memory is not changed after `init` but through its elements, which are
+    // Sendable.
     private let base: UnsafeMutablePointer<Element>
     private let count: Int
 
@@ -41,15 +42,20 @@ final class Cells: Sendable {
 
     func load(_ index: Int) -> Int { cells[index].load(ordering: .sequentiallyConsistent) }
 
-    func store(_ value: Int, _ index: Int) { cells[index].store(value, ordering: .sequentiallyConsistent) }
+    func store(_ value: Int, _ index: Int) {
+        cells[index].store(value, ordering: .sequentiallyConsistent)
+    }
 
     @discardableResult
     func add(_ value: Int, _ index: Int) -> Int {
         cells[index].wrappingAdd(value, ordering: .sequentiallyConsistent).oldValue
     }
 
-    func compareExchange(_ index: Int, _ expected: Int, _ desired: Int) -> (exchanged: Bool, original: Int) {
-        cells[index].compareExchange(expected: expected, desired: desired, ordering: .sequentiallyConsistent)
+    func compareExchange(_ index: Int, _ expected: Int, _ desired: Int) -> (
+        exchanged: Bool, original: Int
+    ) {
+        cells[index].compareExchange(
+            expected: expected, desired: desired, ordering: .sequentiallyConsistent)
     }
 
     var sum: Int { (0..<count).reduce(0) { $0 + load($1) } }

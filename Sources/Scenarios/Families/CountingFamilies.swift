@@ -40,7 +40,9 @@ enum Indexer {
                     for round in 1...4 {
                         let word = round * 11 + thread
                         var slot = word * 7 % 128
-                        while !table.compareExchange(slot, 0, word).exchanged { slot = (slot + 1) % 128 }
+                        while !table.compareExchange(slot, 0, word).exchanged {
+                            slot = (slot + 1) % 128
+                        }
                     }
                 }
             }
@@ -89,7 +91,9 @@ enum Increments {
         let lock = Mutex(())
     }
 
-    static func program(_ threads: Int, _ rounds: Int, withMutex: Bool) -> @Sendable (ExploredWorld) -> Void {
+    static func program(_ threads: Int, _ rounds: Int, withMutex: Bool)
+        -> @Sendable (ExploredWorld) -> Void
+    {
         { world in
             let state = State()
             let body: @Sendable () -> Void = {

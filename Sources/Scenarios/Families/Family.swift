@@ -41,7 +41,9 @@ public struct Family: Sendable {
     }
 
     /// The exploration of this family's program of the given size.
-    public func exploration(_ size: FamilySize, options: ExplorationOptions) throws(FamilySize.Failure) -> Exploration {
+    public func exploration(_ size: FamilySize, options: ExplorationOptions) throws(FamilySize
+        .Failure) -> Exploration
+    {
         guard size.numbers.count == arity, onlySize == nil || size.numbers == [onlySize!] else {
             throw .wrongArity(family: name, hint: sizeHint)
         }
@@ -63,25 +65,39 @@ public struct Family: Sendable {
             Family(name: "increments-mutex", sizeHint: "2x4", arity: 2) {
                 Increments.program($0[0], $0[1], withMutex: true)
             },
-            Family(name: "mutex-counter", sizeHint: "2x3", arity: 2) { MutexCounter.program($0[0], $0[1]) },
+            Family(name: "mutex-counter", sizeHint: "2x3", arity: 2) {
+                MutexCounter.program($0[0], $0[1])
+            },
             Family(name: "philosophers-ordered", sizeHint: "3", arity: 1) {
                 Philosophers.program($0[0], ordered: true)
             },
-            Family(name: "philosophers", sizeHint: "3", arity: 1) { Philosophers.program($0[0], ordered: false) },
+            Family(name: "philosophers", sizeHint: "3", arity: 1) {
+                Philosophers.program($0[0], ordered: false)
+            },
             Family(name: "abba", sizeHint: "2", arity: 1, onlySize: 2) { _ in ABBA.program() },
-            Family(name: "account", sizeHint: "2", arity: 1) { Accounts.program($0[0], locked: true) },
-            Family(name: "account-unlocked", sizeHint: "2", arity: 1) { Accounts.program($0[0], locked: false) },
+            Family(name: "account", sizeHint: "2", arity: 1) {
+                Accounts.program($0[0], locked: true)
+            },
+            Family(name: "account-unlocked", sizeHint: "2", arity: 1) {
+                Accounts.program($0[0], locked: false)
+            },
             Family(name: "refcount", sizeHint: "2", arity: 1) { GetUnlessZero.program($0[0]) },
             Family(name: "treiber", sizeHint: "1", arity: 1) { TreiberStack.program($0[0]) },
-            Family(name: "msqueue", sizeHint: "2,1", arity: 2) { MichaelScottQueue.program($0[0], $0[1]) },
+            Family(name: "msqueue", sizeHint: "2,1", arity: 2) {
+                MichaelScottQueue.program($0[0], $0[1])
+            },
             Family(name: "bounded-buffer", sizeHint: "2,1", arity: 2) {
                 BoundedBuffer.program($0[0], $0[1], oneCondition: false)
             },
             Family(name: "bounded-buffer-one-condition", sizeHint: "2,2", arity: 2) {
                 BoundedBuffer.program($0[0], $0[1], oneCondition: true)
             },
-            Family(name: "actor-visits", sizeHint: "2x1", arity: 2, tasks: { ActorVisits.program($0[0], $0[1]) }),
-            Family(name: "lost-wakeup", sizeHint: "2", arity: 1, onlySize: 2) { _ in LostWakeUp.program() },
+            Family(
+                name: "actor-visits", sizeHint: "2x1", arity: 2,
+                tasks: { ActorVisits.program($0[0], $0[1]) }),
+            Family(name: "lost-wakeup", sizeHint: "2", arity: 1, onlySize: 2) { _ in
+                LostWakeUp.program()
+            },
         ]
 }
 
@@ -114,7 +130,8 @@ public struct FamilySize: Sendable, CustomStringConvertible {
         let parts = text.split(omittingEmptySubsequences: false) { $0 == "x" || $0 == "," }
         let numbers = parts.compactMap { Int($0) }
         guard separators.count <= 1, numbers.count == parts.count,
-            numbers.allSatisfy({ $0 >= 0 && $0 <= FamilySize.largest }), numbers.contains(where: { $0 > 0 })
+            numbers.allSatisfy({ $0 >= 0 && $0 <= FamilySize.largest }),
+            numbers.contains(where: { $0 > 0 })
         else { throw .malformed(text) }
         self.numbers = numbers
         description = text

@@ -57,7 +57,9 @@ enum TreiberStack {
                 }
             }
             world.afterwards {
-                for node in 1...size { expect(got.load(node) <= 1, "node \(node) was popped twice") }
+                for node in 1...size {
+                    expect(got.load(node) <= 1, "node \(node) was popped twice")
+                }
             }
         }
     }
@@ -108,7 +110,9 @@ enum MichaelScottQueue {
                 }
             }
             world.afterwards {
-                for node in 0..<(enqueuers + 2) { expect(got.load(node) <= 1, "node \(node) was dequeued twice") }
+                for node in 0..<(enqueuers + 2) {
+                    expect(got.load(node) <= 1, "node \(node) was dequeued twice")
+                }
             }
         }
     }

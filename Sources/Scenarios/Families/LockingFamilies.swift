@@ -83,14 +83,20 @@ enum BoundedBuffer {
         }
     }
 
-    static func program(_ producers: Int, _ consumers: Int, oneCondition: Bool) -> @Sendable (ExploredWorld) -> Void {
+    static func program(_ producers: Int, _ consumers: Int, oneCondition: Bool)
+        -> @Sendable (ExploredWorld) -> Void
+    {
         { world in
             let state = State()
             for producer in 0..<producers {
-                world.thread("producer \(producer)") { move(state, state.notFull, to: 1, oneCondition) }
+                world.thread("producer \(producer)") {
+                    move(state, state.notFull, to: 1, oneCondition)
+                }
             }
             for consumer in 0..<consumers {
-                world.thread("consumer \(consumer)") { move(state, state.notEmpty, to: 0, oneCondition) }
+                world.thread("consumer \(consumer)") {
+                    move(state, state.notEmpty, to: 0, oneCondition)
+                }
             }
         }
     }

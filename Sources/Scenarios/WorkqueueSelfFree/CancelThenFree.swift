@@ -4,16 +4,20 @@ import Explorer
 import Quiesce
 import Substrate
 
-/// What `cancel_work_sync` says holds for the moment: another path that still finds the item can queue it again before its memory
-/// is freed. As in CVE-2026-23239 (espintcp), where a socket's callback does.
+/// What `cancel_work_sync` says holds for the moment: another path that still finds the item can
+/// queue it again before its memory is freed. As in CVE-2026-23239 (espintcp), where a socket's
+/// callback does.
 enum CancelThenFree {
     static let broken = Story(
-        "cancel-then-free", text: WorkqueueSelfFree.text, .broken, "cancel, then free, another enqueues",
+        "cancel-then-free", text: WorkqueueSelfFree.text, .broken,
+        "cancel, then free, another enqueues",
         expecting: .useAfterFree, orElse: [.race]
     ) { world in
         let queue = KernelWorkqueue("wq", in: world)
         let callback = SocketCallback()
-        let context = KernelItem.allocate("ctx") { context in context.pointee.started.withValue { $0 += 1 } }
+        let context = KernelItem.allocate("ctx") { context in
+            context.pointee.started.withValue { $0 += 1 }
+        }
         world.thread("socket") { callback.callIfSet { queue.queue(context) } }
         world.thread("teardown") {
             queue.cancelSync(context)
@@ -24,7 +28,8 @@ enum CancelThenFree {
     }
 
     static let repaired = Story(
-        "cancel-then-free-repaired", text: WorkqueueSelfFree.text, .repaired, "WorkQueue: disable, then free"
+        "cancel-then-free-repaired", text: WorkqueueSelfFree.text, .repaired,
+        "WorkQueue: disable, then free"
     ) { world in
         let (item, context) = Context.make()
         let queue = WorkQueue(name: "queue")
@@ -38,10 +43,12 @@ enum CancelThenFree {
     }
 }
 
-/// The same with Quiesce's own `cancelAndWait`, which promises no more; and what else repairs it: the other path is ended first.
+/// The same with Quiesce's own `cancelAndWait`, which promises no more; and what else repairs it:
+/// the other path is ended first.
 enum CancelAndWaitThenFree {
     private static func program(
-        _ world: ExploredWorld, _ endUse: @escaping @Sendable (Work, SocketCallback) throws(WorkError) -> Void
+        _ world: ExploredWorld,
+        _ endUse: @escaping @Sendable (Work, SocketCallback) throws(WorkError) -> Void
     ) {
         let (item, context) = Context.make()
         let queue = WorkQueue(name: "queue")
@@ -54,7 +61,8 @@ enum CancelAndWaitThenFree {
     }
 
     static let broken = Story(
-        "cancel-and-wait", text: WorkqueueSelfFree.text, .broken, "WorkQueue: cancelAndWait, then free",
+        "cancel-and-wait", text: WorkqueueSelfFree.text, .broken,
+        "WorkQueue: cancelAndWait, then free",
         expecting: .useAfterFree, orElse: [.race]
     ) { world in
         program(world) { item, callback throws(WorkError) in

@@ -4,11 +4,12 @@ import Explorer
 import Quiesce
 import Substrate
 
-/// "destroy_workqueue() waits for all work items to finish before destroying the queue, which will never happen if the request to
-/// destroy the queue came from one of its own work items."
+/// "destroy_workqueue() waits for all work items to finish before destroying the queue, which will
+/// never happen if the request to destroy the queue came from one of its own work items."
 enum DestroyInside {
     static let broken = Story(
-        "destroy-inside", text: WorkqueueSelfFree.text, .broken, "item destroys its own queue", expecting: .lostWakeUp
+        "destroy-inside", text: WorkqueueSelfFree.text, .broken, "item destroys its own queue",
+        expecting: .lostWakeUp
     ) { world in
         let queue = KernelWorkqueue("wq", in: world)
         let device = KernelItem.allocate("dev") { _ in
@@ -20,7 +21,8 @@ enum DestroyInside {
     }
 
     static let repaired = Story(
-        "destroy-inside-repaired", text: WorkqueueSelfFree.text, .repaired, "WorkQueue: refuses, owner destroys it"
+        "destroy-inside-repaired", text: WorkqueueSelfFree.text, .repaired,
+        "WorkQueue: refuses, owner destroys it"
     ) { world in
         let queue = WorkQueue(name: "queue")
         let request = Request()
@@ -34,7 +36,9 @@ enum DestroyInside {
         world.thread("owner") {
             request.wait()
             do { try queue.destroy() } catch { expect(false, "\(error)") }
-            expect(queue.enqueue(name: "late") { expect(false, "an item ran after its queue's end") } == .draining)
+            expect(
+                queue.enqueue(name: "late") { expect(false, "an item ran after its queue's end") }
+                    == .draining)
         }
     }
 

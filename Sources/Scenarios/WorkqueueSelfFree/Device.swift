@@ -3,7 +3,8 @@
 import Quiesce
 import Substrate
 
-/// The driver's structure again, with what Quiesce offers: counted, with an item that is enqueued with a reference.
+/// The driver's structure again, with what Quiesce offers: counted, with an item that is enqueued
+/// with a reference.
 final class Device: ReferenceCounted {
     let referenceCount = ReferenceCount()
     let reset: ObjectWork<Device>

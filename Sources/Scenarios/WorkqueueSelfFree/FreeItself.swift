@@ -4,8 +4,9 @@ import Explorer
 import Quiesce
 import Substrate
 
-/// "The work item's function could potentially free the entry that was pushed into the workqueue on its behalf." The worker has
-/// one more use for the item after the call, unless it made a copy: the lock validator must be told that the run is over.
+/// "The work item's function could potentially free the entry that was pushed into the workqueue on
+/// its behalf." The worker has one more use for the item after the call, unless it made a copy: the
+/// lock validator must be told that the run is over.
 enum FreeItself {
     private static func program(_ world: ExploredWorld, _ habit: KernelWorkqueue.Habit) {
         let queue = KernelWorkqueue("wq", in: world, habit: habit)
@@ -17,16 +18,19 @@ enum FreeItself {
     }
 
     static let broken = Story(
-        "free-itself", text: WorkqueueSelfFree.text, .broken, "item frees itself, worker reads its map",
+        "free-itself", text: WorkqueueSelfFree.text, .broken,
+        "item frees itself, worker reads its map",
         expecting: .useAfterFree, orElse: [.race]
     ) { program($0, .readsLockMap) }
 
     static let asTheKernelDoes = Story(
-        "free-itself-kernel", text: WorkqueueSelfFree.text, .repaired, "item frees itself, worker has copied it"
+        "free-itself-kernel", text: WorkqueueSelfFree.text, .repaired,
+        "item frees itself, worker has copied it"
     ) { program($0, .copiesLockMap) }
 
     static let repaired = Story(
-        "free-itself-repaired", text: WorkqueueSelfFree.text, .repaired, "WorkQueue: item frees itself"
+        "free-itself-repaired", text: WorkqueueSelfFree.text, .repaired,
+        "WorkQueue: item frees itself"
     ) { world in
         let queue = WorkQueue(name: "queue")
         let table = DeviceTable(Reference(Device { $0.drop() }))

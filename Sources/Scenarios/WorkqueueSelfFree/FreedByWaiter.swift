@@ -4,8 +4,8 @@ import Explorer
 import Quiesce
 import Substrate
 
-/// "We must be careful to not use work after this": the trace point may record the item's address, not look there. The
-/// function has told somebody that the item is done with, and he frees it.
+/// "We must be careful to not use work after this": the trace point may record the item's address,
+/// not look there. The function has told somebody that the item is done with, and he frees it.
 enum FreedByWaiter {
     /// `struct completion`
     private final class Completion: Sendable {
@@ -24,7 +24,8 @@ enum FreedByWaiter {
     }
 
     static let broken = Story(
-        "freed-by-waiter", text: WorkqueueSelfFree.text, .broken, "worker traces an item after its run",
+        "freed-by-waiter", text: WorkqueueSelfFree.text, .broken,
+        "worker traces an item after its run",
         expecting: .useAfterFree, orElse: [.race]
     ) { world in
         let queue = KernelWorkqueue("wq", in: world, habit: .tracesFunction)
@@ -38,7 +39,8 @@ enum FreedByWaiter {
     }
 
     static let repaired = Story(
-        "freed-by-waiter-repaired", text: WorkqueueSelfFree.text, .repaired, "WorkQueue: tracer is told no address"
+        "freed-by-waiter-repaired", text: WorkqueueSelfFree.text, .repaired,
+        "WorkQueue: tracer is told no address"
     ) { world in
         let queue = WorkQueue(name: "queue", tracer: Tracer())
         let done = Completion()

@@ -2,7 +2,8 @@
 
 import Substrate
 
-/// A structure of some driver's, with its `struct work_struct`: whoever frees the one frees the other.
+/// A structure of some driver's, with its `struct work_struct`: whoever frees the one frees the
+/// other.
 struct KernelItem: ~Copyable, Sendable {
     /// `WORK_STRUCT_PENDING`
     let pending = Atomic<UInt>(0)
@@ -49,6 +50,8 @@ extension Storage<KernelItem> {
 
     /// `kref_put`, with `kfree` for its release.
     func put() {
-        if pointee.kref.wrappingSubtract(1, ordering: .acquiringAndReleasing).newValue == 0 { unsafe free() }
+        if pointee.kref.wrappingSubtract(1, ordering: .acquiringAndReleasing).newValue == 0 {
+            unsafe free()
+        }
     }
 }

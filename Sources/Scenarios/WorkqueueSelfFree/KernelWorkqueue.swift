@@ -11,7 +11,8 @@ final class KernelWorkqueue: Sendable {
         case leavesItAlone
         /// Tells the lock validator of the run's end, by a copy of the item's map.
         case copiesLockMap
-        /// Tells the lock validator of the run's end, by the item's map: `lock_map_release(&work->lockdep_map)`.
+        /// Tells the lock validator of the run's end, by the item's map:
+        /// `lock_map_release(&work->lockdep_map)`.
         case readsLockMap
         /// A trace point that looks at what the pointer points at.
         case tracesFunction
@@ -30,7 +31,10 @@ final class KernelWorkqueue: Sendable {
     private let length = WaitPoint()
 
     /// `alloc_workqueue`
-    init(_ name: String, in world: ExploredWorld, worker: String = "worker", habit: Habit = .leavesItAlone) {
+    init(
+        _ name: String, in world: ExploredWorld, worker: String = "worker",
+        habit: Habit = .leavesItAlone
+    ) {
         self.habit = habit
         lock.label(name + ".lock")
         worklist.label(name + ".worklist")

@@ -4,11 +4,12 @@ import Explorer
 import Quiesce
 import Substrate
 
-/// "I incremented a kref reference count before queuing a work item": but an item that is pending already runs once for both,
-/// and drops one reference.
+/// "I incremented a kref reference count before queuing a work item": but an item that is pending
+/// already runs once for both, and drops one reference.
 enum ReferenceBeforeQueueing {
     static let broken = Story(
-        "get-before-queueing", text: WorkqueueSelfFree.text, .broken, "reference for an item already pending",
+        "get-before-queueing", text: WorkqueueSelfFree.text, .broken,
+        "reference for an item already pending",
         expecting: .leak
     ) { world in
         let queue = KernelWorkqueue("wq", in: world)
@@ -29,7 +30,9 @@ enum ReferenceBeforeQueueing {
         let queue = WorkQueue(name: "queue")
         let table = DeviceTable(Reference(Device { $0.drop() }))
         for number in 1...2 {
-            world.thread("interrupt \(number)") { if let device = table.find() { queue.enqueueReset(device) } }
+            world.thread("interrupt \(number)") {
+                if let device = table.find() { queue.enqueueReset(device) }
+            }
         }
         world.thread("closer") { table.remove() }
     }

@@ -4,11 +4,12 @@ import Explorer
 import Quiesce
 import Substrate
 
-/// "… or on a different one": then nothing keeps the item from running beside itself. It does not on one queue, and an author who
-/// is used to that protects nothing.
+/// "… or on a different one": then nothing keeps the item from running beside itself. It does not
+/// on one queue, and an author who is used to that protects nothing.
 enum RequeueElsewhere {
     static let broken = Story(
-        "requeue-elsewhere", text: WorkqueueSelfFree.text, .broken, "item requeues itself on another queue",
+        "requeue-elsewhere", text: WorkqueueSelfFree.text, .broken,
+        "item requeues itself on another queue",
         expecting: .race
     ) { world in
         let fast = KernelWorkqueue("fast", in: world, worker: "fast worker")
@@ -44,14 +45,16 @@ enum RequeueElsewhere {
     }
 
     static let repaired = Story(
-        "requeue-elsewhere-repaired", text: WorkqueueSelfFree.text, .repaired, "WorkQueue: one queue for both runs"
+        "requeue-elsewhere-repaired", text: WorkqueueSelfFree.text, .repaired,
+        "WorkQueue: one queue for both runs"
     ) { world in
         let queue = WorkQueue(name: "queue")
         program(world, queue, queue) { device in device.finished.withValue { $0 += 1 } }
     }
 
     static let locked = Story(
-        "requeue-elsewhere-locked", text: WorkqueueSelfFree.text, .repaired, "WorkQueue: two queues and a lock"
+        "requeue-elsewhere-locked", text: WorkqueueSelfFree.text, .repaired,
+        "WorkQueue: two queues and a lock"
     ) { world in
         let lock = DeviceLock()
         program(world, WorkQueue(name: "fast"), WorkQueue(name: "slow")) { device in

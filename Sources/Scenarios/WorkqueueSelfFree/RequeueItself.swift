@@ -4,10 +4,12 @@ import Explorer
 import Quiesce
 import Substrate
 
-/// "It's also OK to requeue the work item on the same workqueue": if it ceased to be pending before the call.
+/// "It's also OK to requeue the work item on the same workqueue": if it ceased to be pending before
+/// the call.
 enum RequeueItself {
     static let broken = Story(
-        "requeue-itself", text: WorkqueueSelfFree.text, .broken, "item requeues itself, is still pending",
+        "requeue-itself", text: WorkqueueSelfFree.text, .broken,
+        "item requeues itself, is still pending",
         expecting: .expectation
     ) { world in
         let queue = KernelWorkqueue("wq", in: world, habit: .clearsPending)
@@ -18,13 +20,16 @@ enum RequeueItself {
         }
         world.thread("interrupt") { queue.queue(device) }
         world.afterwards {
-            expect(device.pointee.started.load() == 2, "an item that requeued itself did not run again")
+            expect(
+                device.pointee.started.load() == 2, "an item that requeued itself did not run again"
+            )
             unsafe device.free()
         }
     }
 
     static let repaired = Story(
-        "requeue-itself-repaired", text: WorkqueueSelfFree.text, .repaired, "WorkQueue: item requeues itself"
+        "requeue-itself-repaired", text: WorkqueueSelfFree.text, .repaired,
+        "WorkQueue: item requeues itself"
     ) { world in
         let queue = WorkQueue(name: "queue")
         let device = Device { device in
@@ -39,7 +44,9 @@ enum RequeueItself {
         let table = DeviceTable(Reference(device))
         world.thread("interrupt") { if let device = table.find() { queue.enqueueReset(device) } }
         world.afterwards {
-            expect(device.started.load() == 2 && device.finished.load() == 2, "a requeued item did not run again")
+            expect(
+                device.started.load() == 2 && device.finished.load() == 2,
+                "a requeued item did not run again")
             table.remove()
         }
     }

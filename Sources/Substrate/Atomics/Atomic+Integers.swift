@@ -8,10 +8,12 @@ extension Atomic where Value: AtomicInteger {
     @_transparent
     @discardableResult
     public borrowing func wrappingAdd(
-        _ operand: Value, ordering: AtomicUpdateOrdering, file: StaticString = #filePath, line: UInt = #line
+        _ operand: Value, ordering: AtomicUpdateOrdering, file: StaticString = #filePath,
+        line: UInt = #line
     ) -> (oldValue: Value, newValue: Value) {
         if let observer = Watch.observer {
-            return watchedInteger(observer, .wrappingAdd, operand, MemoryOrder(ordering), Site(file, line))
+            return watchedInteger(
+                observer, .wrappingAdd, operand, MemoryOrder(ordering), Site(file, line))
         }
         return Value.apply(.add, operand, to: raw, ordering: ordering)
     }
@@ -21,10 +23,12 @@ extension Atomic where Value: AtomicInteger {
     @_transparent
     @discardableResult
     public borrowing func wrappingSubtract(
-        _ operand: Value, ordering: AtomicUpdateOrdering, file: StaticString = #filePath, line: UInt = #line
+        _ operand: Value, ordering: AtomicUpdateOrdering, file: StaticString = #filePath,
+        line: UInt = #line
     ) -> (oldValue: Value, newValue: Value) {
         if let observer = Watch.observer {
-            return watchedInteger(observer, .wrappingSubtract, operand, MemoryOrder(ordering), Site(file, line))
+            return watchedInteger(
+                observer, .wrappingSubtract, operand, MemoryOrder(ordering), Site(file, line))
         }
         return Value.apply(.subtract, operand, to: raw, ordering: ordering)
     }
@@ -34,7 +38,8 @@ extension Atomic where Value: AtomicInteger {
     @_transparent
     @discardableResult
     public borrowing func add(
-        _ operand: Value, ordering: AtomicUpdateOrdering, file: StaticString = #filePath, line: UInt = #line
+        _ operand: Value, ordering: AtomicUpdateOrdering, file: StaticString = #filePath,
+        line: UInt = #line
     ) -> (oldValue: Value, newValue: Value) {
         if let observer = Watch.observer {
             return watchedInteger(observer, .add, operand, MemoryOrder(ordering), Site(file, line))
@@ -47,10 +52,12 @@ extension Atomic where Value: AtomicInteger {
     @_transparent
     @discardableResult
     public borrowing func subtract(
-        _ operand: Value, ordering: AtomicUpdateOrdering, file: StaticString = #filePath, line: UInt = #line
+        _ operand: Value, ordering: AtomicUpdateOrdering, file: StaticString = #filePath,
+        line: UInt = #line
     ) -> (oldValue: Value, newValue: Value) {
         if let observer = Watch.observer {
-            return watchedInteger(observer, .subtract, operand, MemoryOrder(ordering), Site(file, line))
+            return watchedInteger(
+                observer, .subtract, operand, MemoryOrder(ordering), Site(file, line))
         }
         return loop(ordering: ordering) { $0 - operand }
     }
@@ -60,7 +67,8 @@ extension Atomic where Value: AtomicInteger {
     @_transparent
     @discardableResult
     public borrowing func bitwiseAnd(
-        _ operand: Value, ordering: AtomicUpdateOrdering, file: StaticString = #filePath, line: UInt = #line
+        _ operand: Value, ordering: AtomicUpdateOrdering, file: StaticString = #filePath,
+        line: UInt = #line
     ) -> (oldValue: Value, newValue: Value) {
         if let observer = Watch.observer {
             return watchedInteger(observer, .and, operand, MemoryOrder(ordering), Site(file, line))
@@ -73,7 +81,8 @@ extension Atomic where Value: AtomicInteger {
     @_transparent
     @discardableResult
     public borrowing func bitwiseOr(
-        _ operand: Value, ordering: AtomicUpdateOrdering, file: StaticString = #filePath, line: UInt = #line
+        _ operand: Value, ordering: AtomicUpdateOrdering, file: StaticString = #filePath,
+        line: UInt = #line
     ) -> (oldValue: Value, newValue: Value) {
         if let observer = Watch.observer {
             return watchedInteger(observer, .or, operand, MemoryOrder(ordering), Site(file, line))
@@ -86,7 +95,8 @@ extension Atomic where Value: AtomicInteger {
     @_transparent
     @discardableResult
     public borrowing func bitwiseXor(
-        _ operand: Value, ordering: AtomicUpdateOrdering, file: StaticString = #filePath, line: UInt = #line
+        _ operand: Value, ordering: AtomicUpdateOrdering, file: StaticString = #filePath,
+        line: UInt = #line
     ) -> (oldValue: Value, newValue: Value) {
         if let observer = Watch.observer {
             return watchedInteger(observer, .xor, operand, MemoryOrder(ordering), Site(file, line))
@@ -99,7 +109,8 @@ extension Atomic where Value: AtomicInteger {
     @_transparent
     @discardableResult
     public borrowing func min(
-        _ operand: Value, ordering: AtomicUpdateOrdering, file: StaticString = #filePath, line: UInt = #line
+        _ operand: Value, ordering: AtomicUpdateOrdering, file: StaticString = #filePath,
+        line: UInt = #line
     ) -> (oldValue: Value, newValue: Value) {
         if let observer = Watch.observer {
             return watchedInteger(observer, .min, operand, MemoryOrder(ordering), Site(file, line))
@@ -112,7 +123,8 @@ extension Atomic where Value: AtomicInteger {
     @_transparent
     @discardableResult
     public borrowing func max(
-        _ operand: Value, ordering: AtomicUpdateOrdering, file: StaticString = #filePath, line: UInt = #line
+        _ operand: Value, ordering: AtomicUpdateOrdering, file: StaticString = #filePath,
+        line: UInt = #line
     ) -> (oldValue: Value, newValue: Value) {
         if let observer = Watch.observer {
             return watchedInteger(observer, .max, operand, MemoryOrder(ordering), Site(file, line))
@@ -120,7 +132,8 @@ extension Atomic where Value: AtomicInteger {
         return loop(ordering: ordering) { Swift.max($0, operand) }
     }
 
-    /// What has no instruction of its own: load, compute, compare-exchange until nobody came between.
+    /// What has no instruction of its own: load, compute, compare-exchange until nobody came
+    /// between.
     @_semantics("atomics.requires_constant_orderings")
     @_transparent
     @usableFromInline
@@ -131,7 +144,8 @@ extension Atomic where Value: AtomicInteger {
         while true {
             let new = update(old)
             let (exchanged, original) = Value.AtomicRepresentation.weakCompareExchange(
-                raw, expected: old, desired: new, successOrdering: ordering, failureOrdering: .relaxed)
+                raw, expected: old, desired: new, successOrdering: ordering,
+                failureOrdering: .relaxed)
             if exchanged { return (old, new) }
             old = original
         }
@@ -144,10 +158,13 @@ extension Atomic where Value == Bool {
     @_transparent
     @discardableResult
     public borrowing func logicalAnd(
-        _ operand: Bool, ordering: AtomicUpdateOrdering, file: StaticString = #filePath, line: UInt = #line
+        _ operand: Bool, ordering: AtomicUpdateOrdering, file: StaticString = #filePath,
+        line: UInt = #line
     ) -> (oldValue: Bool, newValue: Bool) {
         if let observer = Watch.observer {
-            return watchedUpdate(observer, MemoryOrder(ordering), Site(file, line)) { $0 && operand }
+            return watchedUpdate(observer, MemoryOrder(ordering), Site(file, line)) {
+                $0 && operand
+            }
         }
         return raw.logicalAnd(operand, ordering: ordering)
     }
@@ -157,10 +174,13 @@ extension Atomic where Value == Bool {
     @_transparent
     @discardableResult
     public borrowing func logicalOr(
-        _ operand: Bool, ordering: AtomicUpdateOrdering, file: StaticString = #filePath, line: UInt = #line
+        _ operand: Bool, ordering: AtomicUpdateOrdering, file: StaticString = #filePath,
+        line: UInt = #line
     ) -> (oldValue: Bool, newValue: Bool) {
         if let observer = Watch.observer {
-            return watchedUpdate(observer, MemoryOrder(ordering), Site(file, line)) { $0 || operand }
+            return watchedUpdate(observer, MemoryOrder(ordering), Site(file, line)) {
+                $0 || operand
+            }
         }
         return raw.logicalOr(operand, ordering: ordering)
     }
@@ -170,10 +190,13 @@ extension Atomic where Value == Bool {
     @_transparent
     @discardableResult
     public borrowing func logicalXor(
-        _ operand: Bool, ordering: AtomicUpdateOrdering, file: StaticString = #filePath, line: UInt = #line
+        _ operand: Bool, ordering: AtomicUpdateOrdering, file: StaticString = #filePath,
+        line: UInt = #line
     ) -> (oldValue: Bool, newValue: Bool) {
         if let observer = Watch.observer {
-            return watchedUpdate(observer, MemoryOrder(ordering), Site(file, line)) { $0 != operand }
+            return watchedUpdate(observer, MemoryOrder(ordering), Site(file, line)) {
+                $0 != operand
+            }
         }
         return raw.logicalXor(operand, ordering: ordering)
     }

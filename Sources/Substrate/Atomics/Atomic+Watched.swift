@@ -2,11 +2,14 @@
 
 public import Synchronization
 
-// What an operation does when somebody watches: out of line, so that the fast path stays one branch.
+// What an operation does when somebody watches: out of line, so that the fast path stays one
+// branch.
 extension Atomic {
     @inlinable
     @inline(never)
-    borrowing func watchedLoad(_ observer: WatchingObserver, _ order: MemoryOrder, _ site: Site) -> Value {
+    borrowing func watchedLoad(_ observer: WatchingObserver, _ order: MemoryOrder, _ site: Site)
+        -> Value
+    {
         switch observer.begin(Operation(.load, address, order, site: site)) {
         case .forward(let bits):
             return decoded(bits)
@@ -25,7 +28,8 @@ extension Atomic {
     @inlinable
     @inline(never)
     borrowing func watchedStore(
-        _ observer: WatchingObserver, _ kind: OperationKind, _ desired: consuming Value, _ order: MemoryOrder,
+        _ observer: WatchingObserver, _ kind: OperationKind, _ desired: consuming Value,
+        _ order: MemoryOrder,
         _ site: Site
     ) {
         let bits = encoded(desired)
@@ -35,10 +39,13 @@ extension Atomic {
         operation.other = UInt(MemoryLayout<Value.AtomicRepresentation>.size)
         switch observer.begin(operation) {
         case .perform:
-            let old = Value.AtomicRepresentation.exchange(decoded(bits), in: raw, ordering: .sequentiallyConsistent)
+            let old = Value.AtomicRepresentation.exchange(
+                decoded(bits), in: raw, ordering: .sequentiallyConsistent)
             let oldBits = encoded(old)
             observer.end(old: oldBits, new: bits, wrote: true)
-            if observer.isRecording { observer.describe(old: described(oldBits), new: described(bits)) }
+            if observer.isRecording {
+                observer.describe(old: described(oldBits), new: described(bits))
+            }
         case .forward, .done:
             if observer.isRecording { observer.describe(old: "", new: described(bits)) }
         }
@@ -56,7 +63,8 @@ extension Atomic {
     @inlinable
     @inline(never)
     borrowing func watchedUpdate(
-        _ observer: WatchingObserver, _ order: MemoryOrder, _ site: Site, _ update: (consuming Value) -> Value
+        _ observer: WatchingObserver, _ order: MemoryOrder, _ site: Site,
+        _ update: (consuming Value) -> Value
     ) -> (oldValue: Value, newValue: Value) {
         let directive = observer.begin(Operation(.readModifyWrite, address, order, site: site))
         let old = encoded(Value.AtomicRepresentation.load(raw, ordering: .sequentiallyConsistent))
@@ -71,7 +79,8 @@ extension Atomic {
     @inlinable
     @inline(never)
     borrowing func watchedCompareExchange(
-        _ observer: WatchingObserver, _ expected: consuming Value, _ desired: consuming Value, _ success: MemoryOrder,
+        _ observer: WatchingObserver, _ expected: consuming Value, _ desired: consuming Value,
+        _ success: MemoryOrder,
         _ failure: MemoryOrder, _ site: Site
     ) -> (exchanged: Bool, original: Value) {
         let wanted = encoded(expected)
@@ -84,10 +93,13 @@ extension Atomic {
         var exchanged = old == wanted
         if case .forward = directive { exchanged = true }
         if exchanged {
-            Value.AtomicRepresentation.store(decoded(new), to: raw, ordering: .sequentiallyConsistent)
+            Value.AtomicRepresentation.store(
+                decoded(new), to: raw, ordering: .sequentiallyConsistent)
         }
         observer.end(old: old, new: exchanged ? new : old, wrote: exchanged)
-        if observer.isRecording { observer.describe(old: described(old), new: described(exchanged ? new : wanted)) }
+        if observer.isRecording {
+            observer.describe(old: described(old), new: described(exchanged ? new : wanted))
+        }
         return (exchanged, decoded(old))
     }
 
@@ -115,11 +127,13 @@ enum IntegerUpdate {
 }
 
 extension Atomic where Value: AtomicInteger {
-    // The operand comes as it is, not in a closure: one whose captures lie on the stack costs the fast path a store.
+    // The operand comes as it is, not in a closure: one whose captures lie on the stack costs the
+    // fast path a store.
     @inlinable
     @inline(never)
     borrowing func watchedInteger(
-        _ observer: WatchingObserver, _ update: IntegerUpdate, _ operand: Value, _ order: MemoryOrder, _ site: Site
+        _ observer: WatchingObserver, _ update: IntegerUpdate, _ operand: Value,
+        _ order: MemoryOrder, _ site: Site
     ) -> (oldValue: Value, newValue: Value) {
         watchedUpdate(observer, order, site) { value in
             switch update {

@@ -4,13 +4,14 @@ public import Synchronization
 
 /// An atomic value: `Synchronization.Atomic`, visible to whoever watches the thread.
 ///
-/// Unwatched, an operation is one predicted branch and the standard library's own operation. Watched, it is a step that a
-/// checker can schedule. While explored, executions are sequentially consistent; the declared orders decide which plain
-/// memory an operation publishes.
+/// Unwatched, an operation is one predicted branch and the standard library's own operation.
+/// Watched, it is a step that a checker can schedule. While explored, executions are sequentially
+/// consistent; the declared orders decide which plain memory an operation publishes.
 ///
 /// Kernel counterpart: `atomic_t`.
 @frozen
-public struct Atomic<Value: AtomicRepresentable>: ~Copyable where Value.AtomicRepresentation: AtomicWord {
+public struct Atomic<Value: AtomicRepresentable>: ~Copyable
+where Value.AtomicRepresentation: AtomicWord {
     @usableFromInline
     let raw: Synchronization.Atomic<Value>
 
@@ -26,16 +27,17 @@ public struct Atomic<Value: AtomicRepresentable>: ~Copyable where Value.AtomicRe
         @inlinable get { unsafe withUnsafePointer(to: raw) { UInt(bitPattern: $0) } }
     }
 
-    /// Names this object in traces, and says that its life begins here: call it in the initializer of its owner, once, where
-    /// the object will stay. Without it, a object at the address of one that died in the same execution is taken for that one.
-    /// Does nothing when nobody watches.
+    /// Names this object in traces, and says that its life begins here: call it in the initializer
+    /// of its owner, once, where the object will stay. Without it, a object at the address of one
+    /// that died in the same execution is taken for that one. Does nothing when nobody watches.
     @inlinable
     public func label(_ name: @autoclosure () -> String) {
         if let observer = Watch.observer { observer.label(address, name) }
     }
 }
 
-// Shared by reference: every access of the value is atomic, or goes through the observer of its thread.
+// Shared by reference: every access of the value is atomic, or goes through the observer of its
+// thread.
 extension Atomic: @unchecked Sendable {}
 
 // MARK: - Access
@@ -47,7 +49,9 @@ extension Atomic {
     public borrowing func load(
         ordering: AtomicLoadOrdering, file: StaticString = #filePath, line: UInt = #line
     ) -> Value {
-        if let observer = Watch.observer { return watchedLoad(observer, MemoryOrder(ordering), Site(file, line)) }
+        if let observer = Watch.observer {
+            return watchedLoad(observer, MemoryOrder(ordering), Site(file, line))
+        }
         return Value.AtomicRepresentation.load(raw, ordering: ordering)
     }
 
@@ -55,7 +59,8 @@ extension Atomic {
     @_semantics("atomics.requires_constant_orderings")
     @_transparent
     public borrowing func store(
-        _ desired: consuming Value, ordering: AtomicStoreOrdering, file: StaticString = #filePath, line: UInt = #line
+        _ desired: consuming Value, ordering: AtomicStoreOrdering, file: StaticString = #filePath,
+        line: UInt = #line
     ) {
         if let observer = Watch.observer {
             return watchedStore(observer, .store, desired, MemoryOrder(ordering), Site(file, line))
@@ -63,11 +68,13 @@ extension Atomic {
         Value.AtomicRepresentation.store(desired, to: raw, ordering: ordering)
     }
 
-    /// Replaces the value by `desired`; whoever must see it at a certain point calls `membarrier()` there.
+    /// Replaces the value by `desired`; whoever must see it at a certain point calls `membarrier()`
+    /// there.
     ///
-    /// A releasing store that the compiler keeps in its place and for which this thread pays no fence: the processor may
-    /// delay it past later loads of this thread, until it drains its store buffer or another thread's `membarrier()`
-    /// returns. Where the system refuses that call, the store is followed by a full fence.
+    /// A releasing store that the compiler keeps in its place and for which this thread pays no
+    /// fence: the processor may delay it past later loads of this thread, until it drains its store
+    /// buffer or another thread's `membarrier()` returns. Where the system refuses that call, the
+    /// store is followed by a full fence.
     @_transparent
     public borrowing func storeAsymmetric(
         _ desired: consuming Value, file: StaticString = #filePath, line: UInt = #line
@@ -84,7 +91,8 @@ extension Atomic {
     @_transparent
     @discardableResult
     public borrowing func exchange(
-        _ desired: consuming Value, ordering: AtomicUpdateOrdering, file: StaticString = #filePath, line: UInt = #line
+        _ desired: consuming Value, ordering: AtomicUpdateOrdering, file: StaticString = #filePath,
+        line: UInt = #line
     ) -> Value {
         if let observer = Watch.observer {
             return watchedExchange(observer, desired, MemoryOrder(ordering), Site(file, line))
@@ -104,7 +112,8 @@ extension Atomic {
     ) -> (exchanged: Bool, original: Value) {
         if let observer = Watch.observer {
             return watchedCompareExchange(
-                observer, expected, desired, MemoryOrder(successOrdering), MemoryOrder(failureOrdering),
+                observer, expected, desired, MemoryOrder(successOrdering),
+                MemoryOrder(failureOrdering),
                 Site(file, line))
         }
         return Value.AtomicRepresentation.compareExchange(
@@ -112,7 +121,8 @@ extension Atomic {
             failureOrdering: failureOrdering)
     }
 
-    /// Replaces the value by `desired` if it is `expected`; a failure loads with what remains of `ordering`.
+    /// Replaces the value by `desired` if it is `expected`; a failure loads with what remains of
+    /// `ordering`.
     @_semantics("atomics.requires_constant_orderings")
     @_transparent
     @discardableResult
@@ -128,13 +138,16 @@ extension Atomic {
         switch ordering {
         case .relaxed:
             return Value.AtomicRepresentation.compareExchange(
-                raw, expected: expected, desired: desired, successOrdering: .relaxed, failureOrdering: .relaxed)
+                raw, expected: expected, desired: desired, successOrdering: .relaxed,
+                failureOrdering: .relaxed)
         case .acquiring:
             return Value.AtomicRepresentation.compareExchange(
-                raw, expected: expected, desired: desired, successOrdering: .acquiring, failureOrdering: .acquiring)
+                raw, expected: expected, desired: desired, successOrdering: .acquiring,
+                failureOrdering: .acquiring)
         case .releasing:
             return Value.AtomicRepresentation.compareExchange(
-                raw, expected: expected, desired: desired, successOrdering: .releasing, failureOrdering: .relaxed)
+                raw, expected: expected, desired: desired, successOrdering: .releasing,
+                failureOrdering: .relaxed)
         case .acquiringAndReleasing:
             return Value.AtomicRepresentation.compareExchange(
                 raw, expected: expected, desired: desired, successOrdering: .acquiringAndReleasing,
@@ -146,7 +159,8 @@ extension Atomic {
         }
     }
 
-    /// As `compareExchange`, but may fail although the value was `expected`. While explored it never does.
+    /// As `compareExchange`, but may fail although the value was `expected`. While explored it
+    /// never does.
     @_semantics("atomics.requires_constant_orderings")
     @_transparent
     @discardableResult
@@ -156,7 +170,8 @@ extension Atomic {
     ) -> (exchanged: Bool, original: Value) {
         if let observer = Watch.observer {
             return watchedCompareExchange(
-                observer, expected, desired, MemoryOrder(successOrdering), MemoryOrder(failureOrdering),
+                observer, expected, desired, MemoryOrder(successOrdering),
+                MemoryOrder(failureOrdering),
                 Site(file, line))
         }
         return Value.AtomicRepresentation.weakCompareExchange(

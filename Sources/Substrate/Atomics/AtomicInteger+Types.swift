@@ -8,7 +8,8 @@ extension Int: AtomicInteger {
     @_semantics("atomics.requires_constant_orderings")
     @_transparent
     public static func apply(
-        _ operation: AtomicIntegerOperation, _ operand: Self, to atomic: borrowing Synchronization.Atomic<Self>,
+        _ operation: AtomicIntegerOperation, _ operand: Self,
+        to atomic: borrowing Synchronization.Atomic<Self>,
         ordering: AtomicUpdateOrdering
     ) -> (oldValue: Self, newValue: Self) {
         switch operation {
@@ -25,7 +26,8 @@ extension Int8: AtomicInteger {
     @_semantics("atomics.requires_constant_orderings")
     @_transparent
     public static func apply(
-        _ operation: AtomicIntegerOperation, _ operand: Self, to atomic: borrowing Synchronization.Atomic<Self>,
+        _ operation: AtomicIntegerOperation, _ operand: Self,
+        to atomic: borrowing Synchronization.Atomic<Self>,
         ordering: AtomicUpdateOrdering
     ) -> (oldValue: Self, newValue: Self) {
         switch operation {
@@ -42,7 +44,8 @@ extension Int16: AtomicInteger {
     @_semantics("atomics.requires_constant_orderings")
     @_transparent
     public static func apply(
-        _ operation: AtomicIntegerOperation, _ operand: Self, to atomic: borrowing Synchronization.Atomic<Self>,
+        _ operation: AtomicIntegerOperation, _ operand: Self,
+        to atomic: borrowing Synchronization.Atomic<Self>,
         ordering: AtomicUpdateOrdering
     ) -> (oldValue: Self, newValue: Self) {
         switch operation {
@@ -59,7 +62,8 @@ extension Int32: AtomicInteger {
     @_semantics("atomics.requires_constant_orderings")
     @_transparent
     public static func apply(
-        _ operation: AtomicIntegerOperation, _ operand: Self, to atomic: borrowing Synchronization.Atomic<Self>,
+        _ operation: AtomicIntegerOperation, _ operand: Self,
+        to atomic: borrowing Synchronization.Atomic<Self>,
         ordering: AtomicUpdateOrdering
     ) -> (oldValue: Self, newValue: Self) {
         switch operation {
@@ -76,7 +80,8 @@ extension Int64: AtomicInteger {
     @_semantics("atomics.requires_constant_orderings")
     @_transparent
     public static func apply(
-        _ operation: AtomicIntegerOperation, _ operand: Self, to atomic: borrowing Synchronization.Atomic<Self>,
+        _ operation: AtomicIntegerOperation, _ operand: Self,
+        to atomic: borrowing Synchronization.Atomic<Self>,
         ordering: AtomicUpdateOrdering
     ) -> (oldValue: Self, newValue: Self) {
         switch operation {
@@ -93,7 +98,8 @@ extension UInt: AtomicInteger {
     @_semantics("atomics.requires_constant_orderings")
     @_transparent
     public static func apply(
-        _ operation: AtomicIntegerOperation, _ operand: Self, to atomic: borrowing Synchronization.Atomic<Self>,
+        _ operation: AtomicIntegerOperation, _ operand: Self,
+        to atomic: borrowing Synchronization.Atomic<Self>,
         ordering: AtomicUpdateOrdering
     ) -> (oldValue: Self, newValue: Self) {
         switch operation {
@@ -110,7 +116,8 @@ extension UInt8: AtomicInteger {
     @_semantics("atomics.requires_constant_orderings")
     @_transparent
     public static func apply(
-        _ operation: AtomicIntegerOperation, _ operand: Self, to atomic: borrowing Synchronization.Atomic<Self>,
+        _ operation: AtomicIntegerOperation, _ operand: Self,
+        to atomic: borrowing Synchronization.Atomic<Self>,
         ordering: AtomicUpdateOrdering
     ) -> (oldValue: Self, newValue: Self) {
         switch operation {
@@ -127,7 +134,8 @@ extension UInt16: AtomicInteger {
     @_semantics("atomics.requires_constant_orderings")
     @_transparent
     public static func apply(
-        _ operation: AtomicIntegerOperation, _ operand: Self, to atomic: borrowing Synchronization.Atomic<Self>,
+        _ operation: AtomicIntegerOperation, _ operand: Self,
+        to atomic: borrowing Synchronization.Atomic<Self>,
         ordering: AtomicUpdateOrdering
     ) -> (oldValue: Self, newValue: Self) {
         switch operation {
@@ -144,7 +152,8 @@ extension UInt32: AtomicInteger {
     @_semantics("atomics.requires_constant_orderings")
     @_transparent
     public static func apply(
-        _ operation: AtomicIntegerOperation, _ operand: Self, to atomic: borrowing Synchronization.Atomic<Self>,
+        _ operation: AtomicIntegerOperation, _ operand: Self,
+        to atomic: borrowing Synchronization.Atomic<Self>,
         ordering: AtomicUpdateOrdering
     ) -> (oldValue: Self, newValue: Self) {
         switch operation {
@@ -161,7 +170,8 @@ extension UInt64: AtomicInteger {
     @_semantics("atomics.requires_constant_orderings")
     @_transparent
     public static func apply(
-        _ operation: AtomicIntegerOperation, _ operand: Self, to atomic: borrowing Synchronization.Atomic<Self>,
+        _ operation: AtomicIntegerOperation, _ operand: Self,
+        to atomic: borrowing Synchronization.Atomic<Self>,
         ordering: AtomicUpdateOrdering
     ) -> (oldValue: Self, newValue: Self) {
         switch operation {

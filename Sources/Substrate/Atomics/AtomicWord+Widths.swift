@@ -16,7 +16,8 @@ extension _Atomic8BitStorage: AtomicWord {
     @_semantics("atomics.requires_constant_orderings")
     @_transparent
     public static func store<Value>(
-        _ desired: consuming Value, to atomic: borrowing Synchronization.Atomic<Value>, ordering: AtomicStoreOrdering
+        _ desired: consuming Value, to atomic: borrowing Synchronization.Atomic<Value>,
+        ordering: AtomicStoreOrdering
     ) where Value.AtomicRepresentation == Self {
         atomic.store(desired, ordering: ordering)
     }
@@ -24,7 +25,8 @@ extension _Atomic8BitStorage: AtomicWord {
     @_semantics("atomics.requires_constant_orderings")
     @_transparent
     public static func exchange<Value>(
-        _ desired: consuming Value, in atomic: borrowing Synchronization.Atomic<Value>, ordering: AtomicUpdateOrdering
+        _ desired: consuming Value, in atomic: borrowing Synchronization.Atomic<Value>,
+        ordering: AtomicUpdateOrdering
     ) -> Value where Value.AtomicRepresentation == Self {
         atomic.exchange(desired, ordering: ordering)
     }
@@ -32,21 +34,25 @@ extension _Atomic8BitStorage: AtomicWord {
     @_semantics("atomics.requires_constant_orderings")
     @_transparent
     public static func compareExchange<Value>(
-        _ atomic: borrowing Synchronization.Atomic<Value>, expected: consuming Value, desired: consuming Value,
+        _ atomic: borrowing Synchronization.Atomic<Value>, expected: consuming Value,
+        desired: consuming Value,
         successOrdering: AtomicUpdateOrdering, failureOrdering: AtomicLoadOrdering
     ) -> (exchanged: Bool, original: Value) where Value.AtomicRepresentation == Self {
         atomic.compareExchange(
-            expected: expected, desired: desired, successOrdering: successOrdering, failureOrdering: failureOrdering)
+            expected: expected, desired: desired, successOrdering: successOrdering,
+            failureOrdering: failureOrdering)
     }
 
     @_semantics("atomics.requires_constant_orderings")
     @_transparent
     public static func weakCompareExchange<Value>(
-        _ atomic: borrowing Synchronization.Atomic<Value>, expected: consuming Value, desired: consuming Value,
+        _ atomic: borrowing Synchronization.Atomic<Value>, expected: consuming Value,
+        desired: consuming Value,
         successOrdering: AtomicUpdateOrdering, failureOrdering: AtomicLoadOrdering
     ) -> (exchanged: Bool, original: Value) where Value.AtomicRepresentation == Self {
         atomic.weakCompareExchange(
-            expected: expected, desired: desired, successOrdering: successOrdering, failureOrdering: failureOrdering)
+            expected: expected, desired: desired, successOrdering: successOrdering,
+            failureOrdering: failureOrdering)
     }
 }
 
@@ -62,7 +68,8 @@ extension _Atomic16BitStorage: AtomicWord {
     @_semantics("atomics.requires_constant_orderings")
     @_transparent
     public static func store<Value>(
-        _ desired: consuming Value, to atomic: borrowing Synchronization.Atomic<Value>, ordering: AtomicStoreOrdering
+        _ desired: consuming Value, to atomic: borrowing Synchronization.Atomic<Value>,
+        ordering: AtomicStoreOrdering
     ) where Value.AtomicRepresentation == Self {
         atomic.store(desired, ordering: ordering)
     }
@@ -70,7 +77,8 @@ extension _Atomic16BitStorage: AtomicWord {
     @_semantics("atomics.requires_constant_orderings")
     @_transparent
     public static func exchange<Value>(
-        _ desired: consuming Value, in atomic: borrowing Synchronization.Atomic<Value>, ordering: AtomicUpdateOrdering
+        _ desired: consuming Value, in atomic: borrowing Synchronization.Atomic<Value>,
+        ordering: AtomicUpdateOrdering
     ) -> Value where Value.AtomicRepresentation == Self {
         atomic.exchange(desired, ordering: ordering)
     }
@@ -78,21 +86,25 @@ extension _Atomic16BitStorage: AtomicWord {
     @_semantics("atomics.requires_constant_orderings")
     @_transparent
     public static func compareExchange<Value>(
-        _ atomic: borrowing Synchronization.Atomic<Value>, expected: consuming Value, desired: consuming Value,
+        _ atomic: borrowing Synchronization.Atomic<Value>, expected: consuming Value,
+        desired: consuming Value,
         successOrdering: AtomicUpdateOrdering, failureOrdering: AtomicLoadOrdering
     ) -> (exchanged: Bool, original: Value) where Value.AtomicRepresentation == Self {
         atomic.compareExchange(
-            expected: expected, desired: desired, successOrdering: successOrdering, failureOrdering: failureOrdering)
+            expected: expected, desired: desired, successOrdering: successOrdering,
+            failureOrdering: failureOrdering)
     }
 
     @_semantics("atomics.requires_constant_orderings")
     @_transparent
     public static func weakCompareExchange<Value>(
-        _ atomic: borrowing Synchronization.Atomic<Value>, expected: consuming Value, desired: consuming Value,
+        _ atomic: borrowing Synchronization.Atomic<Value>, expected: consuming Value,
+        desired: consuming Value,
         successOrdering: AtomicUpdateOrdering, failureOrdering: AtomicLoadOrdering
     ) -> (exchanged: Bool, original: Value) where Value.AtomicRepresentation == Self {
         atomic.weakCompareExchange(
-            expected: expected, desired: desired, successOrdering: successOrdering, failureOrdering: failureOrdering)
+            expected: expected, desired: desired, successOrdering: successOrdering,
+            failureOrdering: failureOrdering)
     }
 }
 
@@ -108,7 +120,8 @@ extension _Atomic32BitStorage: AtomicWord {
     @_semantics("atomics.requires_constant_orderings")
     @_transparent
     public static func store<Value>(
-        _ desired: consuming Value, to atomic: borrowing Synchronization.Atomic<Value>, ordering: AtomicStoreOrdering
+        _ desired: consuming Value, to atomic: borrowing Synchronization.Atomic<Value>,
+        ordering: AtomicStoreOrdering
     ) where Value.AtomicRepresentation == Self {
         atomic.store(desired, ordering: ordering)
     }
@@ -116,7 +129,8 @@ extension _Atomic32BitStorage: AtomicWord {
     @_semantics("atomics.requires_constant_orderings")
     @_transparent
     public static func exchange<Value>(
-        _ desired: consuming Value, in atomic: borrowing Synchronization.Atomic<Value>, ordering: AtomicUpdateOrdering
+        _ desired: consuming Value, in atomic: borrowing Synchronization.Atomic<Value>,
+        ordering: AtomicUpdateOrdering
     ) -> Value where Value.AtomicRepresentation == Self {
         atomic.exchange(desired, ordering: ordering)
     }
@@ -124,21 +138,25 @@ extension _Atomic32BitStorage: AtomicWord {
     @_semantics("atomics.requires_constant_orderings")
     @_transparent
     public static func compareExchange<Value>(
-        _ atomic: borrowing Synchronization.Atomic<Value>, expected: consuming Value, desired: consuming Value,
+        _ atomic: borrowing Synchronization.Atomic<Value>, expected: consuming Value,
+        desired: consuming Value,
         successOrdering: AtomicUpdateOrdering, failureOrdering: AtomicLoadOrdering
     ) -> (exchanged: Bool, original: Value) where Value.AtomicRepresentation == Self {
         atomic.compareExchange(
-            expected: expected, desired: desired, successOrdering: successOrdering, failureOrdering: failureOrdering)
+            expected: expected, desired: desired, successOrdering: successOrdering,
+            failureOrdering: failureOrdering)
     }
 
     @_semantics("atomics.requires_constant_orderings")
     @_transparent
     public static func weakCompareExchange<Value>(
-        _ atomic: borrowing Synchronization.Atomic<Value>, expected: consuming Value, desired: consuming Value,
+        _ atomic: borrowing Synchronization.Atomic<Value>, expected: consuming Value,
+        desired: consuming Value,
         successOrdering: AtomicUpdateOrdering, failureOrdering: AtomicLoadOrdering
     ) -> (exchanged: Bool, original: Value) where Value.AtomicRepresentation == Self {
         atomic.weakCompareExchange(
-            expected: expected, desired: desired, successOrdering: successOrdering, failureOrdering: failureOrdering)
+            expected: expected, desired: desired, successOrdering: successOrdering,
+            failureOrdering: failureOrdering)
     }
 }
 
@@ -154,7 +172,8 @@ extension _Atomic64BitStorage: AtomicWord {
     @_semantics("atomics.requires_constant_orderings")
     @_transparent
     public static func store<Value>(
-        _ desired: consuming Value, to atomic: borrowing Synchronization.Atomic<Value>, ordering: AtomicStoreOrdering
+        _ desired: consuming Value, to atomic: borrowing Synchronization.Atomic<Value>,
+        ordering: AtomicStoreOrdering
     ) where Value.AtomicRepresentation == Self {
         atomic.store(desired, ordering: ordering)
     }
@@ -162,7 +181,8 @@ extension _Atomic64BitStorage: AtomicWord {
     @_semantics("atomics.requires_constant_orderings")
     @_transparent
     public static func exchange<Value>(
-        _ desired: consuming Value, in atomic: borrowing Synchronization.Atomic<Value>, ordering: AtomicUpdateOrdering
+        _ desired: consuming Value, in atomic: borrowing Synchronization.Atomic<Value>,
+        ordering: AtomicUpdateOrdering
     ) -> Value where Value.AtomicRepresentation == Self {
         atomic.exchange(desired, ordering: ordering)
     }
@@ -170,21 +190,25 @@ extension _Atomic64BitStorage: AtomicWord {
     @_semantics("atomics.requires_constant_orderings")
     @_transparent
     public static func compareExchange<Value>(
-        _ atomic: borrowing Synchronization.Atomic<Value>, expected: consuming Value, desired: consuming Value,
+        _ atomic: borrowing Synchronization.Atomic<Value>, expected: consuming Value,
+        desired: consuming Value,
         successOrdering: AtomicUpdateOrdering, failureOrdering: AtomicLoadOrdering
     ) -> (exchanged: Bool, original: Value) where Value.AtomicRepresentation == Self {
         atomic.compareExchange(
-            expected: expected, desired: desired, successOrdering: successOrdering, failureOrdering: failureOrdering)
+            expected: expected, desired: desired, successOrdering: successOrdering,
+            failureOrdering: failureOrdering)
     }
 
     @_semantics("atomics.requires_constant_orderings")
     @_transparent
     public static func weakCompareExchange<Value>(
-        _ atomic: borrowing Synchronization.Atomic<Value>, expected: consuming Value, desired: consuming Value,
+        _ atomic: borrowing Synchronization.Atomic<Value>, expected: consuming Value,
+        desired: consuming Value,
         successOrdering: AtomicUpdateOrdering, failureOrdering: AtomicLoadOrdering
     ) -> (exchanged: Bool, original: Value) where Value.AtomicRepresentation == Self {
         atomic.weakCompareExchange(
-            expected: expected, desired: desired, successOrdering: successOrdering, failureOrdering: failureOrdering)
+            expected: expected, desired: desired, successOrdering: successOrdering,
+            failureOrdering: failureOrdering)
     }
 }
 
@@ -200,7 +224,8 @@ extension _Atomic128BitStorage: AtomicWord {
     @_semantics("atomics.requires_constant_orderings")
     @_transparent
     public static func store<Value>(
-        _ desired: consuming Value, to atomic: borrowing Synchronization.Atomic<Value>, ordering: AtomicStoreOrdering
+        _ desired: consuming Value, to atomic: borrowing Synchronization.Atomic<Value>,
+        ordering: AtomicStoreOrdering
     ) where Value.AtomicRepresentation == Self {
         atomic.store(desired, ordering: ordering)
     }
@@ -208,7 +233,8 @@ extension _Atomic128BitStorage: AtomicWord {
     @_semantics("atomics.requires_constant_orderings")
     @_transparent
     public static func exchange<Value>(
-        _ desired: consuming Value, in atomic: borrowing Synchronization.Atomic<Value>, ordering: AtomicUpdateOrdering
+        _ desired: consuming Value, in atomic: borrowing Synchronization.Atomic<Value>,
+        ordering: AtomicUpdateOrdering
     ) -> Value where Value.AtomicRepresentation == Self {
         atomic.exchange(desired, ordering: ordering)
     }
@@ -216,20 +242,24 @@ extension _Atomic128BitStorage: AtomicWord {
     @_semantics("atomics.requires_constant_orderings")
     @_transparent
     public static func compareExchange<Value>(
-        _ atomic: borrowing Synchronization.Atomic<Value>, expected: consuming Value, desired: consuming Value,
+        _ atomic: borrowing Synchronization.Atomic<Value>, expected: consuming Value,
+        desired: consuming Value,
         successOrdering: AtomicUpdateOrdering, failureOrdering: AtomicLoadOrdering
     ) -> (exchanged: Bool, original: Value) where Value.AtomicRepresentation == Self {
         atomic.compareExchange(
-            expected: expected, desired: desired, successOrdering: successOrdering, failureOrdering: failureOrdering)
+            expected: expected, desired: desired, successOrdering: successOrdering,
+            failureOrdering: failureOrdering)
     }
 
     @_semantics("atomics.requires_constant_orderings")
     @_transparent
     public static func weakCompareExchange<Value>(
-        _ atomic: borrowing Synchronization.Atomic<Value>, expected: consuming Value, desired: consuming Value,
+        _ atomic: borrowing Synchronization.Atomic<Value>, expected: consuming Value,
+        desired: consuming Value,
         successOrdering: AtomicUpdateOrdering, failureOrdering: AtomicLoadOrdering
     ) -> (exchanged: Bool, original: Value) where Value.AtomicRepresentation == Self {
         atomic.weakCompareExchange(
-            expected: expected, desired: desired, successOrdering: successOrdering, failureOrdering: failureOrdering)
+            expected: expected, desired: desired, successOrdering: successOrdering,
+            failureOrdering: failureOrdering)
     }
 }

@@ -3,14 +3,17 @@
 public import CSubstrate
 import Synchronization
 
-/// The expensive half of an asymmetric barrier: every running thread of the process passes a full fence before it returns.
+/// The expensive half of an asymmetric barrier: every running thread of the process passes a full
+/// fence before it returns.
 ///
-/// Stores made with `Atomic.storeAsymmetric(_:)` before that fence are visible afterwards. About 1 µs when no other
-/// thread runs. Kernel counterpart: `membarrier(2)`, `MEMBARRIER_CMD_PRIVATE_EXPEDITED`.
+/// Stores made with `Atomic.storeAsymmetric(_:)` before that fence are visible afterwards. About 1
+/// µs when no other thread runs. Kernel counterpart: `membarrier(2)`,
+/// `MEMBARRIER_CMD_PRIVATE_EXPEDITED`.
 @inlinable
 public func membarrier(file: StaticString = #filePath, line: UInt = #line) {
     if let observer = Watch.observer {
-        _ = observer.perform(Operation(.membarrier, 0, .sequentiallyConsistent, site: Site(file, line)))
+        _ = observer.perform(
+            Operation(.membarrier, 0, .sequentiallyConsistent, site: Site(file, line)))
         return
     }
     Membarrier.issue()
@@ -60,7 +63,9 @@ public enum Membarrier: String, Sendable {
     static func issue() {
         Synchronization.atomicMemoryFence(ordering: .sequentiallyConsistent)
         if support == .expedited, !quiesce_membarrier() {
-            fatalError("membarrier(2) was granted and is now refused; stores that relied on it are not ordered")
+            fatalError(
+                "membarrier(2) was granted and is now refused; stores that relied on it are not ordered"
+            )
         }
     }
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// A user's file changes one import: what the standard library's atomics need in their signatures comes along.
+// A user's file changes one import: what the standard library's atomics need in their signatures
+// comes along.
 @_exported public import struct Synchronization.AtomicLoadOrdering
 @_exported public import struct Synchronization.AtomicStoreOrdering
 @_exported public import struct Synchronization.AtomicUpdateOrdering

@@ -4,8 +4,9 @@ import CSubstrate
 
 /// Spins until `condition` is false.
 ///
-/// For waits that are known to be short. While explored, a thread whose condition held does nothing until something that
-/// the condition read is written, so that the loop has finitely many executions; a bare `while` loop meets the step limit.
+/// For waits that are known to be short. While explored, a thread whose condition held does nothing
+/// until something that the condition read is written, so that the loop has finitely many
+/// executions; a bare `while` loop meets the step limit.
 public func spin(
     file: StaticString = #filePath, line: UInt = #line, while condition: () -> Bool
 ) {

@@ -2,10 +2,12 @@
 
 import CSubstrate
 
-/// A 64-bit counter of the kernel's behind a descriptor, which is closed with this object at the latest.
+/// A 64-bit counter of the kernel's behind a descriptor, which is closed with this object at the
+/// latest.
 ///
-/// No operation waits. The descriptor is nonblocking and closed by exec. Made by an explored thread it is *simulated*: it has no
-/// number, and its counter is Substrate's own, so that an exploration sees what is done with it.
+/// No operation waits. The descriptor is nonblocking and closed by exec. Made by an explored thread
+/// it is *simulated*: it has no number, and its counter is Substrate's own, so that an exploration
+/// sees what is done with it.
 ///
 /// Whoever closes it sees to it that nobody uses its number at that time, as with any descriptor.
 ///
@@ -24,9 +26,12 @@ public final class EventDescriptor: Sendable {
     ///   - initialValue: the count to start with.
     ///   - isSemaphore: whether a read takes 1 at a time. Kernel: `EFD_SEMAPHORE`.
     /// - Throws: `.refused` when the system has no descriptor to give.
-    public convenience init(initialValue: UInt32 = 0, isSemaphore: Bool = false) throws(DescriptorError) {
+    public convenience init(initialValue: UInt32 = 0, isSemaphore: Bool = false)
+        throws(DescriptorError)
+    {
         guard Watch.observer == nil else {
-            self.init(0, .simulated(SimulatedEvent(initialValue: initialValue, isSemaphore: isSemaphore)))
+            self.init(
+                0, .simulated(SimulatedEvent(initialValue: initialValue, isSemaphore: isSemaphore)))
             return
         }
         let number = quiesce_eventfd(initialValue, isSemaphore)
@@ -44,19 +49,23 @@ public final class EventDescriptor: Sendable {
         if case .kernel = source { close() }
     }
 
-    /// The descriptor's number, for system calls and for what is built on them; -1 once it is closed.
+    /// The descriptor's number, for system calls and for what is built on them; -1 once it is
+    /// closed.
     ///
     /// It stays this object's. A simulated one has none, and asking for it traps.
     public var fileDescriptor: Int32 {
         guard case .kernel = source else {
-            fatalError("an event descriptor that was made in an exploration has no number; use its operations")
+            fatalError(
+                "an event descriptor that was made in an exploration has no number; use its operations"
+            )
         }
         return number.load(ordering: .acquiring)
     }
 
     // MARK: Reading and writing
 
-    /// Adds `value`. Fails with `EINVAL` for the greatest one, and would block when there is no room for it.
+    /// Adds `value`. Fails with `EINVAL` for the greatest one, and would block when there is no
+    /// room for it.
     public func write(_ value: UInt64) -> IOResult { IOResult(write(bytes: 8, value: value)) }
 
     /// Takes the count, or 1 of a semaphore. Would block when it is 0.
@@ -71,7 +80,9 @@ public final class EventDescriptor: Sendable {
         case .kernel:
             precondition(0...16 ~= bytes, "the buffer has 16 bytes")
             let buffer = (value, UInt64(0))
-            let count = unsafe withUnsafePointer(to: buffer) { unsafe quiesce_descriptor_write(number, $0, bytes) }
+            let count = unsafe withUnsafePointer(to: buffer) {
+                unsafe quiesce_descriptor_write(number, $0, bytes)
+            }
             return count < 0 ? .failed(Int32(-count)) : .bytes(Int(count), value: value)
         }
     }
@@ -94,33 +105,39 @@ public final class EventDescriptor: Sendable {
 
     // MARK: Readiness
 
-    /// What can be done without waiting, at this moment; nothing once it is closed. Kernel: `poll(2)` with no time to wait.
+    /// What can be done without waiting, at this moment; nothing once it is closed. Kernel:
+    /// `poll(2)` with no time to wait.
     public var readiness: DescriptorReadiness {
         let number = number.load(ordering: .acquiring)
         guard number >= 0 else { return [] }
         switch source {
         case .simulated(let event): return event.readiness
-        case .kernel: return DescriptorReadiness(rawValue: UInt32(max(0, quiesce_descriptor_poll(number))))
+        case .kernel:
+            return DescriptorReadiness(rawValue: UInt32(max(0, quiesce_descriptor_poll(number))))
         }
     }
 
     /// Has `onReady` called when one of `wants` can be done; at once when it can be done now.
     ///
-    /// It is called by another thread, or, when this is simulated, by the one that made it ready, which may be the caller of this:
-    /// hold no lock that it takes. It may be called when the readiness is over again.
+    /// It is called by another thread, or, when this is simulated, by the one that made it ready,
+    /// which may be the caller of this: hold no lock that it takes. It may be called when the
+    /// readiness is over again.
     ///
-    /// - Parameter repeats: whether it is called at every change that makes one of them possible, or possible for more. Else it is
-    ///   called once.
+    /// - Parameter repeats: whether it is called at every change that makes one of them possible,
+    ///   or possible for more. Else it is called once.
     /// - Throws: `.refused`, when the system does.
     /// - Important: the interest is cancelled or over before the descriptor is closed.
     public func whenReady(
-        for wants: DescriptorReadiness, repeats: Bool = false, _ onReady: @escaping @Sendable () -> Void
+        for wants: DescriptorReadiness, repeats: Bool = false,
+        _ onReady: @escaping @Sendable () -> Void
     ) throws(DescriptorError) -> Interest {
         let number = number.load(ordering: .acquiring)
         guard number >= 0 else { throw .refused(quiesce_error_bad_descriptor) }
         switch source {
-        case .simulated(let event): return event.wait(for: wants, repeats: repeats, onReady: onReady)
-        case .kernel: return try Poller.current.wait(for: number, wants, repeats: repeats, onReady: onReady)
+        case .simulated(let event):
+            return event.wait(for: wants, repeats: repeats, onReady: onReady)
+        case .kernel:
+            return try Poller.current.wait(for: number, wants, repeats: repeats, onReady: onReady)
         }
     }
 
@@ -128,7 +145,8 @@ public final class EventDescriptor: Sendable {
 
     /// Another descriptor of the same counter.
     ///
-    /// - Throws: `.refused` when the system has none to give, or this one is closed. Kernel: `dup(2)`.
+    /// - Throws: `.refused` when the system has none to give, or this one is closed. Kernel:
+    ///   `dup(2)`.
     public func duplicate() throws(DescriptorError) -> EventDescriptor {
         let number = number.load(ordering: .acquiring)
         guard number >= 0 else { throw .refused(quiesce_error_bad_descriptor) }
@@ -138,7 +156,8 @@ public final class EventDescriptor: Sendable {
         return EventDescriptor(other, source)
     }
 
-    /// Gives the descriptor back. What is done with it later fails with `EBADF`. Closing again does nothing.
+    /// Gives the descriptor back. What is done with it later fails with `EBADF`. Closing again does
+    /// nothing.
     public func close() {
         let old = number.exchange(-1, ordering: .acquiringAndReleasing)
         if old >= 0, case .kernel = source { quiesce_descriptor_close(old) }

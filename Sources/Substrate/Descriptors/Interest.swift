@@ -2,8 +2,9 @@
 
 /// That somebody wants to be called when a descriptor is ready.
 ///
-/// One call of it runs at a time: readiness that comes meanwhile has it called once more, by the thread that is calling. It lasts
-/// until it is cancelled, also when nobody keeps it; one that does not repeat, until it is called.
+/// One call of it runs at a time: readiness that comes meanwhile has it called once more, by the
+/// thread that is calling. It lasts until it is cancelled, also when nobody keeps it; one that does
+/// not repeat, until it is called.
 public final class Interest: Sendable {
     /// The number that it is about; -1 for a simulated descriptor.
     let descriptor: Int32
@@ -27,7 +28,8 @@ public final class Interest: Sendable {
     }
 
     init(
-        _ keeper: any InterestKeeper, descriptor: Int32 = -1, wants: DescriptorReadiness, repeats: Bool,
+        _ keeper: any InterestKeeper, descriptor: Int32 = -1, wants: DescriptorReadiness,
+        repeats: Bool,
         onReady: @escaping @Sendable () -> Void
     ) {
         self.descriptor = descriptor
@@ -43,7 +45,8 @@ public final class Interest: Sendable {
         !readiness.isDisjoint(with: wants.union(.error))
     }
 
-    /// Whether it belonged to the process that this one was forked from, and will never be called here.
+    /// Whether it belonged to the process that this one was forked from, and will never be called
+    /// here.
     public var isAbandoned: Bool { keeper.isAbandoned }
 
     // MARK: Calling
@@ -92,10 +95,15 @@ public final class Interest: Sendable {
         state.word.bitwiseOr(State.over, ordering: .acquiringAndReleasing)
     }
 
-    /// Cancels it, and waits for a call that runs: after the return no call runs or will run. What it did happens before.
+    /// Cancels it, and waits for a call that runs: after the return no call runs or will run. What
+    /// it did happens before.
     ///
-    /// From inside the call this returns at once: that call is the last one. The caller holds nothing that the call waits for.
-    @available(*, noasync, message: "it would block a thread of the cooperative pool; withdraw does not wait")
+    /// From inside the call this returns at once: that call is the last one. The caller holds
+    /// nothing that the call waits for.
+    @available(
+        *, noasync,
+        message: "it would block a thread of the cooperative pool; withdraw does not wait"
+    )
     public func cancel() {
         if keeper.isAbandoned { return }
         withdraw()
@@ -104,7 +112,8 @@ public final class Interest: Sendable {
         while State.runner(found) != 0 && State.runner(found) != thread {
             if found & State.awaited == 0 {
                 let (isAnnounced, now) = state.word.compareExchange(
-                    expected: found, desired: found | State.awaited, ordering: .acquiringAndReleasing)
+                    expected: found, desired: found | State.awaited,
+                    ordering: .acquiringAndReleasing)
                 found = isAnnounced ? found | State.awaited : now
                 continue
             }

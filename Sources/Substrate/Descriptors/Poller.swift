@@ -2,11 +2,13 @@
 
 import CSubstrate
 
-/// Watches descriptors for those who wait for them: one for a world, with one service thread, which starts with the first interest.
+/// Watches descriptors for those who wait for them: one for a world, with one service thread, which
+/// starts with the first interest.
 ///
-/// Several may be interested in one descriptor. A forked child has a poller of its own; interests of before the fork stay behind in
-/// its parent. Kernel counterpart: `epoll(7)`, edge-triggered, so that somebody for whom the readiness is not enough (room for 1
-/// where 5 are to be added) is called at the next change and not again and again.
+/// Several may be interested in one descriptor. A forked child has a poller of its own; interests
+/// of before the fork stay behind in its parent. Kernel counterpart: `epoll(7)`, edge-triggered, so
+/// that somebody for whom the readiness is not enough (room for 1 where 5 are to be added) is
+/// called at the next change and not again and again.
 public final class Poller: Sendable, InterestKeeper, LeftBehindByFork {
     /// The poller of the running thread's world.
     public static var current: Poller { World.current.value(Poller.self) { Poller() } }
@@ -18,7 +20,8 @@ public final class Poller: Sendable, InterestKeeper, LeftBehindByFork {
 
     struct Table: Sendable {
         var entries: [Int32: Entry] = [:]
-        /// In the data of an entry, so that what is told of an earlier descriptor with the same number is not taken for it.
+        /// In the data of an entry, so that what is told of an earlier descriptor with the same
+        /// number is not taken for it.
         var generation: UInt32 = 0
     }
 
@@ -28,7 +31,9 @@ public final class Poller: Sendable, InterestKeeper, LeftBehindByFork {
         /// What the kernel was asked for. It may be more than anybody still wants.
         var asked: DescriptorReadiness = []
 
-        func data(_ descriptor: Int32) -> UInt64 { UInt64(generation) << 32 | UInt64(UInt32(bitPattern: descriptor)) }
+        func data(_ descriptor: Int32) -> UInt64 {
+            UInt64(generation) << 32 | UInt64(UInt32(bitPattern: descriptor))
+        }
     }
 
     enum Request: Int32 {
@@ -39,27 +44,36 @@ public final class Poller: Sendable, InterestKeeper, LeftBehindByFork {
 
     // MARK: Waiting
 
-    /// Has `onReady` called, by the poller's thread, when `descriptor` is ready for one of `wants`; at once when it is ready now.
+    /// Has `onReady` called, by the poller's thread, when `descriptor` is ready for one of `wants`;
+    /// at once when it is ready now.
     ///
-    /// The call should be short: those of other descriptors wait for it. It may come when the readiness is over again.
+    /// The call should be short: those of other descriptors wait for it. It may come when the
+    /// readiness is over again.
     ///
-    /// - Parameter repeats: whether it is called at every change that makes one of `wants` possible. Else it is called once.
+    /// - Parameter repeats: whether it is called at every change that makes one of `wants`
+    ///   possible. Else it is called once.
     /// - Returns: what cancels it, before the descriptor is closed.
-    /// - Throws: `.refused` when the system does: `EBADF`, `EPERM` for a file that is always ready, or no memory or thread to give.
+    /// - Throws: `.refused` when the system does: `EBADF`, `EPERM` for a file that is always ready,
+    ///   or no memory or thread to give.
     public func wait(
         for descriptor: Int32, _ wants: DescriptorReadiness, repeats: Bool = false,
         onReady: @escaping @Sendable () -> Void
     ) throws(DescriptorError) -> Interest {
         guard Watch.observer == nil else {
             fatalError(
-                "an explored thread waits for a descriptor of the system; make the descriptor in the exploration")
+                "an explored thread waits for a descriptor of the system; make the descriptor in the exploration"
+            )
         }
-        guard !isAbandoned else { fatalError("a poller was used in a forked child; ask for Poller.current there") }
+        guard !isAbandoned else {
+            fatalError("a poller was used in a forked child; ask for Poller.current there")
+        }
         let interest = Interest(
             self, descriptor: descriptor, wants: wants, repeats: repeats, onReady: onReady)
         let error: Int32 = table.withLock { table in
             let error = start()
-            return error != 0 ? error : Self.add(interest, for: descriptor, to: &table, epoll.load(ordering: .relaxed))
+            return error != 0
+                ? error
+                : Self.add(interest, for: descriptor, to: &table, epoll.load(ordering: .relaxed))
         }
         guard error == 0 else { throw .refused(error) }
         return interest
@@ -87,7 +101,9 @@ public final class Poller: Sendable, InterestKeeper, LeftBehindByFork {
         let (wants, data) = (entry.asked.rawValue, entry.data(descriptor))
         let error = quiesce_epoll_control(epoll, request.rawValue, descriptor, wants, data)
         // The number was closed and given to another file with interests left, against the rule.
-        if error == quiesce_error_missing && request == .change { return ask(epoll, .add, descriptor, entry) }
+        if error == quiesce_error_missing && request == .change {
+            return ask(epoll, .add, descriptor, entry)
+        }
         return error
     }
 
@@ -104,7 +120,8 @@ public final class Poller: Sendable, InterestKeeper, LeftBehindByFork {
     private func keep(_ entry: Entry, for descriptor: Int32, in table: inout Table) {
         if entry.interests.isEmpty {
             table.entries[descriptor] = nil
-            // Fails when the descriptor was closed against the rule, and then there is nothing to remove.
+            // Fails when the descriptor was closed against the rule, and then there is nothing to
+            // remove.
             _ = Self.ask(epoll.load(ordering: .relaxed), .remove, descriptor, entry)
         } else {
             table.entries[descriptor] = entry
@@ -113,13 +130,16 @@ public final class Poller: Sendable, InterestKeeper, LeftBehindByFork {
 
     // MARK: The service thread
 
-    /// Starts watching, unless that was done. Returns 0 or an error number. The caller holds the table's lock.
+    /// Starts watching, unless that was done. Returns 0 or an error number. The caller holds the
+    /// table's lock.
     private func start() -> Int32 {
         guard epoll.load(ordering: .relaxed) < 0 else { return 0 }
         let made = quiesce_epoll_create()
         guard made >= 0 else { return -made }
         do {
-            _ = try Thread.spawn(name: "poller", isService: true, blocksSignals: true) { self.serve(made) }
+            _ = try Thread.spawn(name: "poller", isService: true, blocksSignals: true) {
+                self.serve(made)
+            }
         } catch {
             quiesce_descriptor_close(made)
             switch error {
@@ -139,7 +159,9 @@ public final class Poller: Sendable, InterestKeeper, LeftBehindByFork {
             }
             precondition(count >= 0, "the system closed a poller")
             // One lock for all of them; the calls are made without it.
-            let due = table.withLock { table in ready.prefix(Int(count)).flatMap { takeDue($0, from: &table) } }
+            let due = table.withLock { table in
+                ready.prefix(Int(count)).flatMap { takeDue($0, from: &table) }
+            }
             for interest in due { interest.ready() }
         }
     }
@@ -147,10 +169,14 @@ public final class Poller: Sendable, InterestKeeper, LeftBehindByFork {
     /// Those to call for what the kernel told; whoever wanted one call is let go of.
     private func takeDue(_ ready: quiesce_ready, from table: inout Table) -> [Interest] {
         let descriptor = Int32(truncatingIfNeeded: ready.data)
-        guard var entry = table.entries[descriptor], entry.data(descriptor) == ready.data else { return [] }
+        guard var entry = table.entries[descriptor], entry.data(descriptor) == ready.data else {
+            return []
+        }
         let readiness = DescriptorReadiness(rawValue: ready.readiness)
         let due = entry.interests.values.filter { $0.matches(readiness) }
-        for interest in due where !interest.repeats { entry.interests[ObjectIdentifier(interest)] = nil }
+        for interest in due where !interest.repeats {
+            entry.interests[ObjectIdentifier(interest)] = nil
+        }
         keep(entry, for: descriptor, in: &table)
         return due
     }
@@ -159,7 +185,8 @@ public final class Poller: Sendable, InterestKeeper, LeftBehindByFork {
 
     var isAbandoned: Bool { wasLeft.load(ordering: .relaxed) }
 
-    /// Leaves the poller of the parent behind, in a child, where its thread does not run and its lock may be held for ever.
+    /// Leaves the poller of the parent behind, in a child, where its thread does not run and its
+    /// lock may be held for ever.
     public func abandon() {
         // Its table may be half changed: it is never touched again, not even to destroy it.
         _ = unsafe Unmanaged.passRetained(self)

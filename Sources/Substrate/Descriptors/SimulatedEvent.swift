@@ -2,7 +2,8 @@
 
 import CSubstrate
 
-/// The counter behind an event descriptor that is explored: what the kernel does, in the sight of whoever watches.
+/// The counter behind an event descriptor that is explored: what the kernel does, in the sight of
+/// whoever watches.
 ///
 /// Whoever changes the counter calls those who wait for that, after its lock is released.
 final class SimulatedEvent: Sendable, InterestKeeper {
@@ -14,7 +15,8 @@ final class SimulatedEvent: Sendable, InterestKeeper {
         var interests: [Interest] = []
 
         var readiness: DescriptorReadiness {
-            (count > 0 ? DescriptorReadiness.readable : []).union(count < UInt64.max - 1 ? .writable : [])
+            (count > 0 ? DescriptorReadiness.readable : []).union(
+                count < UInt64.max - 1 ? .writable : [])
         }
 
         /// Those to call now that something became possible; whoever wanted one call is let go of.

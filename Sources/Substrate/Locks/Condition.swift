@@ -5,9 +5,10 @@ import Synchronization
 
 /// A condition variable: threads wait on it for what a mutex protects to change.
 ///
-/// A wait may end for no reason, so wait in a loop, or use `Mutex.withLock(waitingFor:while:_:)`, which does. While
-/// explored, a wait ends only by a signal, a broadcast or its deadline, and which waiter a signal wakes is a choice of the
-/// schedule. Kernel counterpart: `wait_queue_head_t` with an exclusive wait.
+/// A wait may end for no reason, so wait in a loop, or use `Mutex.withLock(waitingFor:while:_:)`,
+/// which does. While explored, a wait ends only by a signal, a broadcast or its deadline, and which
+/// waiter a signal wakes is a choice of the schedule. Kernel counterpart: `wait_queue_head_t` with
+/// an exclusive wait.
 public struct Condition: ~Copyable, Sendable {
     private let sequence = Synchronization.Atomic<UInt32>(0)
     private let waiters = Synchronization.Atomic<UInt32>(0)
@@ -16,9 +17,10 @@ public struct Condition: ~Copyable, Sendable {
 
     private var address: UInt { unsafe withUnsafePointer(to: sequence) { UInt(bitPattern: $0) } }
 
-    /// Names this condition in traces, and says that its life begins here: call it in the initializer of its owner, once, where
-    /// the condition will stay. Without it, a condition at the address of one that died in the same execution is taken for that one.
-    /// Does nothing when nobody watches.
+    /// Names this condition in traces, and says that its life begins here: call it in the
+    /// initializer of its owner, once, where the condition will stay. Without it, a condition at
+    /// the address of one that died in the same execution is taken for that one. Does nothing when
+    /// nobody watches.
     public func label(_ name: @autoclosure () -> String) {
         if let observer = Watch.observer { observer.label(address, name) }
     }
@@ -71,7 +73,8 @@ public struct Condition: ~Copyable, Sendable {
             _ = observer.perform(Operation(kind, address, .relaxed, site: site))
             return
         }
-        // A waiter counted itself while it held the mutex, so whoever changed the state under the mutex sees it here.
+        // A waiter counted itself while it held the mutex, so whoever changed the state under the
+        // mutex sees it here.
         guard waiters.load(ordering: .relaxed) > 0 else { return }
         sequence.wrappingAdd(1, ordering: .relaxed)
         unsafe withUnsafePointer(to: sequence) { _ = unsafe quiesce_futex_wake($0, count) }
@@ -79,12 +82,14 @@ public struct Condition: ~Copyable, Sendable {
 }
 
 extension Mutex where Value: ~Copyable {
-    /// Calls `body` with the value once `predicate` is false, waiting on `condition` while it is true.
+    /// Calls `body` with the value once `predicate` is false, waiting on `condition` while it is
+    /// true.
     ///
     /// The lock is held whenever either closure runs.
     @available(*, noasync, message: "it would block a thread of the cooperative pool")
     public borrowing func withLock<Result: ~Copyable, Failure: Error>(
-        waitingFor condition: borrowing Condition, file: StaticString = #filePath, line: UInt = #line,
+        waitingFor condition: borrowing Condition, file: StaticString = #filePath,
+        line: UInt = #line,
         while predicate: (inout Value) throws(Failure) -> Bool,
         _ body: (inout Value) throws(Failure) -> Result
     ) throws(Failure) -> Result {

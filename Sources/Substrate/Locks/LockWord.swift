@@ -3,7 +3,8 @@
 import CSubstrate
 import Synchronization
 
-/// The slow paths of a lock word: 0 when free, else the holder's number and whether somebody sleeps.
+/// The slow paths of a lock word: 0 when free, else the holder's number and whether somebody
+/// sleeps.
 @usableFromInline
 enum LockWord {
     static let contended: UInt32 = 1 << 31
@@ -18,16 +19,23 @@ enum LockWord {
 
     static func acquire(_ word: borrowing Synchronization.Atomic<UInt32>, _ token: UInt32) {
         var rounds = 0
-        // Once this thread has slept, others may sleep behind it: it must take the lock as a contended one.
+        // Once this thread has slept, others may sleep behind it: it must take the lock as a
+        // contended one.
         var desired = token
         while true {
             let found = word.load(ordering: .relaxed)
             if found == 0 {
-                if word.weakCompareExchange(expected: 0, desired: desired, ordering: .acquiring).exchanged { return }
+                if word.weakCompareExchange(expected: 0, desired: desired, ordering: .acquiring)
+                    .exchanged
+                {
+                    return
+                }
                 continue
             }
             guard found & ~contended != token else {
-                fatalError("a thread locked a Mutex that it already holds; it would wait for itself for ever")
+                fatalError(
+                    "a thread locked a Mutex that it already holds; it would wait for itself for ever"
+                )
             }
             rounds += 1
             if rounds < spins, found & contended == 0 {
@@ -36,7 +44,10 @@ enum LockWord {
             }
             let marked = found | contended
             if found != marked {
-                guard word.weakCompareExchange(expected: found, desired: marked, ordering: .relaxed).exchanged else {
+                guard
+                    word.weakCompareExchange(expected: found, desired: marked, ordering: .relaxed)
+                        .exchanged
+                else {
                     continue
                 }
             }

@@ -5,8 +5,9 @@ public import Synchronization
 
 /// A lock that protects a value: `Synchronization.Mutex`, visible to whoever watches the thread.
 ///
-/// Not recursive: locking it again on the same thread traps with a sentence, and is a deadlock while explored. Not fair.
-/// `lock` acquires, `unlock` releases. An uncontended pair is two compare-exchanges; a waiter sleeps in the kernel.
+/// Not recursive: locking it again on the same thread traps with a sentence, and is a deadlock
+/// while explored. Not fair. `lock` acquires, `unlock` releases. An uncontended pair is two
+/// compare-exchanges; a waiter sleeps in the kernel.
 ///
 /// Kernel counterpart: `struct mutex`.
 @frozen
@@ -48,9 +49,9 @@ public struct Mutex<Value: ~Copyable>: ~Copyable {
         return unsafe try body(&value.pointee)
     }
 
-    /// Names this lock in traces, and says that its life begins here: call it in the initializer of its owner, once, where
-    /// the lock will stay. Without it, a lock at the address of one that died in the same execution is taken for that one.
-    /// Does nothing when nobody watches.
+    /// Names this lock in traces, and says that its life begins here: call it in the initializer of
+    /// its owner, once, where the lock will stay. Without it, a lock at the address of one that
+    /// died in the same execution is taken for that one. Does nothing when nobody watches.
     @inlinable
     public borrowing func label(_ name: @autoclosure () -> String) {
         if let observer = Watch.observer { observer.label(address, name) }
@@ -64,7 +65,10 @@ extension Mutex: @unchecked Sendable where Value: ~Copyable {}
 
 extension Mutex where Value: ~Copyable {
     /// Acquires the lock; waits while another thread holds it. Prefer `withLock`.
-    @available(*, noasync, message: "a task may continue on another thread than the one that holds the lock")
+    @available(
+        *, noasync,
+        message: "a task may continue on another thread than the one that holds the lock"
+    )
     @inlinable
     @inline(__always)
     public borrowing func lock(file: StaticString = #filePath, line: UInt = #line) {
@@ -72,7 +76,10 @@ extension Mutex where Value: ~Copyable {
     }
 
     /// Acquires the lock if it is free, and says whether it did.
-    @available(*, noasync, message: "a task may continue on another thread than the one that holds the lock")
+    @available(
+        *, noasync,
+        message: "a task may continue on another thread than the one that holds the lock"
+    )
     @inlinable
     @inline(__always)
     public borrowing func tryLock(file: StaticString = #filePath, line: UInt = #line) -> Bool {
@@ -80,7 +87,10 @@ extension Mutex where Value: ~Copyable {
     }
 
     /// Releases the lock, which this thread must hold.
-    @available(*, noasync, message: "a task may continue on another thread than the one that holds the lock")
+    @available(
+        *, noasync,
+        message: "a task may continue on another thread than the one that holds the lock"
+    )
     @inlinable
     @inline(__always)
     public borrowing func unlock(file: StaticString = #filePath, line: UInt = #line) {
@@ -97,8 +107,9 @@ extension Mutex where Value: ~Copyable {
     borrowing func acquire(_ file: StaticString, _ line: UInt) {
         let token = unsafe quiesce_current_block().pointee.token
         if _fastPath(
-            token != 0 && word.compareExchange(expected: 0, desired: token, ordering: .acquiring).exchanged)
-        {
+            token != 0
+                && word.compareExchange(expected: 0, desired: token, ordering: .acquiring).exchanged
+        ) {
             return
         }
         acquireSlow(file, line)
@@ -109,8 +120,9 @@ extension Mutex where Value: ~Copyable {
     borrowing func release(_ file: StaticString, _ line: UInt) {
         let token = unsafe quiesce_current_block().pointee.token
         if _fastPath(
-            token != 0 && word.compareExchange(expected: token, desired: 0, ordering: .releasing).exchanged)
-        {
+            token != 0
+                && word.compareExchange(expected: token, desired: 0, ordering: .releasing).exchanged
+        ) {
             return
         }
         releaseSlow(file, line)
@@ -120,9 +132,11 @@ extension Mutex where Value: ~Copyable {
     @inline(__always)
     borrowing func tryAcquire(_ file: StaticString, _ line: UInt) -> Bool {
         if let observer = Watch.observer {
-            return observer.perform(Operation(.tryLock, address, .acquiring, site: Site(file, line)))
+            return observer.perform(
+                Operation(.tryLock, address, .acquiring, site: Site(file, line)))
         }
-        return word.compareExchange(expected: 0, desired: LockWord.token(), ordering: .acquiring).exchanged
+        return word.compareExchange(expected: 0, desired: LockWord.token(), ordering: .acquiring)
+            .exchanged
     }
 
     @usableFromInline
@@ -130,7 +144,8 @@ extension Mutex where Value: ~Copyable {
     borrowing func acquireSlow(_ file: StaticString, _ line: UInt) {
         if let observer = Watch.observer {
             let site = Site(file, line)
-            // Whether somebody has to be told shows by a try. A primitive's own locks are held for a moment.
+            // Whether somebody has to be told shows by a try. A primitive's own locks are held for
+            // a moment.
             if BlockingObserver.current == nil || observer.with({ $0.isInOperation }) {
                 _ = observer.perform(Operation(.lock, address, .acquiring, site: site))
             } else if !observer.perform(Operation(.tryLock, address, .acquiring, site: site)) {

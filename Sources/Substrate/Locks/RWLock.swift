@@ -5,8 +5,9 @@ import Synchronization
 
 /// A lock that many readers or one writer hold.
 ///
-/// By default readers wait behind a waiting writer, so that writers are not starved; reading again inside a read section
-/// can then deadlock. `.readers` prefers readers, as some systems' locks do; it exists to model them.
+/// By default readers wait behind a waiting writer, so that writers are not starved; reading again
+/// inside a read section can then deadlock. `.readers` prefers readers, as some systems' locks do;
+/// it exists to model them.
 ///
 /// Kernel counterpart: `struct rw_semaphore`.
 public struct RWLock<Value: ~Copyable>: ~Copyable {
@@ -20,16 +21,18 @@ public struct RWLock<Value: ~Copyable>: ~Copyable {
     private let preference: Preference
     private let cell: Cell<Value>
 
-    public init(_ initialValue: consuming sending Value, preferring preference: Preference = .writers) {
+    public init(
+        _ initialValue: consuming sending Value, preferring preference: Preference = .writers
+    ) {
         self.preference = preference
         cell = Cell(initialValue)
     }
 
     private var address: UInt { unsafe withUnsafePointer(to: state) { UInt(bitPattern: $0) } }
 
-    /// Names this lock in traces, and says that its life begins here: call it in the initializer of its owner, once, where
-    /// the lock will stay. Without it, a lock at the address of one that died in the same execution is taken for that one.
-    /// Does nothing when nobody watches.
+    /// Names this lock in traces, and says that its life begins here: call it in the initializer of
+    /// its owner, once, where the lock will stay. Without it, a lock at the address of one that
+    /// died in the same execution is taken for that one. Does nothing when nobody watches.
     public borrowing func label(_ name: @autoclosure () -> String) {
         if let observer = Watch.observer { observer.label(address, name) }
     }
@@ -77,7 +80,8 @@ public struct RWLock<Value: ~Copyable>: ~Copyable {
     }
 }
 
-// Readers get the value borrowed, the writer is alone; the value crosses threads only through the lock.
+// Readers get the value borrowed, the writer is alone; the value crosses threads only through the
+// lock.
 extension RWLock: @unchecked Sendable where Value: ~Copyable {}
 
 // MARK: - The word
@@ -106,7 +110,9 @@ extension RWLock where Value: ~Copyable {
         while true {
             let found = state.load(ordering: .relaxed)
             if found & readerBarrier == 0 {
-                if state.weakCompareExchange(expected: found, desired: found + 1, ordering: .acquiring).exchanged {
+                if state.weakCompareExchange(
+                    expected: found, desired: found + 1, ordering: .acquiring
+                ).exchanged {
                     return
                 }
             } else {
@@ -116,7 +122,9 @@ extension RWLock where Value: ~Copyable {
     }
 
     private borrowing func tryAcquireRead(_ site: Site) -> Bool {
-        if let observer = Watch.observer { return watched(observer, .tryReadLock, .acquiring, site) }
+        if let observer = Watch.observer {
+            return watched(observer, .tryReadLock, .acquiring, site)
+        }
         var found = state.load(ordering: .relaxed)
         while found & readerBarrier == 0 {
             let (exchanged, original) = state.weakCompareExchange(
@@ -132,7 +140,8 @@ extension RWLock where Value: ~Copyable {
             _ = watched(observer, .readUnlock, .releasing, site)
             return
         }
-        // A writer that sleeps while readers are inside has left its mark in the very word that it sleeps on.
+        // A writer that sleeps while readers are inside has left its mark in the very word that it
+        // sleeps on.
         if state.wrappingSubtract(1, ordering: .releasing).newValue == writerWaits { wakeAll() }
     }
 
@@ -141,14 +150,17 @@ extension RWLock where Value: ~Copyable {
             _ = watched(observer, .writeLock, .acquiring, site)
             return
         }
-        if state.compareExchange(expected: 0, desired: writing, ordering: .acquiring).exchanged { return }
+        if state.compareExchange(expected: 0, desired: writing, ordering: .acquiring).exchanged {
+            return
+        }
         waitingWriters.wrappingAdd(1, ordering: .sequentiallyConsistent)
         while true {
             // Releasing: whoever takes this mark away must see that this writer counted itself.
             let found = state.bitwiseOr(writerWaits, ordering: .releasing).newValue
             if found & (writing | readers) == 0 {
-                if state.weakCompareExchange(expected: found, desired: found | writing, ordering: .acquiring).exchanged
-                {
+                if state.weakCompareExchange(
+                    expected: found, desired: found | writing, ordering: .acquiring
+                ).exchanged {
                     break
                 }
             } else {
@@ -165,7 +177,9 @@ extension RWLock where Value: ~Copyable {
     }
 
     private borrowing func tryAcquireWrite(_ site: Site) -> Bool {
-        if let observer = Watch.observer { return watched(observer, .tryWriteLock, .acquiring, site) }
+        if let observer = Watch.observer {
+            return watched(observer, .tryWriteLock, .acquiring, site)
+        }
         var found = state.load(ordering: .relaxed)
         while found & (writing | readers) == 0 {
             let (exchanged, original) = state.weakCompareExchange(

@@ -17,8 +17,8 @@ struct Cell<Value: ~Copyable>: ~Copyable {
 
     /// Where the value is.
     ///
-    /// Keep it in a constant and access the value through that: of `&cell.address.pointee` thread sanitizer believes that it
-    /// modifies the whole owner, lock word and all.
+    /// Keep it in a constant and access the value through that: of `&cell.address.pointee` thread
+    /// sanitizer believes that it modifies the whole owner, lock word and all.
     @unsafe
     @usableFromInline
     var address: UnsafeMutablePointer<Value> {

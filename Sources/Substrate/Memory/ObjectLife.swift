@@ -4,9 +4,10 @@ import CSubstrate
 
 /// The life of an object that its users count themselves.
 ///
-/// It begins with a reference that is taken by hand and ends when that one is given back. While explored, a late access to
-/// the Substrate objects inside it is a finding, but for the count, which tells a late comer so; and so is an object whose life
-/// never ends. Its memory stays until the execution is over.
+/// It begins with a reference that is taken by hand and ends when that one is given back. While
+/// explored, a late access to the Substrate objects inside it is a finding, but for the count,
+/// which tells a late comer so; and so is an object whose life never ends. Its memory stays until
+/// the execution is over.
 public enum ObjectLife {
     /// Takes a reference to `object`, whose life begins.
     ///
@@ -22,7 +23,8 @@ public enum ObjectLife {
             let exempt = count.address
             observer.with {
                 unsafe $0.adopt(
-                    UInt(bitPattern: pointer), size: size, except: exempt, name: "\(type(of: object))",
+                    UInt(bitPattern: pointer), size: size, except: exempt,
+                    name: "\(type(of: object))",
                     site: Site(file, line)
                 ) { unsafe Unmanaged<Object>.fromOpaque($0).release() }
             }

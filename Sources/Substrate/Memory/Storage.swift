@@ -2,9 +2,10 @@
 
 /// Manually managed memory for one value: what a pointer into a kernel object is.
 ///
-/// A copy of a `Storage` is another pointer to the same memory. Freeing is the unsafe act: nothing may reach the memory
-/// afterwards. While explored, the free is logical until the execution ends: a late access, through this type or through
-/// any Substrate object inside the value, is a finding and not a corruption; and a value that is never freed is a leak.
+/// A copy of a `Storage` is another pointer to the same memory. Freeing is the unsafe act: nothing
+/// may reach the memory afterwards. While explored, the free is logical until the execution ends: a
+/// late access, through this type or through any Substrate object inside the value, is a finding
+/// and not a corruption; and a value that is never freed is a leak.
 @safe
 @frozen
 public struct Storage<Value: ~Copyable>: Copyable {
@@ -14,13 +15,15 @@ public struct Storage<Value: ~Copyable>: Copyable {
     ///
     /// - Parameter name: what traces call it; a number is added when the name is not unique.
     public static func allocate(
-        _ value: consuming Value, name: String = "storage", file: StaticString = #filePath, line: UInt = #line
+        _ value: consuming Value, name: String = "storage", file: StaticString = #filePath,
+        line: UInt = #line
     ) -> Storage {
         let pointer: UnsafeMutablePointer<Value>
         if let observer = Watch.observer {
             unsafe pointer = observer.with {
                 unsafe $0.allocate(
-                    size: MemoryLayout<Value>.size, alignment: MemoryLayout<Value>.alignment, name: name,
+                    size: MemoryLayout<Value>.size, alignment: MemoryLayout<Value>.alignment,
+                    name: name,
                     site: Site(file, line)
                 ) { unsafe Self.destroy($0) }
             }.bindMemory(to: Value.self, capacity: 1)
@@ -58,8 +61,8 @@ public struct Storage<Value: ~Copyable>: Copyable {
         }
     }
 
-    /// The value in place, to reach the Substrate objects inside it. Computing a place is no access: those objects' own
-    /// operations are.
+    /// The value in place, to reach the Substrate objects inside it. Computing a place is no
+    /// access: those objects' own operations are.
     @inlinable
     public var pointee: Value {
         unsafeAddress { unsafe UnsafePointer(pointer) }
@@ -71,7 +74,9 @@ extension Storage: @unchecked Sendable where Value: ~Copyable {}
 
 extension Storage: Equatable where Value: ~Copyable {
     @inlinable
-    public static func == (left: Storage, right: Storage) -> Bool { unsafe left.pointer == right.pointer }
+    public static func == (left: Storage, right: Storage) -> Bool {
+        unsafe left.pointer == right.pointer
+    }
 }
 
 extension Storage {
@@ -87,7 +92,8 @@ extension Storage {
 
     /// Writes the whole value.
     @inlinable
-    public func write(_ value: consuming Value, file: StaticString = #filePath, line: UInt = #line) {
+    public func write(_ value: consuming Value, file: StaticString = #filePath, line: UInt = #line)
+    {
         if let observer = Watch.observer {
             _ = observer.perform(
                 Operation(.plainWrite, address, .relaxed, site: Site(file, line)))

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// Memory that threads share by protocol: nothing orders its accesses but what the program does around them.
+/// Memory that threads share by protocol: nothing orders its accesses but what the program does
+/// around them.
 ///
-/// One predicted branch in production. While explored, two accesses of which one writes and that no declared order, lock or join separates are a data race,
-/// and that is a finding.
+/// One predicted branch in production. While explored, two accesses of which one writes and that no
+/// declared order, lock or join separates are a data race, and that is a finding.
 @frozen
 public struct Unsynchronized<Value: ~Copyable>: ~Copyable {
     @usableFromInline let cell: Cell<Value>
@@ -18,9 +19,9 @@ public struct Unsynchronized<Value: ~Copyable>: ~Copyable {
         @inlinable get { UInt(bitPattern: unsafe cell.address) }
     }
 
-    /// Names this memory in traces, and says that its life begins here: call it in the initializer of its owner, once, where
-    /// the memory will stay. Without it, a memory at the address of one that died in the same execution is taken for that one.
-    /// Does nothing when nobody watches.
+    /// Names this memory in traces, and says that its life begins here: call it in the initializer
+    /// of its owner, once, where the memory will stay. Without it, a memory at the address of one
+    /// that died in the same execution is taken for that one. Does nothing when nobody watches.
     @inlinable
     public borrowing func label(_ name: @autoclosure () -> String) {
         if let observer = Watch.observer { observer.label(address, name) }
@@ -73,7 +74,9 @@ extension Unsynchronized {
     /// Replaces the value.
     @inlinable
     @inline(__always)
-    public borrowing func store(_ newValue: consuming Value, file: StaticString = #filePath, line: UInt = #line) {
+    public borrowing func store(
+        _ newValue: consuming Value, file: StaticString = #filePath, line: UInt = #line
+    ) {
         if let observer = Watch.observer {
             _ = observer.perform(Operation(.plainWrite, address, .relaxed, site: Site(file, line)))
             if observer.isRecording {

@@ -20,9 +20,12 @@ public struct Hint: ~Copyable, Sendable {
 
     /// The time in nanoseconds, for advice; 0 while explored.
     @inlinable
-    public static var nanoseconds: UInt64 { Watch.observer == nil ? quiesce_monotonic_nanoseconds() : 0 }
+    public static var nanoseconds: UInt64 {
+        Watch.observer == nil ? quiesce_monotonic_nanoseconds() : 0
+    }
 
-    /// Says that the beginning of an object, two cache lines, will soon be used, which may be in another processor's cache.
+    /// Says that the beginning of an object, two cache lines, will soon be used, which may be in
+    /// another processor's cache.
     @inlinable
     @inline(__always)
     public static func willUse<Object: AnyObject>(_ object: Unmanaged<Object>) {

@@ -2,7 +2,8 @@
 
 import CSubstrate
 
-/// Tells whoever watches the running thread that something was used wrongly, in a way that the program survives.
+/// Tells whoever watches the running thread that something was used wrongly, in a way that the
+/// program survives.
 ///
 /// - Returns: whether anybody watches.
 public func reportMisuse(

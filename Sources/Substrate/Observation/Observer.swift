@@ -2,10 +2,12 @@
 
 public import CSubstrate
 
-/// Who watches the operations of a thread: a checker derives from this class and puts itself into a thread's block.
+/// Who watches the operations of a thread: a checker derives from this class and puts itself into a
+/// thread's block.
 ///
-/// An operation of a watched thread calls its observer instead of the processor's primitive. The observer returns when the
-/// operation may happen; until then it may run other threads. This base class lets everything happen at once.
+/// An operation of a watched thread calls its observer instead of the processor's primitive. The
+/// observer returns when the operation may happen; until then it may run other threads. This base
+/// class lets everything happen at once.
 open class Observer: @unchecked Sendable {
     // Unchecked: an observer is called by the threads that it watches, and by those alone.
     public init() {}
@@ -18,11 +20,11 @@ open class Observer: @unchecked Sendable {
     public enum Directive {
         /// The processor performs it; `end` follows.
         case perform
-        /// A load takes this value from the thread's own store buffer; nothing follows. A compare-exchange takes what it
-        /// finds for what it expected; `end` follows.
+        /// A load takes this value from the thread's own store buffer; nothing follows. A
+        /// compare-exchange takes what it finds for what it expected; `end` follows.
         case forward(Bits)
-        /// The observer performed it, or swallowed it; nothing follows. An update that was swallowed says that it
-        /// happened and changes nothing.
+        /// The observer performed it, or swallowed it; nothing follows. An update that was
+        /// swallowed says that it happened and changes nothing.
         case done
     }
 
@@ -33,8 +35,8 @@ open class Observer: @unchecked Sendable {
     /// The value that the last operation read or wrote, as text; called only while recording.
     open func describe(old: String, new: String) {}
 
-    /// Performs an operation that needs no processor primitive, or that waits.
-    /// The result says whether a try succeeded, and for a wait whether it ended before its deadline.
+    /// Performs an operation that needs no processor primitive, or that waits. The result says
+    /// whether a try succeeded, and for a wait whether it ended before its deadline.
     open func perform(_ operation: Operation) -> Bool { true }
 
     /// Whether the world of the watched thread has ended, so that who serves in it goes home.
@@ -48,7 +50,8 @@ open class Observer: @unchecked Sendable {
     /// The condition was false: the loop is over.
     open func spinEnds() {}
 
-    /// The life of an object at `address` begins, whatever was there before; `label` follows while recording.
+    /// The life of an object at `address` begins, whatever was there before; `label` follows while
+    /// recording.
     open func sight(_ address: UInt) {}
     /// Gives the object at `address` a name.
     open func label(_ address: UInt, _ name: String) {}
@@ -58,11 +61,14 @@ open class Observer: @unchecked Sendable {
     open func name(ofThread number: UInt32) -> String? { nil }
 
     /// Starts a thread; the result identifies it for `join`.
-    open func spawn(name: String, isService: Bool, _ body: @escaping @Sendable () -> Void) -> UInt { 0 }
+    open func spawn(name: String, isService: Bool, _ body: @escaping @Sendable () -> Void) -> UInt {
+        0
+    }
     /// The numbers of the threads that have started so far.
     open func threads(at site: Site) -> [UInt32] { [] }
 
-    /// Allocates manually managed memory. `destroy` ends the value's life; the memory is the observer's.
+    /// Allocates manually managed memory. `destroy` ends the value's life; the memory is the
+    /// observer's.
     open func allocate(
         size: Int, alignment: Int, name: String, site: Site,
         destroy: @escaping (UnsafeMutableRawPointer) -> Void
@@ -70,8 +76,8 @@ open class Observer: @unchecked Sendable {
         .allocate(byteCount: size, alignment: alignment)
     }
 
-    /// The manually managed life of an object begins; `.free` ends it, and `destroy` lets go of the object. What is at `count`
-    /// may be used all the same.
+    /// The manually managed life of an object begins; `.free` ends it, and `destroy` lets go of the
+    /// object. What is at `count` may be used all the same.
     open func adopt(
         _ address: UInt, size: Int, except count: UInt, name: String, site: Site,
         destroy: @escaping (UnsafeMutableRawPointer) -> Void
@@ -79,13 +85,16 @@ open class Observer: @unchecked Sendable {
 
     /// What is labelled between the two is a part of the subject at `address`.
     open func subject(_ address: UInt, begins: Bool) {}
-    /// Between the two, what is at `address` counts as a part of the operation's subject, which tells all about it.
+    /// Between the two, what is at `address` counts as a part of the operation's subject, which
+    /// tells all about it.
     open func cover(_ address: UInt, begins: Bool) {}
     /// An operation of a primitive begins, on the subject at `address`. Operations nest.
-    open func operationBegins(_ name: StaticString, on address: UInt, writes: Bool, at site: Site) {}
+    open func operationBegins(_ name: StaticString, on address: UInt, writes: Bool, at site: Site) {
+    }
     /// Whether the watched thread is inside of an operation.
     open var isInOperation: Bool { false }
-    /// What the running operation has turned out to do; called only while recording. The last word counts.
+    /// What the running operation has turned out to do; called only while recording. The last word
+    /// counts.
     open func operationDoes(_ deed: String) {}
     /// The operation that began last ends.
     open func operationEnds() {}
@@ -96,13 +105,15 @@ open class Observer: @unchecked Sendable {
     /// The time, in monotonic nanoseconds.
     open func now(at site: Site) -> UInt64 { 0 }
 
-    /// A section that others may wait for begins or ends on this thread (law: every wait is declared).
+    /// A section that others may wait for begins or ends on this thread (law: every wait is
+    /// declared).
     open func section(of waitClass: WaitClass, begins: Bool) {}
     /// The thread begins or ceases to wait for sections of a class.
     open func waits(for waitClass: WaitClass, begins: Bool) {}
 }
 
-/// A value as a trace shows it: what an optional holds, and not more than a cell of a table has room for.
+/// A value as a trace shows it: what an optional holds, and not more than a cell of a table has
+/// room for.
 @usableFromInline
 func described<Value>(_ value: Value) -> String {
     let mirror = Mirror(reflecting: value)
@@ -122,7 +133,8 @@ enum Watch {
     }
 }
 
-/// The observer of a thread, without a reference of its own: whoever put it into the block keeps it.
+/// The observer of a thread, without a reference of its own: whoever put it into the block keeps
+/// it.
 @safe
 @frozen
 @usableFromInline
@@ -135,7 +147,9 @@ struct WatchingObserver {
 
     @inlinable
     @inline(__always)
-    func with<Result>(_ body: (Observer) -> Result) -> Result { unsafe reference._withUnsafeGuaranteedRef(body) }
+    func with<Result>(_ body: (Observer) -> Result) -> Result {
+        unsafe reference._withUnsafeGuaranteedRef(body)
+    }
 
     @inlinable var isRecording: Bool { with { unsafe $0.isRecording } }
 
@@ -145,7 +159,9 @@ struct WatchingObserver {
     }
 
     @inlinable
-    func end(old: Bits, new: Bits, wrote: Bool) { with { $0.end(old: old, new: new, wrote: wrote) } }
+    func end(old: Bits, new: Bits, wrote: Bool) {
+        with { $0.end(old: old, new: new, wrote: wrote) }
+    }
 
     @inlinable
     func describe(old: String, new: String) { with { $0.describe(old: old, new: new) } }
@@ -160,8 +176,12 @@ struct WatchingObserver {
     }
 
     @usableFromInline
-    func section(of waitClass: WaitClass, begins: Bool) { with { $0.section(of: waitClass, begins: begins) } }
+    func section(of waitClass: WaitClass, begins: Bool) {
+        with { $0.section(of: waitClass, begins: begins) }
+    }
 
     @usableFromInline
-    func waits(for waitClass: WaitClass, begins: Bool) { with { $0.waits(for: waitClass, begins: begins) } }
+    func waits(for waitClass: WaitClass, begins: Bool) {
+        with { $0.waits(for: waitClass, begins: begins) }
+    }
 }

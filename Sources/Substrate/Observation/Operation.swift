@@ -30,7 +30,8 @@ public struct Operation {
     public var object: UInt
     /// A second object: the mutex of a condition wait, the thread of a join.
     public var other: UInt = 0
-    /// The bits that a compare-exchange or a parking wait expects, a store writes; the count of a wake; the size of an allocation.
+    /// The bits that a compare-exchange or a parking wait expects, a store writes; the count of a
+    /// wake; the size of an allocation.
     public var operand: Bits = Bits()
     /// When a wait or a sleep ends, in monotonic nanoseconds; 0 for never.
     public var deadline: UInt64 = 0
@@ -38,7 +39,8 @@ public struct Operation {
 
     @inlinable
     public init(
-        _ kind: OperationKind, _ object: UInt, _ order: MemoryOrder, failure: MemoryOrder = .relaxed, site: Site
+        _ kind: OperationKind, _ object: UInt, _ order: MemoryOrder,
+        failure: MemoryOrder = .relaxed, site: Site
     ) {
         self.kind = kind
         self.object = object
@@ -66,7 +68,8 @@ public struct Bits: Equatable, Sendable, BitwiseCopyable {
         let size = MemoryLayout<Value>.size
         unsafe withUnsafeBytes(of: value) { source in
             unsafe withUnsafeMutableBytes(of: &self) { target in
-                unsafe target.baseAddress!.copyMemory(from: source.baseAddress!, byteCount: min(size, 16))
+                unsafe target.baseAddress!.copyMemory(
+                    from: source.baseAddress!, byteCount: min(size, 16))
             }
         }
     }

@@ -5,12 +5,14 @@ public import Synchronization
 
 /// What the operations of a primitive are on, for an explorer that takes each of them for one step.
 ///
-/// A primitive whose operations have been proven to be atomic says so: each declares its subject, and whether it changes what others can
-/// tell. Two operations that only read their subject commute, and so do operations on different subjects. Where the explorer looks
-/// coarsely, the whole operation is a step then, which touches its subjects, and what it touches besides; looked at finely, or when nobody
-/// watches, the declaration means nothing.
+/// A primitive whose operations have been proven to be atomic says so: each declares its subject,
+/// and whether it changes what others can tell. Two operations that only read their subject
+/// commute, and so do operations on different subjects. Where the explorer looks coarsely, the
+/// whole operation is a step then, which touches its subjects, and what it touches besides; looked
+/// at finely, or when nobody watches, the declaration means nothing.
 ///
-/// - An operation contains nothing of its caller's: it ends before a callback, a release action or an item's function is called.
+/// - An operation contains nothing of its caller's: it ends before a callback, a release action or
+///   an item's function is called.
 /// - Where it waits, the step ends; what follows the wait is another.
 /// - An operation inside another belongs to the same step.
 public struct Subject: ~Copyable, Sendable {
@@ -25,12 +27,14 @@ public struct Subject: ~Copyable, Sendable {
         unsafe withUnsafePointer(to: mark) { UInt(bitPattern: $0) }
     }
 
-    /// Names the subject, and calls `parts`, which labels what is reached by its operations alone. Call it in the initializer of its owner.
+    /// Names the subject, and calls `parts`, which labels what is reached by its operations alone.
+    /// Call it in the initializer of its owner.
     public borrowing func label(_ name: @autoclosure () -> String, parts: () -> Void) {
         DeclaredOperation.label(address, name, parts)
     }
 
-    /// Runs `body`, an operation that changes nothing which an operation of this kind on the same subject could tell.
+    /// Runs `body`, an operation that changes nothing which an operation of this kind on the same
+    /// subject could tell.
     @inlinable
     @inline(__always)
     public borrowing func read<Result: ~Copyable, Failure: Error>(
@@ -52,8 +56,8 @@ public struct Subject: ~Copyable, Sendable {
 }
 
 extension Subject {
-    /// Says for traces what the running operation has turned out to do, where that tells more than its name and subject. The last word
-    /// counts.
+    /// Says for traces what the running operation has turned out to do, where that tells more than
+    /// its name and subject. The last word counts.
     @inlinable
     @inline(__always)
     public static func does(_ deed: @autoclosure () -> String) {
@@ -63,10 +67,11 @@ extension Subject {
 }
 
 extension Atomic {
-    /// Runs `body`, an operation whose subject is this atomic itself, as `Subject.read` and `write` do.
+    /// Runs `body`, an operation whose subject is this atomic itself, as `Subject.read` and `write`
+    /// do.
     ///
-    /// For primitives whose state is one word. A load of the word commutes with an operation that only reads, so one that tells such
-    /// operations apart has to be an operation that writes.
+    /// For primitives whose state is one word. A load of the word commutes with an operation that
+    /// only reads, so one that tells such operations apart has to be an operation that writes.
     @inlinable
     @inline(__always)
     public borrowing func operation<Result: ~Copyable, Failure: Error>(
@@ -88,10 +93,13 @@ enum DeclaredOperation {
     @inlinable
     @inline(__always)
     static func run<Result: ~Copyable, Failure: Error>(
-        _ name: StaticString, on address: @autoclosure () -> UInt, writes: Bool, _ file: StaticString, _ line: UInt,
+        _ name: StaticString, on address: @autoclosure () -> UInt, writes: Bool,
+        _ file: StaticString, _ line: UInt,
         _ body: () throws(Failure) -> Result
     ) throws(Failure) -> Result {
-        guard _slowPath(unsafe quiesce_current_block().pointee.observer != nil) else { return try body() }
+        guard _slowPath(unsafe quiesce_current_block().pointee.observer != nil) else {
+            return try body()
+        }
         begin(name, address(), writes, file, line)
         defer { end() }
         return try body()
@@ -99,8 +107,12 @@ enum DeclaredOperation {
 
     @usableFromInline
     @inline(never)
-    static func begin(_ name: StaticString, _ address: UInt, _ writes: Bool, _ file: StaticString, _ line: UInt) {
-        Watch.observer?.with { $0.operationBegins(name, on: address, writes: writes, at: Site(file, line)) }
+    static func begin(
+        _ name: StaticString, _ address: UInt, _ writes: Bool, _ file: StaticString, _ line: UInt
+    ) {
+        Watch.observer?.with {
+            $0.operationBegins(name, on: address, writes: writes, at: Site(file, line))
+        }
     }
 
     @usableFromInline

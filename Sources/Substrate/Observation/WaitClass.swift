@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// A kind of section that a thread can wait for: the entries of a gate, the items of a queue, a grace period.
+/// A kind of section that a thread can wait for: the entries of a gate, the items of a queue, a
+/// grace period.
 ///
-/// A primitive that can block declares its waits with `section(_:)` and `waiting(_:)`, so that a validator sees them as
-/// the virtual locks they are. Unwatched, both are one predicted branch.
+/// A primitive that can block declares its waits with `section(_:)` and `waiting(_:)`, so that a
+/// validator sees them as the virtual locks they are. Unwatched, both are one predicted branch.
 public struct WaitClass: Sendable, Hashable {
     public let name: String
 
@@ -11,7 +12,8 @@ public struct WaitClass: Sendable, Hashable {
         self.name = name
     }
 
-    /// A section of this class begins on the running thread, and ends with `end`. For scopes that are no closure.
+    /// A section of this class begins on the running thread, and ends with `end`. For scopes that
+    /// are no closure.
     @inlinable
     public func begin() { Watch.observer?.section(of: self, begins: true) }
 

@@ -2,11 +2,12 @@
 
 public import CSubstrate
 
-/// Who is told when a thread blocks, and when it goes on: a pool of threads derives from this class, and has another of its threads
-/// run meanwhile.
+/// Who is told when a thread blocks, and when it goes on: a pool of threads derives from this
+/// class, and has another of its threads run meanwhile.
 ///
-/// Told of are the waits of `WaitPoint`, `Condition`, `Clock` and `Thread`, and those for a lock that is long held, and so those of everything
-/// above. What blocks by other means, a read of a file, another library's lock, is not seen. Kernel counterparts: `wq_worker_sleeping`,
+/// Told of are the waits of `WaitPoint`, `Condition`, `Clock` and `Thread`, and those for a lock
+/// that is long held, and so those of everything above. What blocks by other means, a read of a
+/// file, another library's lock, is not seen. Kernel counterparts: `wq_worker_sleeping`,
 /// `wq_worker_running`.
 open class BlockingObserver: @unchecked Sendable {
     // Unchecked: what a derived class holds is its own matter.

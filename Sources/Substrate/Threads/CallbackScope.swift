@@ -2,7 +2,8 @@
 
 import CSubstrate
 
-/// Marks that the running thread is inside a callback of an event, where some operations are refused.
+/// Marks that the running thread is inside a callback of an event, where some operations are
+/// refused.
 ///
 /// Kernel counterpart: `current->in_eventfd`.
 public enum CallbackScope {

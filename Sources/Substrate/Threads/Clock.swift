@@ -2,7 +2,8 @@
 
 import CSubstrate
 
-/// The monotonic clock. While explored, time passes only when a timer fires, and a pending timer may fire at any step.
+/// The monotonic clock. While explored, time passes only when a timer fires, and a pending timer
+/// may fire at any step.
 public enum Clock {
     /// A point in time.
     public struct Instant: Comparable, Hashable, Sendable {
@@ -13,7 +14,9 @@ public enum Clock {
             self.nanoseconds = nanoseconds
         }
 
-        public static func < (left: Instant, right: Instant) -> Bool { left.nanoseconds < right.nanoseconds }
+        public static func < (left: Instant, right: Instant) -> Bool {
+            left.nanoseconds < right.nanoseconds
+        }
 
         /// The instant `duration` later, or the last one that can be told.
         public static func + (instant: Instant, duration: Duration) -> Instant {
@@ -30,13 +33,17 @@ public enum Clock {
 
     /// The present.
     public static func now(file: StaticString = #filePath, line: UInt = #line) -> Instant {
-        if let observer = Watch.observer { return Instant(nanoseconds: observer.with { $0.now(at: Site(file, line)) }) }
+        if let observer = Watch.observer {
+            return Instant(nanoseconds: observer.with { $0.now(at: Site(file, line)) })
+        }
         return Instant(nanoseconds: quiesce_monotonic_nanoseconds())
     }
 
     /// Blocks this thread until `deadline`.
     @available(*, noasync, message: "it would block a thread of the cooperative pool")
-    public static func sleep(until deadline: Instant, file: StaticString = #filePath, line: UInt = #line) {
+    public static func sleep(
+        until deadline: Instant, file: StaticString = #filePath, line: UInt = #line
+    ) {
         if let observer = Watch.observer {
             var operation = Operation(.sleep, 0, .relaxed, site: Site(file, line))
             operation.deadline = max(deadline.nanoseconds, 1)
@@ -48,7 +55,9 @@ public enum Clock {
 
     /// Blocks this thread for `duration`.
     @available(*, noasync, message: "it would block a thread of the cooperative pool")
-    public static func sleep(for duration: Duration, file: StaticString = #filePath, line: UInt = #line) {
+    public static func sleep(
+        for duration: Duration, file: StaticString = #filePath, line: UInt = #line
+    ) {
         sleep(until: now(file: file, line: line) + duration, file: file, line: line)
     }
 
@@ -61,6 +70,7 @@ public enum Clock {
         // The same clock: it stands still while the system is suspended.
         let now = now(file: file, line: line).nanoseconds
         guard deadline.nanoseconds > now else { return try Task.checkCancellation() }
-        try await Task.sleep(for: .nanoseconds(Int64(clamping: deadline.nanoseconds - now)), clock: .suspending)
+        try await Task.sleep(
+            for: .nanoseconds(Int64(clamping: deadline.nanoseconds - now)), clock: .suspending)
     }
 }

@@ -5,8 +5,9 @@ import Synchronization
 
 /// The lock of a world's own tables, below `Mutex`, which needs them to number its threads.
 ///
-/// Its word holds the kernel's number for the thread. The standard library's mutex would do but for forks: the kernel keeps
-/// its holder, and does not let a child release what its parent's thread took.
+/// Its word holds the kernel's number for the thread. The standard library's mutex would do but for
+/// forks: the kernel keeps its holder, and does not let a child release what its parent's thread
+/// took.
 struct ForkLock<Value>: ~Copyable {
     private let word = Synchronization.Atomic<UInt32>(0)
     private let cell: Cell<Value>
@@ -30,7 +31,8 @@ struct ForkLock<Value>: ~Copyable {
         LockWord.release(word, UInt32(quiesce_thread_id()))
     }
 
-    /// Frees the lock in a child whose parent's thread held it for the fork. The child has no other thread.
+    /// Frees the lock in a child whose parent's thread held it for the fork. The child has no other
+    /// thread.
     borrowing func reset() {
         word.store(0, ordering: .releasing)
     }

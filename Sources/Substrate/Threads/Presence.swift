@@ -5,11 +5,13 @@ public import Synchronization
 
 /// What each thread is inside of, announced without a locked instruction.
 ///
-/// A thread writes a key into a slot of its own before it enters something, and clears the slot when it has left. Whoever wants
-/// to wait until nobody is inside makes later entries fail, calls `membarrier()`, and looks at the slots of all threads. The
-/// announcement is an asymmetric store: it costs a plain store, and the barrier of the other side makes it visible.
+/// A thread writes a key into a slot of its own before it enters something, and clears the slot
+/// when it has left. Whoever wants to wait until nobody is inside makes later entries fail, calls
+/// `membarrier()`, and looks at the slots of all threads. The announcement is an asymmetric store:
+/// it costs a plain store, and the barrier of the other side makes it visible.
 ///
-/// Announcements nest and end in reverse order. A key is a nonzero even number, such as an object's address.
+/// Announcements nest and end in reverse order. A key is a nonzero even number, such as an object's
+/// address.
 public enum Presence {
     /// How many announcements a thread can have at once.
     public static let depthLimit = 7
@@ -19,8 +21,9 @@ public enum Presence {
     /// What `enter` returns when the state has one of the bits. Nothing is announced then.
     public static let refused: Int32 = -2
 
-    /// Announces `key`, and then looks whether `state` has one of `bits`: whoever sets a bit, and then looks for announcements
-    /// behind a `membarrier()`, sees this one, or else this sees the bit. Acquires what set `state`.
+    /// Announces `key`, and then looks whether `state` has one of `bits`: whoever sets a bit, and
+    /// then looks for announcements behind a `membarrier()`, sees this one, or else this sees the
+    /// bit. Acquires what set `state`.
     ///
     /// One operation, since the fast path of the two is a single test of the thread's block.
     ///
@@ -29,14 +32,16 @@ public enum Presence {
     @inlinable
     @inline(__always)
     public static func enter(
-        _ key: UInt, unless state: borrowing Atomic<UInt64>, has bits: UInt64, section: @autoclosure () -> WaitClass,
+        _ key: UInt, unless state: borrowing Atomic<UInt64>, has bits: UInt64,
+        section: @autoclosure () -> WaitClass,
         file: StaticString = #filePath, line: UInt = #line
     ) -> Int32 {
         guard _fastPath(unsafe quiesce_current_block().pointee.slots != nil),
             let slots = unsafe quiesce_current_block().pointee.slots
         else { return enterSlow(key, state, bits, section(), file, line) }
         let first = unsafe slots.assumingMemoryBound(to: Synchronization.Atomic<UInt>.self)
-        // The common slot is a constant: were it counted, each entry would wait for the count that the last leave stored.
+        // The common slot is a constant: were it counted, each entry would wait for the count that
+        // the last leave stored.
         guard _fastPath(unsafe first.pointee.load(ordering: .relaxed) == 0) else {
             return unsafe enterNested(first, key, state, bits)
         }
@@ -47,8 +52,9 @@ public enum Presence {
         return refused
     }
 
-    /// Ends the announcement in `slot`, the last one of the running thread, and then looks whether `state` has one of `bits`:
-    /// then somebody may be waiting for this. Releases: what was done inside happens before it.
+    /// Ends the announcement in `slot`, the last one of the running thread, and then looks whether
+    /// `state` has one of `bits`: then somebody may be waiting for this. Releases: what was done
+    /// inside happens before it.
     ///
     /// - Returns: whether `state` has one of the bits.
     @inlinable
@@ -86,10 +92,13 @@ public enum Presence {
         unsafe ownKey(row.assumingMemoryBound(to: Atomic<UInt>.self), 0) != 0
     }
 
-    /// The threads that have announced `key`, by number. Acquires: what a thread that is not among them did inside happens before.
+    /// The threads that have announced `key`, by number. Acquires: what a thread that is not among
+    /// them did inside happens before.
     ///
     /// Call `membarrier()` first. Reads one cache line for every thread of the world.
-    public static func threads(inside key: UInt, file: StaticString = #filePath, line: UInt = #line) -> [UInt32] {
+    public static func threads(inside key: UInt, file: StaticString = #filePath, line: UInt = #line)
+        -> [UInt32]
+    {
         var result: [UInt32] = []
         scan(key, file, line) {
             result.append($0)
@@ -99,7 +108,9 @@ public enum Presence {
     }
 
     /// Whether a thread has announced `key`, as `threads(inside:)` would tell.
-    public static func isAnyoneInside(_ key: UInt, file: StaticString = #filePath, line: UInt = #line) -> Bool {
+    public static func isAnyoneInside(
+        _ key: UInt, file: StaticString = #filePath, line: UInt = #line
+    ) -> Bool {
         var isFound = false
         scan(key, file, line) { _ in
             isFound = true
@@ -108,7 +119,9 @@ public enum Presence {
         return isFound
     }
 
-    private static func scan(_ key: UInt, _ file: StaticString, _ line: UInt, _ found: (UInt32) -> Bool) {
+    private static func scan(
+        _ key: UInt, _ file: StaticString, _ line: UInt, _ found: (UInt32) -> Bool
+    ) {
         let world = World.current
         if let observer = Watch.observer {
             for number in observer.with({ $0.threads(at: Site(file, line)) }) {
@@ -121,7 +134,9 @@ public enum Presence {
         let highest = world.highestThread()
         guard highest > 0 else { return }
         for number in 1...highest {
-            if unsafe isInside(key, world.presence.row(of: number), file, line), !found(number) { return }
+            if unsafe isInside(key, world.presence.row(of: number), file, line), !found(number) {
+                return
+            }
         }
     }
 
@@ -151,18 +166,23 @@ public enum Presence {
     @usableFromInline
     @inline(never)
     static func enterSlow(
-        _ key: UInt, _ state: borrowing Atomic<UInt64>, _ bits: UInt64, _ section: WaitClass, _ file: StaticString,
+        _ key: UInt, _ state: borrowing Atomic<UInt64>, _ bits: UInt64, _ section: WaitClass,
+        _ file: StaticString,
         _ line: UInt
     ) -> Int32 {
         let row = unsafe ownRow()
-        guard let slot = (0..<depthLimit).first(where: { unsafe ownKey(row, $0) == 0 }) else { return noSlot }
+        guard let slot = (0..<depthLimit).first(where: { unsafe ownKey(row, $0) == 0 }) else {
+            return noSlot
+        }
         section.begin()
         // Entries commute with one another, and not with what sets the bits.
         return state.operation("enter", writes: false, file: file, line: line) {
             unsafe PresenceTable.keys(of: row)[slot] = key
             unsafe row[slot].storeAsymmetric(key, file: file, line: line)
             describe(section.name)
-            if state.load(ordering: .acquiring, file: file, line: line) & bits == 0 { return Int32(slot) }
+            if state.load(ordering: .acquiring, file: file, line: line) & bits == 0 {
+                return Int32(slot)
+            }
             unsafe end(row, slot, section, file, line)
             return refused
         }
@@ -171,7 +191,8 @@ public enum Presence {
     @usableFromInline
     @inline(never)
     static func enterNested(
-        _ slots: UnsafeMutablePointer<Synchronization.Atomic<UInt>>, _ key: UInt, _ state: borrowing Atomic<UInt64>,
+        _ slots: UnsafeMutablePointer<Synchronization.Atomic<UInt>>, _ key: UInt,
+        _ state: borrowing Atomic<UInt64>,
         _ bits: UInt64
     ) -> Int32 {
         for slot in 1..<depthLimit where unsafe slots[slot].load(ordering: .relaxed) == 0 {
@@ -187,7 +208,8 @@ public enum Presence {
     @usableFromInline
     @inline(never)
     static func leaveSlow(
-        _ slot: Int32, _ state: borrowing Atomic<UInt64>, _ bits: UInt64, _ section: WaitClass, _ file: StaticString,
+        _ slot: Int32, _ state: borrowing Atomic<UInt64>, _ bits: UInt64, _ section: WaitClass,
+        _ file: StaticString,
         _ line: UInt
     ) -> Bool {
         state.operation("leave", writes: false, file: file, line: line) {
@@ -196,7 +218,8 @@ public enum Presence {
         }
     }
 
-    /// Where an operation looks at all slots, its subject tells about those that matter: an entry is an operation on the same.
+    /// Where an operation looks at all slots, its subject tells about those that matter: an entry
+    /// is an operation on the same.
     private static func covered(_ slot: borrowing Atomic<UInt>, _ look: () -> UInt) -> UInt {
         guard let observer = Watch.observer else { return look() }
         let address = slot.address
@@ -206,7 +229,8 @@ public enum Presence {
     }
 
     private static func end(
-        _ row: UnsafeMutablePointer<Atomic<UInt>>, _ slot: Int, _ section: WaitClass, _ file: StaticString, _ line: UInt
+        _ row: UnsafeMutablePointer<Atomic<UInt>>, _ slot: Int, _ section: WaitClass,
+        _ file: StaticString, _ line: UInt
     ) {
         unsafe row[slot].storeAsymmetric(0, file: file, line: line)
         describe("free")
@@ -217,14 +241,18 @@ public enum Presence {
     /// The running thread's row, found and named at its first use.
     private static func ownRow() -> UnsafeMutablePointer<Atomic<UInt>> {
         let block = unsafe quiesce_current_block()
-        if let row = unsafe block.pointee.row { return unsafe row.assumingMemoryBound(to: Atomic<UInt>.self) }
+        if let row = unsafe block.pointee.row {
+            return unsafe row.assumingMemoryBound(to: Atomic<UInt>.self)
+        }
         let number = LockWord.token()
         let row = unsafe World.current.presence.row(of: number)
         unsafe block.pointee.row = UnsafeMutableRawPointer(row)
         if let observer = Watch.observer {
             unsafe nameSlots(of: number, row, observer)
         } else {
-            if Membarrier.support == .expedited { unsafe block.pointee.slots = UnsafeMutableRawPointer(row) }
+            if Membarrier.support == .expedited {
+                unsafe block.pointee.slots = UnsafeMutableRawPointer(row)
+            }
         }
         return unsafe row
     }
@@ -245,24 +273,30 @@ public enum Presence {
     private static func ownKey(_ row: UnsafeMutablePointer<Atomic<UInt>>, _ slot: Int) -> UInt {
         // The fast path writes the slots alone; the stores of the slow one may be in a buffer.
         let isFast = unsafe quiesce_current_block().pointee.slots != nil
-        return unsafe isFast ? row[slot].raw.load(ordering: .relaxed) : PresenceTable.keys(of: row)[slot]
+        return unsafe isFast
+            ? row[slot].raw.load(ordering: .relaxed) : PresenceTable.keys(of: row)[slot]
     }
 }
 
-/// The rows of a world's threads, by number. Rows come in chunks that double, and stay where they are.
+/// The rows of a world's threads, by number. Rows come in chunks that double, and stay where they
+/// are.
 @safe
 final class PresenceTable: Sendable {
-    /// A row is two cache lines: the slots, the system's number of the thread, and a copy of the keys for the thread alone.
+    /// A row is two cache lines: the slots, the system's number of the thread, and a copy of the
+    /// keys for the thread alone.
     static let rowWords = 16
     private static let threadID = Presence.depthLimit
 
     private static let firstChunk = 8
     /// The chunks' addresses; 0 for one that nobody needed so far.
-    private let chunks: InlineArray<28, Synchronization.Atomic<UInt>> = InlineArray { _ in Synchronization.Atomic(0) }
+    private let chunks: InlineArray<28, Synchronization.Atomic<UInt>> = InlineArray { _ in
+        Synchronization.Atomic(0)
+    }
 
     deinit {
         for chunk in chunks.indices {
-            unsafe UnsafeMutableRawPointer(bitPattern: chunks[chunk].load(ordering: .relaxed))?.deallocate()
+            unsafe UnsafeMutableRawPointer(bitPattern: chunks[chunk].load(ordering: .relaxed))?
+                .deallocate()
         }
     }
 
@@ -274,10 +308,12 @@ final class PresenceTable: Sendable {
     func row(of number: UInt32) -> UnsafeMutablePointer<Atomic<UInt>> {
         // Chunk c holds 8 << c rows and begins with number 8 * (2^c - 1).
         let position = Int(number) + Self.firstChunk
-        let chunk = Int.bitWidth - 1 - position.leadingZeroBitCount - Self.firstChunk.trailingZeroBitCount
+        let chunk =
+            Int.bitWidth - 1 - position.leadingZeroBitCount - Self.firstChunk.trailingZeroBitCount
         let index = position - Self.firstChunk << chunk
         let base =
-            unsafe UnsafeMutableRawPointer(bitPattern: chunks[chunk].load(ordering: .acquiring)) ?? makeChunk(chunk)
+            unsafe UnsafeMutableRawPointer(bitPattern: chunks[chunk].load(ordering: .acquiring))
+            ?? makeChunk(chunk)
         return unsafe base.assumingMemoryBound(to: Atomic<UInt>.self) + index * Self.rowWords
     }
 
@@ -287,13 +323,17 @@ final class PresenceTable: Sendable {
         unsafe made.initializeMemory(as: UInt8.self, repeating: 0, count: size)
         let (isMine, found) = chunks[chunk].compareExchange(
             expected: 0, desired: UInt(bitPattern: made), ordering: .acquiringAndReleasing)
-        guard !isMine, let found = unsafe UnsafeMutableRawPointer(bitPattern: found) else { return unsafe made }
+        guard !isMine, let found = unsafe UnsafeMutableRawPointer(bitPattern: found) else {
+            return unsafe made
+        }
         unsafe made.deallocate()
         return unsafe found
     }
 
     /// The system's number of the thread; 0 when there is none.
-    func threadID(of number: UInt32) -> UInt { unsafe row(of: number)[Self.threadID].raw.load(ordering: .relaxed) }
+    func threadID(of number: UInt32) -> UInt {
+        unsafe row(of: number)[Self.threadID].raw.load(ordering: .relaxed)
+    }
 
     func note(_ threadID: UInt, threadOf number: UInt32) {
         unsafe row(of: number)[Self.threadID].raw.store(threadID, ordering: .relaxed)
@@ -307,5 +347,7 @@ final class PresenceTable: Sendable {
     }
 
     /// Whether the thread is inside of anything.
-    func isInside(_ number: UInt32) -> Bool { unsafe row(of: number)[0].raw.load(ordering: .relaxed) != 0 }
+    func isInside(_ number: UInt32) -> Bool {
+        unsafe row(of: number)[0].raw.load(ordering: .relaxed) != 0
+    }
 }

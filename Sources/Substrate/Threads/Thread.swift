@@ -12,24 +12,26 @@ public struct Thread: ~Copyable, Sendable {
 
     /// Starts a thread that runs `body`.
     ///
-    /// - Parameters:
-    ///   - name: what debuggers and traces call it; the kernel keeps 15 characters.
-    ///   - isService: whether it serves others for ever. While explored, a service thread that waits is neither a deadlock
-    ///     nor a leak.
-    ///   - blocksSignals: whether signals that are sent to the process are left to other threads, as behoves a library's thread. Otherwise it
-    ///     takes those that the running thread takes.
+    /// - Parameters: - name: what debuggers and traces call it; the kernel keeps 15 characters. -
+    ///   isService: whether it serves others for ever. While explored, a service thread that waits
+    ///   is neither a deadlock nor a leak. - blocksSignals: whether signals that are sent to the
+    ///   process are left to other threads, as behoves a library's thread. Otherwise it takes those
+    ///   that the running thread takes.
     /// - Throws: `ThreadError.refused` when the system has no thread to give.
     public static func spawn(
         name: String = "thread", isService: Bool = false, blocksSignals: Bool = false,
         _ body: @escaping @Sendable () -> Void
     ) throws(ThreadError) -> Thread {
         if let observer = Watch.observer {
-            return Thread(handle: observer.with { $0.spawn(name: name, isService: isService, body) }, isWatched: true)
+            return Thread(
+                handle: observer.with { $0.spawn(name: name, isService: isService, body) },
+                isWatched: true)
         }
         var handle: UInt = 0
         let context = unsafe Unmanaged.passRetained(Body(body)).toOpaque()
         let error = unsafe name.withCString { name in
-            unsafe quiesce_thread_start(&handle, name, blocksSignals, { unsafe Body.run($0!) }, context)
+            unsafe quiesce_thread_start(
+                &handle, name, blocksSignals, { unsafe Body.run($0!) }, context)
         }
         guard error == 0 else {
             unsafe Unmanaged<Body>.fromOpaque(context).release()

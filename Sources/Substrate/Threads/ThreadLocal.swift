@@ -4,7 +4,8 @@ import CSubstrate
 
 /// A variable of which every thread has its own value.
 ///
-/// A thread's value is made at its first use and destroyed when the thread ends. Each explored thread has its own.
+/// A thread's value is made at its first use and destroyed when the thread ends. Each explored
+/// thread has its own.
 public final class ThreadLocal<Value>: Sendable {
     private let initial: @Sendable () -> Value
 
@@ -41,7 +42,8 @@ public final class ThreadLocal<Value>: Sendable {
 
 /// The values of one thread.
 final class ThreadLocalTable {
-    // The variable is kept too, so that its identity is not given to another one while the value lives.
+    // The variable is kept too, so that its identity is not given to another one while the value
+    // lives.
     var boxes: [ObjectIdentifier: (variable: AnyObject, box: AnyObject)] = [:]
 
     static func current() -> ThreadLocalTable {
@@ -49,7 +51,8 @@ final class ThreadLocalTable {
         if let pointer = unsafe block.pointee.locals {
             return unsafe Unmanaged<ThreadLocalTable>.fromOpaque(pointer).takeUnretainedValue()
         }
-        // An explored thread's table is released by its explorer; an ordinary one's when the thread ends.
+        // An explored thread's table is released by its explorer; an ordinary one's when the thread
+        // ends.
         if unsafe block.pointee.observer == nil { World.registerCurrentThread() }
         let table = ThreadLocalTable()
         unsafe block.pointee.locals = Unmanaged.passRetained(table).toOpaque()

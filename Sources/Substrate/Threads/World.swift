@@ -5,7 +5,8 @@ import Synchronization
 
 /// What a world holds whose threads a forked child does not have.
 public protocol LeftBehindByFork: AnyObject, Sendable {
-    /// The object stays behind in the parent; this is its copy in the child, which nobody is given any more.
+    /// The object stays behind in the parent; this is its copy in the child, which nobody is given
+    /// any more.
     func abandon()
 }
 
@@ -16,14 +17,15 @@ extension LeftBehindByFork {
 
 /// Everything that is process-wide hangs off a world, which a thread reaches through its block.
 ///
-/// The process has one; each execution of an exploration starts in a fresh one, so that no state survives an execution and
-/// explorations run beside each other.
+/// The process has one; each execution of an exploration starts in a fresh one, so that no state
+/// survives an execution and explorations run beside each other.
 public final class World: Sendable {
     /// How many threads can run at once.
     public let processorCount: Int
 
     private let shared = ForkLock<[ObjectIdentifier: any Sendable]>([:])
-    // Beside the table, because its lock costs a system call and every execution of an exploration asks.
+    // Beside the table, because its lock costs a system call and every execution of an exploration
+    // asks.
     private let wasAsked = Synchronization.Atomic(false)
     private let threads = ForkLock(Threads())
     /// The highest number that a thread ever had.
@@ -32,7 +34,9 @@ public final class World: Sendable {
     var presence: PresenceTable {
         // Not the standard library's lazy reference: it asks for metadata at every load.
         let address = presenceAddress.load(ordering: .acquiring)
-        guard let pointer = unsafe UnsafeRawPointer(bitPattern: address) else { return makePresence() }
+        guard let pointer = unsafe UnsafeRawPointer(bitPattern: address) else {
+            return makePresence()
+        }
         return unsafe Unmanaged<PresenceTable>.fromOpaque(pointer).takeUnretainedValue()
     }
     /// A reference of this world's, once it is made.
@@ -52,12 +56,13 @@ public final class World: Sendable {
     /// The world of everything that is not explored.
     public static let process: World = {
         quiesce_around_fork(
-            { World.process.beforeFork() }, { World.process.afterForkInParent() }, { World.process.afterForkInChild() })
+            { World.process.beforeFork() }, { World.process.afterForkInParent() },
+            { World.process.afterForkInChild() })
         return World(processorCount: Int(quiesce_processor_count()))
     }()
 
-    /// How many forks lie between this process and the one that loaded the program. What was made under another number has no threads
-    /// here, and its locks may be held for ever.
+    /// How many forks lie between this process and the one that loaded the program. What was made
+    /// under another number has no threads here, and its locks may be held for ever.
     public static var generation: UInt32 { forks.load(ordering: .relaxed) }
     private static let forks = Synchronization.Atomic<UInt32>(0)
 
@@ -85,7 +90,9 @@ public final class World: Sendable {
         let made = PresenceTable()
         let reference = unsafe Unmanaged.passRetained(made)
         let address = unsafe UInt(bitPattern: reference.toOpaque())
-        if presenceAddress.compareExchange(expected: 0, desired: address, ordering: .acquiringAndReleasing).exchanged {
+        if presenceAddress.compareExchange(
+            expected: 0, desired: address, ordering: .acquiringAndReleasing
+        ).exchanged {
             return made
         }
         // Somebody else was first.
@@ -94,7 +101,10 @@ public final class World: Sendable {
     }
 
     deinit {
-        guard let pointer = unsafe UnsafeRawPointer(bitPattern: presenceAddress.load(ordering: .acquiring)) else {
+        guard
+            let pointer = unsafe UnsafeRawPointer(
+                bitPattern: presenceAddress.load(ordering: .acquiring))
+        else {
             return
         }
         unsafe Unmanaged<PresenceTable>.fromOpaque(pointer).release()
@@ -105,7 +115,8 @@ public final class World: Sendable {
 
     /// The highest number that a thread of the process has had so far.
     func highestThread() -> UInt32 {
-        // Whoever is not among these looks at what the caller wrote before its membarrier, or announced itself before that.
+        // Whoever is not among these looks at what the caller wrote before its membarrier, or
+        // announced itself before that.
         Synchronization.atomicMemoryFence(ordering: .sequentiallyConsistent)
         return highest.load(ordering: .sequentiallyConsistent)
     }
@@ -120,17 +131,20 @@ public final class World: Sendable {
         let isKnown = unsafe name.withUnsafeMutableBufferPointer {
             unsafe quiesce_thread_name(Int32(truncatingIfNeeded: thread), $0.baseAddress!)
         }
-        let text = String(decoding: name.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+        let text = String(
+            decoding: name.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
         return isKnown && thread != 0 ? "\"\(text)\" (\(thread))" : "number \(number)"
     }
 
-    /// The running thread's number in its world; a thread that Substrate did not make registers by asking.
+    /// The running thread's number in its world; a thread that Substrate did not make registers by
+    /// asking.
     public static var currentThread: UInt32 { LockWord.token() }
 
     /// How many threads have registered with this world and not ended.
     public var registeredThreadCount: Int { threads.withLock { $0.live } }
 
-    /// Gives the running thread a number in the process's world. The number is given back when the thread ends.
+    /// Gives the running thread a number in the process's world. The number is given back when the
+    /// thread ends.
     ///
     /// Threads that Substrate did not make register at their first use.
     @discardableResult
@@ -154,8 +168,8 @@ public final class World: Sendable {
 
     private static func threadEnds(_ block: UnsafeMutablePointer<quiesce_block>) {
         let id = unsafe block.pointee.id
-        // A value may use other variables when it is destroyed, which makes values anew; as POSIX does for its thread-specific
-        // data, we go round a few times.
+        // A value may use other variables when it is destroyed, which makes values anew; as POSIX
+        // does for its thread-specific data, we go round a few times.
         for _ in 0..<4 {
             guard let locals = unsafe block.pointee.locals else { break }
             unsafe block.pointee.locals = nil
@@ -176,7 +190,8 @@ public final class World: Sendable {
         }
     }
 
-    // A fork copies the locks as they stand. The forking thread holds them, so no other thread does.
+    // A fork copies the locks as they stand. The forking thread holds them, so no other thread
+    // does.
     private func beforeFork() {
         shared.lock()
         threads.lock()
@@ -187,7 +202,8 @@ public final class World: Sendable {
         shared.unlock()
     }
 
-    /// A forked child has one thread: the numbers of the others are free again, and it goes on under its own.
+    /// A forked child has one thread: the numbers of the others are free again, and it goes on
+    /// under its own.
     private func afterForkInChild() {
         World.forks.wrappingAdd(1, ordering: .relaxed)
         threads.reset()
@@ -202,7 +218,9 @@ public final class World: Sendable {
         // The pool that was told when the forking thread blocks has stayed behind.
         unsafe quiesce_current_block().pointee.blocking = nil
         let id = unsafe quiesce_current_block().pointee.id
-        for other in 1..<max(1, threads.withLock { $0.next }) where other != id { presence.clear(other) }
+        for other in 1..<max(1, threads.withLock { $0.next }) where other != id {
+            presence.clear(other)
+        }
         if id != 0 { presence.note(UInt(quiesce_thread_id()), threadOf: id) }
         threads.withLock { threads in
             threads.live = id == 0 ? 0 : 1

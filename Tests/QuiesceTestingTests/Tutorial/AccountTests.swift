@@ -17,7 +17,8 @@ import Testing
 // end
 
 @Suite struct BrokenAccountTests {
-    @Test(.fails("failed expectation", "paid", "goes on Account:"), .everyInterleaving) func withdrawTwice() async {
+    @Test(.fails("failed expectation", "paid", "goes on Account:"), .everyInterleaving)
+    func withdrawTwice() async {
         let account = Account(balance: 100)
         async let first = account.withdraw(70)
         async let second = account.withdraw(70)

@@ -9,12 +9,14 @@ import Testing
     }
 
     private static func folder(_ levels: Int) -> String {
-        #filePath.split(separator: "/", omittingEmptySubsequences: false).dropLast(levels).joined(separator: "/")
+        #filePath.split(separator: "/", omittingEmptySubsequences: false).dropLast(levels).joined(
+            separator: "/")
     }
 
     /// What stands between `// NAME` and `// end` in a file beside this one.
     private static func part(_ name: String, of file: String) throws -> String {
-        let lines = try text(folder(1) + "/" + file).split(separator: "\n", omittingEmptySubsequences: false)
+        let lines = try text(folder(1) + "/" + file).split(
+            separator: "\n", omittingEmptySubsequences: false)
         let rest = lines.drop { $0 != "// \(name)" }.dropFirst().prefix { $0 != "// end" }
         return rest.joined(separator: "\n") + "\n"
     }

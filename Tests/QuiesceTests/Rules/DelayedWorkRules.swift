@@ -9,7 +9,8 @@ import Testing
 
 // Items with a timer. Times are virtual.
 extension WorkRules {
-    /// Does `body` with a queue and an item that notes when it runs, and expects the item to have run at `times`.
+    /// Does `body` with a queue and an item that notes when it runs, and expects the item to have
+    /// run at `times`.
     private func expectRuns(
         at times: [Int64], _ name: String, location: SourceLocation = #_sourceLocation,
         _ body: @escaping (WorkQueue, DelayedWork) -> Void
@@ -43,13 +44,21 @@ extension WorkRules {
             let queue = WorkQueue(name: "queue", .ordered)
             let item = DelayedWork(name: "W") {}
             queue.enqueue(item, after: .seconds(60))
-            world.thread("flusher") { expect(sure { try item.flush() } == true, "it was not pending") }
+            world.thread("flusher") {
+                expect(sure { try item.flush() } == true, "it was not pending")
+            }
             queue.reschedule(item, after: .seconds(120))
         }
     }
 
-    @Test func `a queue that is being destroyed lets an item be as it is, rather than reschedule it`() throws {
-        try verifyInTime("rescheduled by an item while the queue is destroyed", executions: 10_000, abandons: true) {
+    @Test
+    func `a queue that is being destroyed lets an item be as it is, rather than reschedule it`()
+        throws
+    {
+        try verifyInTime(
+            "rescheduled by an item while the queue is destroyed", executions: 10_000,
+            abandons: true
+        ) {
             world in
             let queue = WorkQueue(name: "queue", .ordered)
             let (held, runs, answers) = (Held(), Runs(), Seen<Enqueued>())
@@ -75,7 +84,11 @@ extension WorkRules {
                 do throws(WorkError) {
                     try item.flush()
                     expect(false, "it did not throw")
-                } catch { expect(error.description == "other, which runs on queue, would wait for itself to end") }
+                } catch {
+                    expect(
+                        error.description
+                            == "other, which runs on queue, would wait for itself to end")
+                }
             }
         }
     }
@@ -148,7 +161,10 @@ extension WorkRules {
         try verifyInTime("rearms itself", executions: 3_000) { world in
             let queue = WorkQueue(name: "queue", .ordered)
             let (item, runs) = (Later<DelayedWork>(), Runs())
-            item.set(DelayedWork(name: "W") { runs.run { queue.enqueue(item.value, after: .milliseconds(10)) } })
+            item.set(
+                DelayedWork(name: "W") {
+                    runs.run { queue.enqueue(item.value, after: .milliseconds(10)) }
+                })
             queue.enqueue(item.value, after: .milliseconds(10))
             // When a timer fires, so that it is also cancelled while its function runs.
             Clock.sleep(for: .milliseconds(20))
@@ -156,7 +172,8 @@ extension WorkRules {
             let total = runs.total
             expect(runs.current == 0 && item.value.activity == [])
             Clock.sleep(for: .milliseconds(50))
-            expect(runs.total == total && (1...2).contains(total), "it ran again, or \(total) times")
+            expect(
+                runs.total == total && (1...2).contains(total), "it ran again, or \(total) times")
         }
     }
 

@@ -10,16 +10,22 @@ import Testing
 /// What Dispatch promises of its queues, as far as work queues do.
 ///
 /// Not here:
-/// - `group_notify_stress`: there are no groups, and nobody is called when items are over; whoever wants to know waits.
-/// - `queue_finalizer`, `finalizer_not_called_for_null_context`, `context_for_key_destructor`: a queue has no context. What
-///   its functions keep ends with them.
-/// - `serial_target_serialises`, and of `width_hierarchy` the hierarchy: a queue has a limit of its own, and no target.
-/// - `suspend_resume`, `release_suspended_queue`: a queue cannot be suspended; items can be disabled.
+/// - `group_notify_stress`: there are no groups, and nobody is called when items are over; whoever
+///   wants to know waits.
+/// - `queue_finalizer`, `finalizer_not_called_for_null_context`, `context_for_key_destructor`: a
+///   queue has no context. What its functions keep ends with them.
+/// - `serial_target_serialises`, and of `width_hierarchy` the hierarchy: a queue has a limit of its
+///   own, and no target.
+/// - `suspend_resume`, `release_suspended_queue`: a queue cannot be suspended; items can be
+///   disabled.
 /// - `fd_closed_only_in_cancel_handler`: it is about sources, for which there is `EventFD`.
-/// - `semaphore_dispose_below_initial`: there are no semaphores but an `EventCounter`, which may end with any value.
+/// - `semaphore_dispose_below_initial`: there are no semaphores but an `EventCounter`, which may
+///   end with any value.
 @Suite("libdispatch") struct DispatchRules {
     @Test func group_100_queues() throws {
-        let queues = (0..<100).map { WorkQueue(name: "queue \($0)", $0 % 2 == 0 ? .ordered : .concurrent()) }
+        let queues = (0..<100).map {
+            WorkQueue(name: "queue \($0)", $0 % 2 == 0 ? .ordered : .concurrent())
+        }
         for _ in 0..<2 {
             let (released, runs) = (WaitPoint.Shared(), Runs())
             for queue in queues { queue.enqueue { runs.run { released.wait(for: 1) } } }
@@ -41,15 +47,20 @@ import Testing
                 try queue.flush(until: Clock.now() + .seconds(5))
                 expect(false, "it was in time")
             } catch {
-                guard case .timedOut(_, let running, let pending) = error else { return expect(false, "\(error)") }
-                expect(running.map(\.name).sorted() == ["one", "three", "two"] && pending == 0, "\(error)")
+                guard case .timedOut(_, let running, let pending) = error else {
+                    return expect(false, "\(error)")
+                }
+                expect(
+                    running.map(\.name).sorted() == ["one", "three", "two"] && pending == 0,
+                    "\(error)")
                 expect(running.allSatisfy { $0.duration == .seconds(5) }, "\(error)")
             }
             sure { try queue.flush(until: Clock.now() + .seconds(5)) }
         }
     }
 
-    /// Of what begins while somebody waits it is known when that was; of what ran before, that it did.
+    /// Of what begins while somebody waits it is known when that was; of what ran before, that it
+    /// did.
     @Test func `a deadline that passes tells since when what runs does so`() throws {
         try verifyInTime("waits for one of two", executions: 300) { world in
             let queue = WorkQueue(name: "queue", .ordered)
@@ -59,7 +70,13 @@ import Testing
             let start = Clock.now()
             let expected = [
                 // It may begin before the wait does, or after.
-                (1, ["one, for more than 1.0 seconds; 2 pending", "one, for 1.0 seconds; 2 pending"]),
+                (
+                    1,
+                    [
+                        "one, for more than 1.0 seconds; 2 pending",
+                        "one, for 1.0 seconds; 2 pending",
+                    ]
+                ),
                 (6, ["two, for 2.0 seconds; 1 pending"]),
             ]
             for (deadline, endings) in expected {
@@ -100,7 +117,9 @@ import Testing
             func ended(_ event: WorkEvent) { wait() }
 
             private func wait() {
-                do { try item.value.disableAndWait() } catch { errors.withLock { $0.append("\(error)") } }
+                do { try item.value.disableAndWait() } catch {
+                    errors.withLock { $0.append("\(error)") }
+                }
             }
         }
         let tracer = Waiting()
@@ -109,7 +128,10 @@ import Testing
         queue.enqueue(tracer.item.value)
         try queue.destroy()
         let errors = tracer.errors.withLock { $0 }
-        #expect(errors == Array(repeating: "W, which runs on queue, would wait for itself to end", count: 2))
+        #expect(
+            errors
+                == Array(
+                    repeating: "W, which runs on queue, would wait for itself to end", count: 2))
         #expect(!tracer.item.value.isDisabled)
     }
 
@@ -132,11 +154,14 @@ import Testing
         queue.enqueue(name: "item") {
             queue.enqueue(pending)
             let waits: [() throws -> Void] = [
-                { try queue.flush() }, { try queue.drain() }, { try queue.destroy() }, { try pending.flush() },
+                { try queue.flush() }, { try queue.drain() }, { try queue.destroy() },
+                { try pending.flush() },
             ]
             for wait in waits {
                 do { try wait() } catch {
-                    if case .inside(item: "item", queue: "queue")? = error as? WorkError { refusals.count() }
+                    if case .inside(item: "item", queue: "queue")? = error as? WorkError {
+                        refusals.count()
+                    }
                 }
             }
         }
@@ -149,7 +174,9 @@ import Testing
             let queue = WorkQueue(name: "queue", .ordered)
             let timeline = Timeline()
             for seconds in [2, 1, 0] {
-                let item = DelayedWork(name: "after \(seconds)") { timeline.note("after \(seconds)") }
+                let item = DelayedWork(name: "after \(seconds)") {
+                    timeline.note("after \(seconds)")
+                }
                 queue.enqueue(item, after: .seconds(seconds))
             }
             Clock.sleep(for: .seconds(3))
@@ -158,7 +185,8 @@ import Testing
         }
     }
 
-    /// What a cancel handler is for: the reference that the item was enqueued with is given back, once.
+    /// What a cancel handler is for: the reference that the item was enqueued with is given back,
+    /// once.
     @Test func timer_cancel_handler_once() throws {
         try verifyInTime("cancelled three times") { world in
             let queue = WorkQueue(name: "queue", .ordered)
@@ -200,7 +228,8 @@ import Testing
             private let run = Mutex(0)
 
             init(_ number: Int) {
-                queue = WorkQueue(name: "queue \(number)", .ordered, priority: number % 2 == 0 ? .normal : .high)
+                queue = WorkQueue(
+                    name: "queue \(number)", .ordered, priority: number % 2 == 0 ? .normal : .high)
             }
 
             func enqueue(_ body: @escaping @Sendable (_ isInOrder: Bool) -> Void) {

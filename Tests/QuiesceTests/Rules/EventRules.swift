@@ -7,7 +7,8 @@ import Testing
 
 @testable import Quiesce
 
-/// What an eventfd does inside the kernel. The counter's file is a `Reference<EventCounter>`; its context is the object.
+/// What an eventfd does inside the kernel. The counter's file is a `Reference<EventCounter>`; its
+/// context is the object.
 @Suite("eventfd.kernel_signal") struct EventKernelRules {
     @Test func overflow() throws {
         let counter = EventCounter()
@@ -54,7 +55,8 @@ import Testing
     @Test func close_sends_hup_to_waiters_while_context_ref_held() async throws {
         let context = EventCounter()
         let hangUps = Mutex(0)
-        let notifier = try context.attach(onSignal: { _ in }, onHangUp: { _ in hangUps.withLock { $0 += 1 } })
+        let notifier = try context.attach(
+            onSignal: { _ in }, onHangUp: { _ in hangUps.withLock { $0 += 1 } })
         let waiter = Task { try await context.take() }
         Reference(context).drop()
         await #expect(throws: EventError.hungUp) { try await waiter.value }
@@ -122,7 +124,9 @@ import Testing
                 try! counter.attach(
                     onSignal: { _ in },
                     onHangUp: { _ in
-                        expect(!returned.load(ordering: .acquiring), "a callback after unregister returned")
+                        expect(
+                            !returned.load(ordering: .acquiring),
+                            "a callback after unregister returned")
                         releases.wrappingAdd(1, ordering: .relaxed)
                     })
             }
@@ -143,7 +147,8 @@ import Testing
     @Test func hup_callback_detaches_under_lock() throws {
         let counter = EventCounter()
         let releases = Mutex(0)
-        let notifier = try counter.attach(onSignal: { _ in }, onHangUp: { _ in releases.withLock { $0 += 1 } })
+        let notifier = try counter.attach(
+            onSignal: { _ in }, onHangUp: { _ in releases.withLock { $0 += 1 } })
         counter.hangUp()
         #expect(releases.withLock { $0 } == 1)
         #expect(try notifier.detach() == false)
@@ -151,10 +156,12 @@ import Testing
     }
 }
 
-/// A consumer of an event that is taken down by its owner or by the hang-up, on a thread of its own.
+/// A consumer of an event that is taken down by its owner or by the hang-up, on a thread of its
+/// own.
 ///
 /// Not here:
-/// - `shutdown_order`: of its six steps only detaching and the last reference exist; grace periods and work queues come later.
+/// - `shutdown_order`: of its six steps only detaching and the last reference exist; grace periods
+///   and work queues come later.
 @Suite("irqfd.decouple") struct IrqfdRules {
     /// What takes consumers down: one after the other, on one thread.
     private final class Cleanup: Sendable {
@@ -179,7 +186,8 @@ import Testing
         func run(_ count: Int = 1) {
             for _ in 0..<count {
                 try? completions.wait {
-                    queued.load(ordering: .sequentiallyConsistent) > done.load(ordering: .sequentiallyConsistent)
+                    queued.load(ordering: .sequentiallyConsistent)
+                        > done.load(ordering: .sequentiallyConsistent)
                 }
                 pending.withLock { $0.removeFirst() }.shutDown()
                 done.wrappingAdd(1, ordering: .sequentiallyConsistent)
@@ -204,7 +212,8 @@ import Testing
             self.cleanup = cleanup
             isActive.label("active")
             shutdowns.label("shutdowns")
-            let attached = try? counter.attach(onSignal: { _ in }, onHangUp: { [unowned self] _ in deactivate() })
+            let attached = try? counter.attach(
+                onSignal: { _ in }, onHangUp: { [unowned self] _ in deactivate() })
             notifier.withLock { $0 = attached }
         }
 

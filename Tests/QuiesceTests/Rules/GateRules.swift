@@ -29,10 +29,12 @@ private func close(_ gate: Gate) {
 /// A gate is the percpu_ref whose initial reference is that it is open.
 ///
 /// Not here:
-/// - `tryget_live_after_confirm` for `tryget`: whoever is inside may enter again only while the gate is open; a second
-///   reference of one that counts down is what `Reference.share` is for.
-/// - `reinit`, `resurrect_before_zero`: a gate closes for good, so that what was proven about it stays true. Make a new one.
-/// - `switch_to_atomic_and_back`: entries are announced in slots or counted, side by side; there is no mode to switch.
+/// - `tryget_live_after_confirm` for `tryget`: whoever is inside may enter again only while the
+///   gate is open; a second reference of one that counts down is what `Reference.share` is for.
+/// - `reinit`, `resurrect_before_zero`: a gate closes for good, so that what was proven about it
+///   stays true. Make a new one.
+/// - `switch_to_atomic_and_back`: entries are announced in slots or counted, side by side; there is
+///   no mode to switch.
 @Suite("percpu_ref") struct PercpuRefRules {
     @Test func no_zero_check_before_kill() {
         let gate = Gate()
@@ -101,10 +103,13 @@ private func close(_ gate: Gate) {
 /// The active reference of a kernfs node, as far as it is a gate.
 ///
 /// Not here:
-/// - `deactivate_reactivate`, where it is asked for: a gate closes for good. `get_put_memory_only`: that is `Reference`.
-/// - `remove_after_remove_self` from inside: here it is refused, as it would wait for its own operation; after that it does nothing.
-/// - `open_file_outlives_node`, `remove_subtree_bottom_up`, `never_activated_remove`, `mmap_and_notify_on_drain` and the
-///   ownership of nodes: they are about the tree of objects, which comes with `ObjectTree`.
+/// - `deactivate_reactivate`, where it is asked for: a gate closes for good. `get_put_memory_only`:
+///   that is `Reference`.
+/// - `remove_after_remove_self` from inside: here it is refused, as it would wait for its own
+///   operation; after that it does nothing.
+/// - `open_file_outlives_node`, `remove_subtree_bottom_up`, `never_activated_remove`,
+///   `mmap_and_notify_on_drain` and the ownership of nodes: they are about the tree of objects,
+///   which comes with `ObjectTree`.
 @Suite("kernfs.active") struct KernfsActiveRules {
     @Test func op_then_remove() throws {
         try verify("op then remove") { world in
@@ -179,7 +184,9 @@ private func close(_ gate: Gate) {
                 } catch { expect(false, "\(error)") }
             }
             _ = gate.withOwnedEntry { entry in
-                world.thread("T2") { if gate.withOwnedEntry(store) == nil { journal.note("refused") } }
+                world.thread("T2") {
+                    if gate.withOwnedEntry(store) == nil { journal.note("refused") }
+                }
                 store(entry)
             }
             world.afterwards {
@@ -219,9 +226,10 @@ private func close(_ gate: Gate) {
 
 /// A character device's gate.
 ///
-/// Not here, since they need the device itself, which comes with `CharacterDevice`: `close_after_unbind`,
-/// `object_lives_until_last_close`, `open_races_unbind`, `rebind_while_old_fd_open`, `mmap_after_unplug`, `poll_after_unbind`,
-/// `add_visible_immediately`, `device_add_failure_after_cdev_add`, `parent_pinned_by_open_fd`.
+/// Not here, since they need the device itself, which comes with `CharacterDevice`:
+/// `close_after_unbind`, `object_lives_until_last_close`, `open_races_unbind`,
+/// `rebind_while_old_fd_open`, `mmap_after_unplug`, `poll_after_unbind`, `add_visible_immediately`,
+/// `device_add_failure_after_cdev_add`, `parent_pinned_by_open_fd`.
 @Suite("chardev") struct CharacterDeviceRules {
     @Test func open_after_del() throws {
         let gate = Gate()
@@ -257,7 +265,9 @@ private func close(_ gate: Gate) {
             let gate = Gate(whenClosing: { frames.close() })
             world.thread("reader") {
                 _ = gate.withEntry { _ in
-                    do throws(WaitQueue.WaitError) { try frames.wait { false } } catch { expect(error == .closed) }
+                    do throws(WaitQueue.WaitError) { try frames.wait { false } } catch {
+                        expect(error == .closed)
+                    }
                 }
             }
             world.thread("unbind") { close(gate) }

@@ -36,9 +36,11 @@ private func revoke<Value: ~Copyable>(_ value: Revocable<Value>) -> Bool {
 /// The kernel's C implementation. A handle is an ordinary reference to the `Revocable`.
 ///
 /// Not here:
-/// - `init_null_provider`, `init_after_revoke`, `init_while_provider_refcount_zero`: making a handle registers nothing and so cannot
-///   fail; a handle to a revoked value is one that reaches nothing, which `revocation` tests.
-/// - `scoped_body_runs_even_when_revoked`: here the body does not run, so that no body has to ask for null.
+/// - `init_null_provider`, `init_after_revoke`, `init_while_provider_refcount_zero`: making a
+///   handle registers nothing and so cannot fail; a handle to a revoked value is one that reaches
+///   nothing, which `revocation` tests.
+/// - `scoped_body_runs_even_when_revoked`: here the body does not run, so that no body has to ask
+///   for null.
 @Suite("revocable.kunit") struct RevocableKUnitRules {
     @Test func basic() throws {
         let value = Revocable("res")
@@ -137,7 +139,8 @@ extension Mutex where Value == Revocable<Resource>? {
 /// The kernel's Rust implementation.
 ///
 /// Not here:
-/// - `devres_unbind_revokes`, `devres_drop_first_removes_action`: unbinding is the end of a `ResourceScope`, which does not exist yet.
+/// - `devres_unbind_revokes`, `devres_drop_first_removes_action`: unbinding is the end of a
+///   `ResourceScope`, which does not exist yet.
 @Suite("rust.revocable_devres") struct RustRevocableRules {
     @Test func try_access_after_revoke() throws {
         let value = Revocable(Resource(Resource.Drops(), 10, 20))

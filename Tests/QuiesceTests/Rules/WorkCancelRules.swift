@@ -147,12 +147,15 @@ extension WorkRules {
     @Test func out_of_cancel() throws {
         for isDisabling in [false, true] {
             let outcomes = Seen<Bool>()
-            try verify("another path enqueues, \(isDisabling ? "disabled" : "cancelled")") { world in
+            try verify("another path enqueues, \(isDisabling ? "disabled" : "cancelled")") {
+                world in
                 let queue = WorkQueue(name: "queue", .ordered)
                 let isFreed = Atomic(false)
                 let hasRunAfter = Atomic(false)
                 let item = Work(name: "W") {
-                    if isFreed.load(ordering: .relaxed) { hasRunAfter.store(true, ordering: .relaxed) }
+                    if isFreed.load(ordering: .relaxed) {
+                        hasRunAfter.store(true, ordering: .relaxed)
+                    }
                 }
                 world.thread("other path") { queue.enqueue(item) }
                 _ = sure { isDisabling ? try item.disableAndWait() : try item.cancelAndWait() }

@@ -26,7 +26,8 @@ extension WorkRules {
         }
     }
 
-    /// Linux says that it was queued, warns, and leaves it marked as pending for ever. Here the answer says it.
+    /// Linux says that it was queued, warns, and leaves it marked as pending for ever. Here the
+    /// answer says it.
     @Test func drain_foreign_queueing_rejected() throws {
         try expectRefusal("drained", opensAgain: true) { try $0.drain() }
     }
@@ -51,7 +52,9 @@ extension WorkRules {
             if answer == .draining { expect(!item.isPending) }
             held.release()
             world.afterwards {
-                expect(runs.total == (answer == .queued ? 1 : 0), "an item ran that was refused, or was lost")
+                expect(
+                    runs.total == (answer == .queued ? 1 : 0),
+                    "an item ran that was refused, or was lost")
                 expect(queue.enqueue(item) == (opensAgain ? .queued : .draining))
             }
         }
@@ -166,7 +169,8 @@ extension WorkRules {
         try queue.destroy()
     }
 
-    /// Linux takes 0 for the default; here the default is what is not said, and 0 traps, as nothing would ever run.
+    /// Linux takes 0 for the default; here the default is what is not said, and 0 traps, as nothing
+    /// would ever run.
     @Test func max_active_default_and_limit() {
         #expect(WorkQueue(name: "queue").limit == 256)
         let queue = WorkQueue(name: "queue", .concurrent(limit: 100_000))
@@ -177,8 +181,8 @@ extension WorkRules {
 
     // MARK: The pool's threads
 
-    /// Linux keeps two idle threads, and one for every four that are busy. Here those that the processors can use stay, and
-    /// the others end.
+    /// Linux keeps two idle threads, and one for every four that are busy. Here those that the
+    /// processors can use stay, and the others end.
     @Test func idle_worker_timeout() throws {
         try verifyInTime("a burst, then quiet", executions: 200) { world in
             let queue = WorkQueue(name: "queue")

@@ -7,15 +7,16 @@ import Testing
 
 @testable import Quiesce
 
-/// What a work queue does with its items; here: enqueueing, enqueueing anew, the end of an item's life, and flushing.
+/// What a work queue does with its items; here: enqueueing, enqueueing anew, the end of an item's
+/// life, and flushing.
 ///
 /// Not here:
-/// - `change_function_then_queue_while_running`: an item has one function all its life, so that what is promised of an
-///   item holds always.
+/// - `change_function_then_queue_while_running`: an item has one function all its life, so that
+///   what is promised of an item holds always.
 /// - `flush_work_on_disabled_func`: there is no item without a function.
 /// - `rcu_work_after_grace_period`: it comes with grace periods.
-/// - `mem_reclaim_rescuer`, `mem_reclaim_flushing_non_reclaim_warns`: memory is not reclaimed by work. Where the system has
-///   no thread to give, those that are there do what is pending, later.
+/// - `mem_reclaim_rescuer`, `mem_reclaim_flushing_non_reclaim_warns`: memory is not reclaimed by
+///   work. Where the system has no thread to give, those that are there do what is pending, later.
 @Suite("workqueue.semantics") struct WorkRules {
     @Test func queue_twice_while_pending() throws {
         try verify("enqueued twice while pending") { world in
@@ -109,12 +110,13 @@ import Testing
         }
     }
 
-    /// Linux takes the second item for the first, since it compares addresses, and has it wait. Here an item at the
-    /// address of one that is gone is a new one, and runs at once.
+    /// Linux takes the second item for the first, since it compares addresses, and has it wait.
+    /// Here an item at the address of one that is gone is a new one, and runs at once.
     @Test func self_free_then_address_reuse() throws {
         let queue = WorkQueue(name: "queue")
         let (first, second) = (Held(), WaitPoint.Shared())
-        // What the allocator has lying about is used up, so that it gives out next what is freed next.
+        // What the allocator has lying about is used up, so that it gives out next what is freed
+        // next.
         let hoard = (0..<1_000).map { _ in Work {} }
         var address: ObjectIdentifier?
         do {
@@ -129,7 +131,8 @@ import Testing
             others.append(Work(name: "second") { second.advance(to: 1) })
         }
         let last = try #require(others.last)
-        #expect(ObjectIdentifier(last) == address && hoard.count == 1_000, "no address was used again")
+        #expect(
+            ObjectIdentifier(last) == address && hoard.count == 1_000, "no address was used again")
         #expect(last.activity == [])
         #expect(queue.enqueue(last) == .queued)
         // While the first runs.
@@ -141,7 +144,9 @@ import Testing
     @Test func completion_inside_work_then_free_by_waiter() throws {
         try verify("a waiter frees what completed") { world in
             let queue = WorkQueue(name: "queue", .ordered)
-            let (item, completed, freed) = (WorkQueueTests.Watched(), WaitPoint.Shared(), WaitPoint.Shared())
+            let (item, completed, freed) = (
+                WorkQueueTests.Watched(), WaitPoint.Shared(), WaitPoint.Shared()
+            )
             item.enqueue(on: queue) {
                 completed.advance(to: 1)
                 freed.wait(for: 1)
@@ -153,8 +158,8 @@ import Testing
         }
     }
 
-    /// A gate's scope cannot be left behind by a function that returns, so the test says by hand that the thread is inside
-    /// one. Locks that are held are for the validator to see.
+    /// A gate's scope cannot be left behind by a function that returns, so the test says by hand
+    /// that the thread is inside one. Locks that are held are for the validator to see.
     @Test func work_leaks_lock_or_rcu() throws {
         var options = ExplorationOptions()
         options.minimizes = false
@@ -167,7 +172,9 @@ import Testing
         }.run()
         #expect(report.verdicts[.misuse] == 1)
         let sentence = try #require(report.counterexample?.verdict.sentence)
-        #expect(sentence.contains("returned inside a gate") && sentence.contains("culprit, on queue"), "\(sentence)")
+        #expect(
+            sentence.contains("returned inside a gate") && sentence.contains("culprit, on queue"),
+            "\(sentence)")
     }
 
     private final class AtomicBox: Sendable {
@@ -238,7 +245,9 @@ import Testing
                 queue.enqueue { later.run() }
             }
         }
-        let enqueuer = try Thread.spawn { while !isOver.load(ordering: .relaxed) { queue.enqueue {} } }
+        let enqueuer = try Thread.spawn {
+            while !isOver.load(ordering: .relaxed) { queue.enqueue {} }
+        }
         try queue.flush()
         #expect(early.total == 1 && early.current == 0)
         isOver.store(true, ordering: .relaxed)

@@ -6,7 +6,8 @@ import Testing
 
 @testable import Quiesce
 
-/// The example of the kernel's documentation: three items that burn one processor, and sleep. Times are virtual.
+/// The example of the kernel's documentation: three items that burn one processor, and sleep. Times
+/// are virtual.
 @Suite("workqueue.timing") struct WorkTimingRules {
     /// The one processor, which those who burn it have in the order in which they came.
     private final class Processor: Sendable {
@@ -29,16 +30,18 @@ import Testing
 
     /// Expects the table in every schedule, but for the order of what happens at the same time.
     ///
-    /// - Parameter isRaced: whether w1 and w2 race for the processor, so that in all schedules but the first either may be
-    ///   the other.
+    /// - Parameter isRaced: whether w1 and w2 race for the processor, so that in all schedules but
+    ///   the first either may be the other.
     private func expectTable(
-        _ table: [(Int64, String)], _ name: String, isRaced: Bool = false, location: SourceLocation = #_sourceLocation,
+        _ table: [(Int64, String)], _ name: String, isRaced: Bool = false,
+        location: SourceLocation = #_sourceLocation,
         queues: @escaping @Sendable () -> [WorkQueue]
     ) throws {
         let names = ["w0", "w1", "w2"]
         let expected = Self.sorted(table.map { Timeline.Entry($0.0, $0.1) })
         for isFirst in [true, false] {
-            try verifyInTime(name, processors: 1, executions: isFirst ? 1 : 300, location: location) { world in
+            try verifyInTime(name, processors: 1, executions: isFirst ? 1 : 300, location: location)
+            { world in
                 let (processor, timeline) = (Processor(), Timeline())
                 for (item, queue) in zip(names, queues()) {
                     queue.enqueue(name: item) {
@@ -77,7 +80,8 @@ import Testing
     @Test func original_wq_single_worker() throws {
         try expectTable(
             [
-                (0, "w0 burn"), (5, "w0 sleep"), (15, "w0 burn"), (20, "w0 done"), (20, "w1 burn"), (25, "w1 sleep"),
+                (0, "w0 burn"), (5, "w0 sleep"), (15, "w0 burn"), (20, "w0 done"), (20, "w1 burn"),
+                (25, "w1 sleep"),
                 (35, "w1 done"), (35, "w2 burn"), (40, "w2 sleep"), (50, "w2 done"),
             ], "one worker"
         ) {
@@ -89,7 +93,8 @@ import Testing
     @Test func cmwq_max_active_ge_3() throws {
         try expectTable(
             [
-                (0, "w0 burn"), (5, "w0 sleep"), (5, "w1 burn"), (10, "w1 sleep"), (10, "w2 burn"), (15, "w2 sleep"),
+                (0, "w0 burn"), (5, "w0 sleep"), (5, "w1 burn"), (10, "w1 sleep"), (10, "w2 burn"),
+                (15, "w2 sleep"),
                 (15, "w0 burn"), (20, "w0 done"), (20, "w1 done"), (25, "w2 done"),
             ], "limit 3"
         ) {
@@ -101,7 +106,8 @@ import Testing
     @Test func cmwq_max_active_2() throws {
         try expectTable(
             [
-                (0, "w0 burn"), (5, "w0 sleep"), (5, "w1 burn"), (10, "w1 sleep"), (15, "w0 burn"), (20, "w0 done"),
+                (0, "w0 burn"), (5, "w0 sleep"), (5, "w1 burn"), (10, "w1 sleep"), (15, "w0 burn"),
+                (20, "w0 done"),
                 (20, "w1 done"), (20, "w2 burn"), (25, "w2 sleep"), (35, "w2 done"),
             ], "limit 2"
         ) {
@@ -113,7 +119,8 @@ import Testing
     @Test func cpu_intensive_second_queue() throws {
         try expectTable(
             [
-                (0, "w0 burn"), (5, "w0 sleep"), (5, "w1 burn"), (5, "w2 burn"), (10, "w1 sleep"), (15, "w2 sleep"),
+                (0, "w0 burn"), (5, "w0 sleep"), (5, "w1 burn"), (5, "w2 burn"), (10, "w1 sleep"),
+                (15, "w2 sleep"),
                 (15, "w0 burn"), (20, "w0 done"), (20, "w1 done"), (25, "w2 done"),
             ], "a second queue, CPU-intensive", isRaced: true
         ) {
@@ -126,13 +133,19 @@ import Testing
     /// Those of a CPU-intensive queue are not among those that run, whether they burn or sleep.
     @Test func cpu_intensive_sleeper_counts_once() throws {
         try verifyInTime("a sleeper that is CPU-intensive", processors: 1) { world in
-            let (intensive, normal) = (WorkQueue(name: "intensive", isCPUIntensive: true), WorkQueue(name: "normal"))
+            let (intensive, normal) = (
+                WorkQueue(name: "intensive", isCPUIntensive: true), WorkQueue(name: "normal")
+            )
             let runs = Runs()
             intensive.enqueue { Clock.sleep(for: .milliseconds(100)) }
             for _ in 0..<2 {
-                normal.enqueue { runs.run { BlockingObserver().observe { Clock.sleep(for: .milliseconds(5)) } } }
+                normal.enqueue {
+                    runs.run { BlockingObserver().observe { Clock.sleep(for: .milliseconds(5)) } }
+                }
             }
-            world.afterwards { expect(runs.most == 1, "more ran at a time than there are processors") }
+            world.afterwards {
+                expect(runs.most == 1, "more ran at a time than there are processors")
+            }
         }
     }
 }

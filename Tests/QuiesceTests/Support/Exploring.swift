@@ -6,7 +6,8 @@ import Testing
 
 typealias Program = @Sendable (ExploredWorld) -> Void
 
-/// Explores `body` finely and to the end: every interleaving, no finding. With a bound, those with so many preemptions.
+/// Explores `body` finely and to the end: every interleaving, no finding. With a bound, those with
+/// so many preemptions.
 @discardableResult
 func verify(
     _ name: String, preemptions: Int? = nil, granularity: ExplorationOptions.Granularity = .fine,
@@ -18,11 +19,15 @@ func verify(
     if let preemptions { options.strategy = .preemptions(preemptions) }
     let report = try Exploration(name, options: options, body).run()
     let coverage =
-        preemptions.map { ExplorationReport.Coverage.bounded(by: $0 == 1 ? "1 preemption" : "\($0) preemptions") }
+        preemptions.map {
+            ExplorationReport.Coverage.bounded(by: $0 == 1 ? "1 preemption" : "\($0) preemptions")
+        }
         ?? ExplorationReport.Coverage.all
     #expect(
-        report.coverage == coverage, "\(report.defect ?? report.counterexample?.text ?? "")", sourceLocation: location)
-    // What an operation touches may depend on what came before it; then some executions turn out to repeat others.
+        report.coverage == coverage, "\(report.defect ?? report.counterexample?.text ?? "")",
+        sourceLocation: location)
+    // What an operation touches may depend on what came before it; then some executions turn out to
+    // repeat others.
     let isOptimal = report.blocked == 0 || granularity == .coarse
     #expect(
         report.failed == 0 && isOptimal && report.abandonedThreads == 0,
@@ -31,11 +36,13 @@ func verify(
     return report
 }
 
-/// Explores tasks to the end, finely if nothing else is said. They share nothing but Substrate's objects and one another, which is declared.
+/// Explores tasks to the end, finely if nothing else is said. They share nothing but Substrate's
+/// objects and one another, which is declared.
 @discardableResult
 func verifyTasks(
     _ name: String, preemptions: Int? = nil, executions: Int = .max,
-    granularity: ExplorationOptions.Granularity = .fine, location: SourceLocation = #_sourceLocation,
+    granularity: ExplorationOptions.Granularity = .fine,
+    location: SourceLocation = #_sourceLocation,
     _ body: @escaping @Sendable (ExploredWorld) async throws -> Void
 ) async throws -> ExplorationReport {
     var options = ExplorationOptions()
@@ -45,13 +52,17 @@ func verifyTasks(
     options.reduction = .declared
     if let preemptions { options.strategy = .preemptions(preemptions) }
     let settled = options
-    let report = try await Task.detached { try Exploration(name, options: settled, body).run() }.value
+    let report = try await Task.detached { try Exploration(name, options: settled, body).run() }
+        .value
     let coverage =
         executions < .max
-        ? "\(executions) executions" : preemptions.map { "\($0) preemptions" } ?? "what jobs are declared to share"
-    // With fewer executions than the limit it is all, and where there is but one task nothing has to be declared.
+        ? "\(executions) executions"
+        : preemptions.map { "\($0) preemptions" } ?? "what jobs are declared to share"
+    // With fewer executions than the limit it is all, and where there is but one task nothing has
+    // to be declared.
     #expect(
-        [.bounded(by: coverage), .bounded(by: "what jobs are declared to share"), .all].contains(report.coverage),
+        [.bounded(by: coverage), .bounded(by: "what jobs are declared to share"), .all].contains(
+            report.coverage),
         "\(report.defect ?? report.counterexample?.text ?? "")",
         sourceLocation: location)
     #expect(report.failed == 0 && report.abandonedThreads == 0, sourceLocation: location)
@@ -84,9 +95,13 @@ func expectCaught(_ mutant: Mutant, location: SourceLocation = #_sourceLocation)
     options.executionLimit = 20_000
     let report = try Exploration("mutant", options: options, mutant.program).run()
     #expect(report.mutations > 0, "no operation is there to change", sourceLocation: location)
-    #expect(report.failed > 0, "nobody noticed in \(report.executions) executions", sourceLocation: location)
+    #expect(
+        report.failed > 0, "nobody noticed in \(report.executions) executions",
+        sourceLocation: location)
 }
 
 extension Counterexample {
-    var text: String { TraceRenderer(TraceStyle(title: "counterexample", location: "", replay: "")).render(self) }
+    var text: String {
+        TraceRenderer(TraceStyle(title: "counterexample", location: "", replay: "")).render(self)
+    }
 }

@@ -71,10 +71,11 @@ final class Timeline: Sendable {
     var all: [Entry] { entries.withLock { $0 } }
 }
 
-/// Explores `body` where time passes only when nothing else can run. With a limit on executions, so many of them.
+/// Explores `body` where time passes only when nothing else can run. With a limit on executions, so
+/// many of them.
 ///
-/// - Parameter abandons: whether a thread may be left that waits for an item for ever, where an execution that repeats another is cut short:
-///   its workers have gone home.
+/// - Parameter abandons: whether a thread may be left that waits for an item for ever, where an
+///   execution that repeats another is cut short: its workers have gone home.
 @discardableResult
 func verifyInTime(
     _ name: String, processors: Int = 2, executions: Int = .max, abandons: Bool = false,
@@ -87,10 +88,14 @@ func verifyInTime(
     options.executionLimit = executions
     options.secondsLimit = 100
     let report = try Exploration(name, options: options, body).run()
-    let expected = [ExplorationReport.Coverage.bounded(by: "time"), .bounded(by: "\(executions) executions")]
+    let expected = [
+        ExplorationReport.Coverage.bounded(by: "time"), .bounded(by: "\(executions) executions"),
+    ]
     #expect(
-        expected.contains(report.coverage), "\(report.counterexample?.text ?? "\(report.coverage)")",
+        expected.contains(report.coverage),
+        "\(report.counterexample?.text ?? "\(report.coverage)")",
         sourceLocation: location)
-    #expect(report.failed == 0 && (abandons || report.abandonedThreads == 0), sourceLocation: location)
+    #expect(
+        report.failed == 0 && (abandons || report.abandonedThreads == 0), sourceLocation: location)
     return report
 }

@@ -47,7 +47,9 @@ final class RecordingObserver: Observer, @unchecked Sendable {
 
 extension Observer {
     /// Runs `body` with this observer watching the thread, as an explorer would.
-    func watch<Result, Failure: Error>(_ body: () throws(Failure) -> Result) throws(Failure) -> Result {
+    func watch<Result, Failure: Error>(_ body: () throws(Failure) -> Result) throws(Failure)
+        -> Result
+    {
         let block = unsafe quiesce_current_block()
         let (observer, token) = unsafe (block.pointee.observer, block.pointee.token)
         unsafe block.pointee.observer = Unmanaged.passUnretained(self).toOpaque()

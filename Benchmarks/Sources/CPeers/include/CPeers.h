@@ -6,7 +6,8 @@
 /// Costs nothing, and the compiler must suppose that it reads and writes all memory.
 static inline __attribute__((always_inline)) void peers_touch_memory(void) { __asm__ volatile("" ::: "memory"); }
 
-/// Costs nothing, and the compiler must suppose that it uses the pointer, and reads and writes all memory.
+/// Costs nothing, and the compiler must suppose that it uses the pointer, and reads and writes all
+/// memory.
 static inline __attribute__((always_inline)) void peers_use(const void *_Nonnull pointer) {
     __asm__ volatile("" : : "r"(pointer) : "memory");
 }

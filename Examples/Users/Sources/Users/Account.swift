@@ -8,7 +8,8 @@ actor Approval {
 
 /// An account that relies on what it knew before it waited.
 ///
-/// Wrong: while one withdrawal waits for its approval, the actor serves another one. Both have seen the full balance.
+/// Wrong: while one withdrawal waits for its approval, the actor serves another one. Both have seen
+/// the full balance.
 public actor BrokenAccount {
     /// What is left.
     public private(set) var balance: Int
@@ -27,7 +28,8 @@ public actor BrokenAccount {
 
 /// An account that takes the money before it waits.
 ///
-/// Right: between the check and the change there is no `await`, so nobody comes between them. A refusal gives the money back.
+/// Right: between the check and the change there is no `await`, so nobody comes between them. A
+/// refusal gives the money back.
 public actor Account {
     /// What is left.
     public private(set) var balance: Int

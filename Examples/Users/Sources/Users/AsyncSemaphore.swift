@@ -4,8 +4,8 @@ import Substrate
 
 /// A semaphore for tasks.
 ///
-/// Wrong: a task that is cancelled after `signal` woke it, and before it runs, throws and takes its permit with it. The next one
-/// waits for a permit that nobody has.
+/// Wrong: a task that is cancelled after `signal` woke it, and before it runs, throws and takes its
+/// permit with it. The next one waits for a permit that nobody has.
 public final class BrokenAsyncSemaphore: Sendable {
     private struct State {
         var permits: Int
@@ -38,7 +38,9 @@ public final class BrokenAsyncSemaphore: Sendable {
             }
         } onCancel: {
             state.withLock { state in
-                guard let index = state.waiters.firstIndex(where: { $0.ticket == ticket }) else { return }
+                guard let index = state.waiters.firstIndex(where: { $0.ticket == ticket }) else {
+                    return
+                }
                 state.waiters.remove(at: index).continuation.resume()
             }
         }
@@ -59,8 +61,8 @@ public final class BrokenAsyncSemaphore: Sendable {
 
 /// A semaphore for tasks.
 ///
-/// Right: who resumes a task tells it whether it has a permit, and the task believes nothing else. With a permit it goes on,
-/// cancelled or not, and gives it back as ever.
+/// Right: who resumes a task tells it whether it has a permit, and the task believes nothing else.
+/// With a permit it goes on, cancelled or not, and gives it back as ever.
 public final class AsyncSemaphore: Sendable {
     private struct State {
         var permits: Int
@@ -93,7 +95,9 @@ public final class AsyncSemaphore: Sendable {
             }
         } onCancel: {
             state.withLock { state in
-                guard let index = state.waiters.firstIndex(where: { $0.ticket == ticket }) else { return }
+                guard let index = state.waiters.firstIndex(where: { $0.ticket == ticket }) else {
+                    return
+                }
                 state.waiters.remove(at: index).continuation.resume(returning: false)
             }
         }

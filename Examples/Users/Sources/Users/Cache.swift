@@ -2,7 +2,8 @@
 
 /// A cache that remembers only what has been loaded.
 ///
-/// Wrong: who asks while the first load is under way finds nothing and loads as well. When a popular entry expires, everybody does.
+/// Wrong: who asks while the first load is under way finds nothing and loads as well. When a
+/// popular entry expires, everybody does.
 public actor BrokenCache {
     private var profiles: [Int: String] = [:]
     private let load: @Sendable (Int) async -> String
@@ -20,7 +21,8 @@ public actor BrokenCache {
 
 /// A cache that remembers what is being loaded.
 ///
-/// Right: the task goes into the table before anybody waits for it, so whoever asks next waits for the same task.
+/// Right: the task goes into the table before anybody waits for it, so whoever asks next waits for
+/// the same task.
 public actor Cache {
     private var profiles: [Int: Task<String, Never>] = [:]
     private let load: @Sendable (Int) async -> String

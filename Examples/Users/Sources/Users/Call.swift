@@ -7,8 +7,8 @@ public struct TimedOut: Error {
 
 /// One call to a peer that may never reply.
 ///
-/// Wrong: when time is up the waiting caller is resumed, but the call still has the continuation. A reply that comes late resumes
-/// it again, which traps.
+/// Wrong: when time is up the waiting caller is resumed, but the call still has the continuation. A
+/// reply that comes late resumes it again, which traps.
 public actor BrokenCall {
     private var caller: CheckedContinuation<String, any Error>?
     private var early: String?

@@ -15,7 +15,8 @@ public actor Connection {
 
 /// A pool that closes its idle connections where they lie.
 ///
-/// Wrong: while one connection says goodbye, the actor serves others, who find it, closed, among the idle ones.
+/// Wrong: while one connection says goodbye, the actor serves others, who find it, closed, among
+/// the idle ones.
 public actor BrokenConnectionPool {
     private var idle: [Connection]
 
@@ -36,7 +37,8 @@ public actor BrokenConnectionPool {
 
 /// A pool that takes out what it closes.
 ///
-/// Right: before the first `await` nobody can find the connections any more. Those given back meanwhile stay.
+/// Right: before the first `await` nobody can find the connections any more. Those given back
+/// meanwhile stay.
 public actor ConnectionPool {
     private var idle: [Connection]
 

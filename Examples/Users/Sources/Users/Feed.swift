@@ -2,8 +2,8 @@
 
 /// Hands pages from one producer to one consumer. The producer waits until its page is taken.
 ///
-/// Wrong: `finish` wakes a producer that waits already, and is then forgotten. One that offers its next page a moment later waits for
-/// ever, and keeps all that it holds.
+/// Wrong: `finish` wakes a producer that waits already, and is then forgotten. One that offers its
+/// next page a moment later waits for ever, and keeps all that it holds.
 public actor BrokenFeed {
     private var page: Int?
     private var producer: CheckedContinuation<Bool, Never>?

@@ -13,8 +13,8 @@ public actor UsageLog {
 
 /// Lets a limited number of requests through in each minute.
 ///
-/// Wrong: a new minute begins only after the old one is recorded. Two requests that arrive meanwhile both begin it: the second
-/// forgets what the first has used.
+/// Wrong: a new minute begins only after the old one is recorded. Two requests that arrive
+/// meanwhile both begin it: the second forgets what the first has used.
 public actor BrokenRateLimiter {
     private let limit: Int
     private let log: UsageLog
@@ -41,7 +41,8 @@ public actor BrokenRateLimiter {
 
 /// Lets a limited number of requests through in each minute.
 ///
-/// Right: the new minute begins, and the request is counted in it, before anything is awaited. Recording comes last.
+/// Right: the new minute begins, and the request is counted in it, before anything is awaited.
+/// Recording comes last.
 public actor RateLimiter {
     private let limit: Int
     private let log: UsageLog

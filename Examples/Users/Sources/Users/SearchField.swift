@@ -10,8 +10,8 @@ public struct Search: Sendable {
 
 /// A field that searches when the user has stopped typing.
 ///
-/// Wrong: cancelling a sleep that is over does nothing. A timer whose time is up, but who has not come to run yet, still begins its
-/// search, for what is no longer in the field.
+/// Wrong: cancelling a sleep that is over does nothing. A timer whose time is up, but who has not
+/// come to run yet, still begins its search, for what is no longer in the field.
 public actor BrokenSearchField {
     /// The searches, in their order.
     public private(set) var searches: [Search] = []
@@ -38,7 +38,8 @@ public actor BrokenSearchField {
 
 /// A field that searches when the user has stopped typing.
 ///
-/// Right: back on the actor, the timer asks whether it was cancelled. Nothing can come between the answer and the search.
+/// Right: back on the actor, the timer asks whether it was cancelled. Nothing can come between the
+/// answer and the search.
 public actor SearchField {
     /// The searches, in their order.
     public private(set) var searches: [Search] = []

@@ -4,7 +4,8 @@ import Quiesce
 
 /// A server whose shutdown only turns new requests away.
 ///
-/// Wrong: a request that is inside when `shutdown` is called goes on after it has returned, and uses what is torn down by then.
+/// Wrong: a request that is inside when `shutdown` is called goes on after it has returned, and
+/// uses what is torn down by then.
 public actor BrokenServer {
     /// Requests that were served.
     public private(set) var served = 0
@@ -43,6 +44,7 @@ public actor Server {
         return isServed != nil
     }
 
-    /// Shuts down: nothing is served after it. Throws when a request that is inside calls it, or when the task is cancelled.
+    /// Shuts down: nothing is served after it. Throws when a request that is inside calls it, or
+    /// when the task is cancelled.
     public func shutdown() async throws { try await gate.close() }
 }

@@ -2,7 +2,8 @@
 
 /// A service that works off its jobs until it is stopped.
 ///
-/// Wrong: there is room for one who waits. When a second one stops the service as well, the first is forgotten and waits for ever.
+/// Wrong: there is room for one who waits. When a second one stops the service as well, the first
+/// is forgotten and waits for ever.
 public actor BrokenService {
     private enum Phase { case running, stopping, stopped }
 

@@ -9,16 +9,21 @@ struct AccountTests {
     func `an account is never overdrawn`() async throws { try await withdrawTwice(Account.self) }
 
     @Test(.finds(.expectation, at: "guard await approval.approves"), .everyInterleaving)
-    func `a broken account is overdrawn`() async throws { try await withdrawTwice(BrokenAccount.self) }
+    func `a broken account is overdrawn`() async throws {
+        try await withdrawTwice(BrokenAccount.self)
+    }
 
     /// Without the trait, as in any testing framework: what is found is thrown.
     @Test func `a function explores as well`() async throws {
-        let failure = await #expect(throws: ExplorationFailure.self) { try await exploreBrokenAccount() }
+        let failure = await #expect(throws: ExplorationFailure.self) {
+            try await exploreBrokenAccount()
+        }
         #expect(failure?.report.counterexample?.verdict.kind == .expectation)
         #expect(failure?.description.contains("guard await approval.approves") == true)
     }
 
-    // A function of its own: inside a macro the schedule would name the lines of what the macro expands to.
+    // A function of its own: inside a macro the schedule would name the lines of what the macro
+    // expands to.
     private func exploreBrokenAccount() async throws {
         try await everyInterleaving { _ in
             let account = BrokenAccount(balance: 100)

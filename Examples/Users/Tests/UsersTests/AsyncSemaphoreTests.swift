@@ -6,10 +6,14 @@ import Users
 
 struct AsyncSemaphoreTests {
     @Test(.everyInterleaving)
-    func `a semaphore keeps its permits`() async throws { try await cancelWhoWaits(AsyncSemaphore.self) }
+    func `a semaphore keeps its permits`() async throws {
+        try await cancelWhoWaits(AsyncSemaphore.self)
+    }
 
     @Test(.finds(.neverResumed, at: "BrokenAsyncSemaphore.wait()"), .everyInterleaving)
-    func `a broken semaphore loses a permit`() async throws { try await cancelWhoWaits(BrokenAsyncSemaphore.self) }
+    func `a broken semaphore loses a permit`() async throws {
+        try await cancelWhoWaits(BrokenAsyncSemaphore.self)
+    }
 
     private func cancelWhoWaits<S: Waiting>(_: S.Type) async throws {
         let semaphore = S(permits: 1)

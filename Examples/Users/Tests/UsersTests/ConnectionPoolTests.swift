@@ -9,7 +9,9 @@ struct ConnectionPoolTests {
     func `a pool hands out open connections`() async { await takeWhileClosing(ConnectionPool.self) }
 
     @Test(.finds(.expectation, at: "for connection in idle"), .everyInterleaving)
-    func `a broken pool hands out a closed connection`() async { await takeWhileClosing(BrokenConnectionPool.self) }
+    func `a broken pool hands out a closed connection`() async {
+        await takeWhileClosing(BrokenConnectionPool.self)
+    }
 
     private func takeWhileClosing<P: Pooling>(_: P.Type) async {
         let pool = P([Connection()])

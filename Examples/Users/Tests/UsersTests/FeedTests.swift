@@ -6,10 +6,14 @@ import Users
 
 struct FeedTests {
     @Test(.everyInterleaving)
-    func `a producer ends when its consumer is cancelled`() async { await cancelTheConsumer(of: Feed()) }
+    func `a producer ends when its consumer is cancelled`() async {
+        await cancelTheConsumer(of: Feed())
+    }
 
     @Test(.finds(.leakedTask, at: "producer"), .everyInterleaving)
-    func `the producer of a broken feed waits for ever`() async { await cancelTheConsumer(of: BrokenFeed()) }
+    func `the producer of a broken feed waits for ever`() async {
+        await cancelTheConsumer(of: BrokenFeed())
+    }
 
     private func cancelTheConsumer(of feed: some Feeding) async {
         Task(name: "producer") {

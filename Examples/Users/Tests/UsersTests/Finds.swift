@@ -8,13 +8,15 @@ import Testing
 ///
 ///     @Test(.finds(.expectation, at: "await approval"), .everyInterleaving) func broken() async throws { … }
 ///
-/// It stands before the trait that explores, whose issue it takes. A test in which nothing is found, or something else, fails.
+/// It stands before the trait that explores, whose issue it takes. A test in which nothing is
+/// found, or something else, fails.
 struct Finds: TestTrait, TestScoping {
     let kind: Verdict.Kind
     let code: String
 
     func provideScope(
-        for test: Test, testCase: Test.Case?, performing function: @Sendable @concurrent () async throws -> Void
+        for test: Test, testCase: Test.Case?,
+        performing function: @Sendable @concurrent () async throws -> Void
     ) async throws {
         let found = Mutex<[String]>([])
         let catching = IssueHandlingTrait.compactMapIssues { issue in
@@ -33,5 +35,7 @@ struct Finds: TestTrait, TestScoping {
 
 extension Trait where Self == Finds {
     /// Expects that exploring finds `kind`, with a schedule that leads through `code`.
-    static func finds(_ kind: Verdict.Kind, at code: String) -> Self { Self(kind: kind, code: code) }
+    static func finds(_ kind: Verdict.Kind, at code: String) -> Self {
+        Self(kind: kind, code: code)
+    }
 }

@@ -6,10 +6,14 @@ import Users
 
 struct RateLimiterTests {
     @Test(.everyInterleaving)
-    func `a limiter admits no more than its limit`() async { await arriveInNewMinute(RateLimiter.self) }
+    func `a limiter admits no more than its limit`() async {
+        await arriveInNewMinute(RateLimiter.self)
+    }
 
     @Test(.finds(.expectation, at: "await log.record(used)"), .everyInterleaving)
-    func `a broken limiter admits more than its limit`() async { await arriveInNewMinute(BrokenRateLimiter.self) }
+    func `a broken limiter admits more than its limit`() async {
+        await arriveInNewMinute(BrokenRateLimiter.self)
+    }
 
     private func arriveInNewMinute<L: Limiting>(_: L.Type) async {
         let limiter = L(limit: 1, log: UsageLog())

@@ -9,7 +9,9 @@ struct SearchFieldTests {
     func `a field searches for what is in it`() async { await typeTwice(SearchField()) }
 
     @Test(.finds(.expectation, at: "search(text)"), .everyInterleaving)
-    func `a broken field searches for what was in it`() async { await typeTwice(BrokenSearchField()) }
+    func `a broken field searches for what was in it`() async {
+        await typeTwice(BrokenSearchField())
+    }
 
     private func typeTwice(_ field: some Searching) async {
         await field.type("s")

@@ -6,10 +6,14 @@ import Users
 
 struct ServerTests {
     @Test(.everyInterleaving.reduction(.declared))
-    func `a server serves nothing after shutdown`() async throws { try await shutdownDuringRequest(Server()) }
+    func `a server serves nothing after shutdown`() async throws {
+        try await shutdownDuringRequest(Server())
+    }
 
     @Test(.finds(.expectation, at: "served += 1"), .everyInterleaving)
-    func `a broken server serves after shutdown`() async throws { try await shutdownDuringRequest(BrokenServer()) }
+    func `a broken server serves after shutdown`() async throws {
+        try await shutdownDuringRequest(BrokenServer())
+    }
 
     private func shutdownDuringRequest(_ server: some Serving) async throws {
         let store = Store()

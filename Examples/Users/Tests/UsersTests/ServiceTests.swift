@@ -9,7 +9,9 @@ struct ServiceTests {
     func `a service can be stopped twice`() async { await stopTwice(Service()) }
 
     @Test(.finds(.neverResumed, at: "withCheckedContinuation { stopper = $0 }"), .everyInterleaving)
-    func `a broken service forgets who stopped it first`() async { await stopTwice(BrokenService()) }
+    func `a broken service forgets who stopped it first`() async {
+        await stopTwice(BrokenService())
+    }
 
     private func stopTwice(_ service: some Serving) async {
         async let run: Void = service.run([{ await Task.yield() }])

@@ -3,7 +3,8 @@
 import Substrate
 import Synchronization
 
-/// What both sides work on. Class fields: the compiler can neither see all their users nor keep them in registers.
+/// What both sides work on. Class fields: the compiler can neither see all their users nor keep
+/// them in registers.
 final class Ours: Sendable {
     let number = Substrate.Atomic<Int>(0)
     let mutex = Substrate.Mutex(0)
@@ -29,8 +30,9 @@ struct Case: Sendable {
     ]
 }
 
-/// Calls `body` with 0, 1, 2 … Four to a turn of the loop on both sides: the compiler unrolls loops around the standard
-/// library's operations and not around ours, and it is operations that are compared.
+/// Calls `body` with 0, 1, 2 … Four to a turn of the loop on both sides: the compiler unrolls loops
+/// around the standard library's operations and not around ours, and it is operations that are
+/// compared.
 @inline(__always)
 private func times(_ count: Int, _ body: (Int) -> Void) {
     var round = 0
@@ -76,14 +78,16 @@ func standardExchange(_ object: Standard, _ count: Int) {
 @inline(never)
 func oursCompareExchange(_ object: Ours, _ count: Int) {
     times(count) { round in
-        _ = object.number.compareExchange(expected: round, desired: round &+ 1, ordering: .acquiringAndReleasing)
+        _ = object.number.compareExchange(
+            expected: round, desired: round &+ 1, ordering: .acquiringAndReleasing)
     }
 }
 
 @inline(never)
 func standardCompareExchange(_ object: Standard, _ count: Int) {
     times(count) { round in
-        _ = object.number.compareExchange(expected: round, desired: round &+ 1, ordering: .acquiringAndReleasing)
+        _ = object.number.compareExchange(
+            expected: round, desired: round &+ 1, ordering: .acquiringAndReleasing)
     }
 }
 

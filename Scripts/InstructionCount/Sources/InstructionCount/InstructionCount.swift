@@ -3,8 +3,8 @@
 import Glibc
 
 /// `InstructionCount ours-add 100000` performs so many operations, to be counted by callgrind.
-/// `InstructionCount time [ROUNDS]` times all cases, Substrate's and the standard library's in turn.
-/// `InstructionCount list` names the cases.
+/// `InstructionCount time [ROUNDS]` times all cases, Substrate's and the standard library's in
+/// turn. `InstructionCount list` names the cases.
 @main
 struct InstructionCount {
     static func main() {
@@ -15,7 +15,8 @@ struct InstructionCount {
         case "time":
             time(rounds: arguments.dropFirst().first.flatMap { Int($0) } ?? 41)
         case let name?:
-            guard let count = arguments.dropFirst().first.flatMap({ Int($0) }), run(name, count) else { usage() }
+            guard let count = arguments.dropFirst().first.flatMap({ Int($0) }), run(name, count)
+            else { usage() }
         case nil:
             usage()
         }
@@ -40,7 +41,8 @@ struct InstructionCount {
         return false
     }
 
-    /// Each round times both sides, in alternating order, so that what slows the machine down slows both.
+    /// Each round times both sides, in alternating order, so that what slows the machine down slows
+    /// both.
     private static func time(rounds: Int) {
         let count = 200_000
         for each in Case.all {
