@@ -7,44 +7,6 @@ extension Mutant {
         steps + locks + states + places + history + reduction + scheduling + operations + tasks
         + clocks
 
-    /// Those that a run has shown to be noticed. The gate picks among them, so that one that was
-    /// not run yet fails nobody's change.
-    static let noticed: Set<String> = [
-        "a barrier leaves the buffers out",
-        "a barrier waits for nobody",
-        "a buffered store leaves the barrier out",
-        "a compare-exchange always reads",
-        "a firing reads the clock",
-        "a flush leaves the barrier out",
-        "a forwarded load leaves the buffer out",
-        "a join sees nothing",
-        "a lock step always reads",
-        "a park leaves the queue out",
-        "a read comes not after the write",
-        "a relaxed load is not seen by a fence",
-        "a release does not end an epoch",
-        "a signal has no choice",
-        "a starter's epoch goes on",
-        "a store continues the release sequence",
-        "a thread does not see what its starter did",
-        "a timed wait may end in any order",
-        "a timeout leaves the queue out",
-        "a try to write reads when it fails",
-        "a wait leaves the mutex out",
-        "a wait's end reads the mutex",
-        "a wake-up chooses nobody",
-        "a wake-up of a timed wait leaves the clock out",
-        "a write comes not after reads",
-        "a write races with no read",
-        "a write's race with a read is not seen",
-        "an access races with no write",
-        "an update ends the release sequence",
-        "every load acquires",
-        "every store releases",
-        "no fence acquires",
-        "what enables comes not before",
-    ]
-
     // MARK: What steps touch
 
     private static let step = "Objects/Step.swift"
@@ -260,7 +222,8 @@ extension Mutant {
             "return -1"),
         Mutant(
             "a timer stays armed after a wake-up", place,
-            "if record.kind != .arm, !waiters(queue).contains(record.thread) { continue }", ""),
+            "if record.kind != .arm, !waiters(queue).contains(record.thread) { continue }",
+            "if record.kind != .arm, queue == -5 { continue }"),
         Mutant(
             "a timer stays armed after it fired", place,
             "if let next = history.next(after: event), contains(next) { continue }", ""),
@@ -368,7 +331,9 @@ extension Mutant {
             "if findsMore, sleeper.thread < 0 {"),
         Mutant(
             "a choice is as good as another", optimal,
-            "guard itsChoice == choice else { return .no }", ""),
+            "guard itsChoice == choice else { return .no }",
+            "guard itsChoice == choice || choice > -5 else { return .no }",
+            equivalent: "the other choices stand in the same tree, or were explored from there"),
         Mutant(
             "the last step comes first whatever it conflicts with", optimal,
             "            if last.footprint.conflicts(with: history.events[Int(sequence[other])].footprint) { return false }\n",
@@ -398,11 +363,17 @@ extension Mutant {
             "return .independent"),
         Mutant(
             "a vague step touches what it touched", optimal,
-            "if touched.isAnything || !isRemoved[lastIndex] && last.isVague { return .no }", ""),
+            "if touched.isAnything || !isRemoved[lastIndex] && last.isVague { return .no }", "",
+            equivalent:
+                "what conflicts with it there finds that after its own step, where the two still meet"
+        ),
         Mutant(
             "an unknown object is none", optimal,
             "guard touched.unknownBeyond >= 0, !scheduler.areStable(footprint, among: touched.unknownBeyond) else {",
-            "guard false else {"),
+            "guard false else {",
+            equivalent:
+                "what conflicts with it there finds that after its own step, where the two still meet"
+        ),
         Mutant(
             "a reversed step touches what it touched", optimal,
             "        result.footprint = effect.footprint\n", ""),
@@ -411,7 +382,8 @@ extension Mutant {
             "            guard isResumed(second, without: first) else { return }\n", ""),
         Mutant(
             "a tree's leaf stands for nothing", optimal,
-            "            if node.firstChild < 0 { return }\n", ""),
+            "            if node.firstChild < 0 { return }\n", "",
+            equivalent: "what may follow a leaf is found by races as well, once it has run"),
         Mutant(
             "what was explored is explored again", optimal,
             "if result != .no { return }", "if result != .no, position < 0 { return }"),
@@ -453,8 +425,8 @@ extension Mutant {
             "if !storages.isEmpty { checkLifetimes(event) }", ""),
         Mutant(
             "a plain access leaves its lifetime out", memory,
-            "            event.footprint.add(storages[Int(objects[object].storage)].lifetime, writes: false)\n",
-            ""),
+            "event.footprint.add(storages[Int(objects[object].storage)].lifetime, writes: false)",
+            "event.footprint.add(-1, writes: false)"),
         Mutant(
             "a free reads the lifetime", memory,
             "        event.footprint.add(storages[index].lifetime, writes: true)\n",
@@ -484,14 +456,15 @@ extension Mutant {
             "        if false {\n            fail(\n                .doubleFree"),
         Mutant(
             "the start of a thread is no step where it is looked for", "Scheduling/Scheduler.swift",
-            "            event.footprint.add(ObjectTable.threads, writes: true)\n", ""),
+            "event.footprint.add(ObjectTable.threads, writes: true)",
+            "event.footprint.add(-1, writes: true)"),
         Mutant(
             "looking for threads touches nothing", atSteps,
             "event.footprint.add(ObjectTable.threads, writes: false)",
             "event.footprint.add(-1, writes: false)"),
         Mutant(
             "marks conflict with nothing", "Scheduling/Scheduler+Judging.swift",
-            "        event.footprint.add(object, writes: true)\n", ""),
+            "event.footprint.add(object, writes: true)", "event.footprint.add(-1, writes: true)"),
         Mutant(
             "the clock does not go on after a timeout", "Scheduling/Scheduler+Locks.swift",
             "            time = max(time, threads[index].deadline)\n", ""),
@@ -542,7 +515,8 @@ extension Mutant {
         Mutant(
             "the previous job of the main actor is no cause", jobs,
             "            threads[index].cause = jobs.mainLast\n", ""),
-        Mutant("jobs commute", sharing, "writes: !isThreadsOwn)", "writes: false)"),
+        Mutant(
+            "jobs commute", sharing, "writes: !isThreadsOwn)", "writes: !isThreadsOwn && false)"),
         Mutant(
             "arrivals commute", sharing,
             "options.reduction == .declared ? queue(of: threads[index].executor) : ObjectTable.arrivals, writes: true",
@@ -592,14 +566,13 @@ extension Mutant {
         Mutant(
             "the runtime's clocks go on", runtime, "        return time\n", "        return 0\n"),
         Mutant(
-            "the end of a task shares nothing", sharing,
-            "        amendShared(threads[Int(thread)].taskObject)\n        let parent",
-            "        let parent"),
+            "the end of a task touches not its parent", sharing,
+            "if parent >= 0, threads[Int(parent)].isTask {", "if parent < -1 {"),
         Mutant(
             "an actor is shared by nobody", sharing,
             "if event.kind == .job, threads[index].place != .pool { share(actor(threads[index].executor), &event) }",
-            ""
-        ),
+            "",
+            equivalent: "its jobs run in the order of their arrivals, which share its queue"),
     ]
 
     // MARK: Races

@@ -15,19 +15,22 @@ struct MutateExplorer: ParsableCommand {
 
     @Option(
         help:
-            "How many mutants, picked at random among those that are known to be noticed; all where none is given."
+            "How many mutants, picked at random among those that are not equivalent; all by default."
     )
     var count: Int?
     @Option(help: "What picks them; another of these is made where none is given.") var seed:
         UInt64?
-    @Option(help: "Only mutants whose names contain this.") var only: String?
+    @Option(help: "Only mutants whose names contain this; may be given several times.")
+    var only: [String] = []
     @Option(help: "Only every n-th: 1/2 for the first, third and so on, 2/2 for the others.")
     var part: String?
     @Flag(help: "Change the files of the package itself, and put them back.") var inPlace = false
     @Flag(help: "Print the mutants and stop.") var list = false
 
     func run() throws {
-        var mutants = Mutant.all.filter { only.map($0.name.contains) ?? true }
+        var mutants = Mutant.all.filter { mutant in
+            only.isEmpty || only.contains { mutant.name.contains($0) }
+        }
         if let part {
             let numbers = part.split(separator: "/").compactMap { Int($0) }
             guard numbers.count == 2, numbers[1] > 0, (1...numbers[1]).contains(numbers[0]) else {
@@ -49,10 +52,8 @@ struct MutateExplorer: ParsableCommand {
         if let count {
             print("seed \(seed)")
             var generator = Generator(state: seed)
-            let noticed = mutants.filter {
-                $0.equivalent == nil && Mutant.noticed.contains($0.name)
-            }
-            mutants = Array(noticed.shuffled(using: &generator).prefix(count))
+            mutants = Array(
+                mutants.filter { $0.equivalent == nil }.shuffled(using: &generator).prefix(count))
         }
         let root = try inPlace ? FileManager.default.currentDirectoryPath : copy()
         defer { if !inPlace { try? FileManager.default.removeItem(atPath: root) } }
@@ -111,7 +112,7 @@ let logFile =
 func shell(_ command: String, in folder: String) throws -> Int32 {
     let process = Process()
     process.executableURL = URL(fileURLWithPath: "/bin/sh")
-    process.arguments = ["-c", command + " > '\(logFile)' 2>&1"]
+    process.arguments = ["-c", "(\(command)) > '\(logFile)' 2>&1"]
     process.currentDirectoryURL = URL(fileURLWithPath: folder)
     process.standardInput = FileHandle.nullDevice
     try process.run()
@@ -141,8 +142,6 @@ struct Mutant {
 
     /// Optimised, though with all that tests reach into: explorations take a tenth of the time.
     private static let optimised = "-Xswiftc -O --scratch-path .build-mutants"
-    /// Tests of suspensions that the optimiser leaves out.
-    private static let unoptimised = "an actor is re-entered|the trace names tasks"
 
     /// The tests that are asked, the quickest first.
     private static let stages = [
@@ -180,9 +179,9 @@ struct Mutant {
         for stage in Self.stages {
             // What has no end outlives the command that started it.
             let code = try shell(
-                "timeout 400 swift test --skip-build \(Self.optimised) --filter '\(stage)' "
-                    + "--skip '\(Self.unoptimised)'; code=$?; "
-                    + "pkill -KILL -f '\(root)/[.]build-mutants/.*xctest'; exit $code", in: root)
+                "timeout 400 swift test --skip-build \(Self.optimised) --filter '\(stage)'; "
+                    + "code=$?; pkill -KILL -f '\(root)/[.]build-mutants/.*xctest'; exit $code",
+                in: root)
             if code != 0 {
                 return stage.split(separator: "|")[0] + (code == 124 ? "…, no end" : "…")
             }

@@ -23,6 +23,7 @@ import Testing
         case readLock(Int), tryReadLock(Int), readUnlock(Int)
         case writeLock(Int), tryWriteLock(Int), writeUnlock(Int)
         case wait(seconds: Int), signal
+        case sleep(seconds: Int), now
 
         var description: String {
             switch self {
@@ -43,6 +44,8 @@ import Testing
             case .writeUnlock(let lock): "wu\(lock)"
             case .wait(let seconds): seconds > 0 ? "wait \(seconds)" : "wait"
             case .signal: "signal"
+            case .sleep(let seconds): "sleep \(seconds)"
+            case .now: "now"
             }
         }
     }
@@ -149,6 +152,8 @@ import Testing
                 return take(.buffered(word, value), model, &next, thread, event)
                     ? result + [next] : result
             case .wait: return result + afterWait(step, model, next, thread, event)
+            case .sleep(let seconds):
+                return result + afterSleep(until: seconds, model, next, thread, event)
             case .signal:
                 return result + (model.hasBuffered(thread) ? [] : afterSignal(model, next, event))
             default: return take(step, model, &next, thread, event) ? result + [next] : result
@@ -176,7 +181,7 @@ import Testing
     ) -> Bool {
         // All but these drain the thread's buffer.
         switch step {
-        case .read, .buffered: break
+        case .read, .buffered, .now: break
         case .readUnlock(let lock) where !model.readers[lock].contains(thread): return true
         case .unlock(let lock) where model.owners[lock] != thread: return true
         case .writeUnlock(let lock) where model.owners[2 + lock] != thread: return true
@@ -241,9 +246,27 @@ import Testing
         case .writeUnlock(let lock):
             next.owners[2 + lock] = -1
             next.access(.lock(2 + lock), writes: true, event)
-        case .wait, .signal: return false
+        case .now: next.access(.clock, writes: false, event)
+        case .wait, .signal, .sleep: return false
         }
         return true
+    }
+
+    /// A sleep arms a timer, and ends when no earlier one runs.
+    private func afterSleep(
+        until seconds: Int, _ model: Model, _ next: Model, _ thread: Int, _ event: String
+    ) -> [Model] {
+        var next = next
+        if model.timers[thread] == 0 {
+            if model.hasBuffered(thread) { return [] }
+            next.timers[thread] = seconds
+            next.positions[thread] -= 1
+        } else {
+            if model.timers.contains(where: { $0 > 0 && $0 < seconds }) { return [] }
+            next.timers[thread] = 0
+        }
+        next.access(.clock, writes: true, event)
+        return [next]
     }
 
     /// A wait gives the mutex back, ends at its deadline or by a wake-up, and acquires the mutex
@@ -406,6 +429,9 @@ import Testing
                     ? Clock.Instant(nanoseconds: UInt64(1 + seconds) * 1_000_000_000) : nil
                 condition.wait(locks[0].value, until: deadline)
             case .signal: condition.signal()
+            case .sleep(let seconds):
+                Clock.sleep(until: Clock.Instant(nanoseconds: UInt64(1 + seconds) * 1_000_000_000))
+            case .now: _ = Clock.now()
             default: break
             }
         }
@@ -459,6 +485,7 @@ import Testing
                 [.lock(0), .wait(seconds: random.below(3)), .unlock(0)],
                 [.lock(0), .wait(seconds: random.below(2)), .unlock(0)],
                 [.signal], [.lock(0), .signal, .unlock(0)],
+                random.below(3) == 0 ? [.now] : [.sleep(seconds: 1 + random.below(2))],
             ])
         default:
             return random.pick([
@@ -486,6 +513,21 @@ import Testing
             #expect(
                 report.executions == expected.complete + expected.deadlocked,
                 "\(program): \(report.executions), not \(expected)")
+            #expect(report.deadlocked == expected.deadlocked && report.blocked == 0, "\(program)")
+        }
+    }
+
+    @Test func `a thread that was woken in time waits for ever later`() throws {
+        let waits: [Step] = [
+            .lock(0), .wait(seconds: 2), .unlock(0), .lock(0), .wait(seconds: 0), .unlock(0),
+        ]
+        for program in [
+            [waits, [.signal, .signal], [.sleep(seconds: 1)]],
+            [waits, [.signal, .signal], [.now]], [waits, [.signal, .now, .signal]],
+        ] {
+            let expected = count(program)
+            let report = try explore(program)
+            #expect(report.executions == expected.complete + expected.deadlocked, "\(program)")
             #expect(report.deadlocked == expected.deadlocked && report.blocked == 0, "\(program)")
         }
     }

@@ -119,6 +119,8 @@ import Testing
         var all: Set<Value> { values.withLock { $0 } }
     }
 
+    private final class Plain: Sendable { let value = Substrate.Atomic(0) }
+
     private final class Last: @unchecked Sendable {
         // Unchecked: all threads of an execution are fibers of one thread of the system.
         var value = 0
@@ -187,6 +189,33 @@ import Testing
         let run = agree([.allocate], [.store(0, 1), .free(0)], reusesAddresses: true)
         #expect(run.outcomes.contains { $0.contains("t0: -1") || $0.contains("t1: -1") })
         #expect(run.outcomes.contains { $0.contains("t0: 0") || $0.contains("t1: 0") })
+    }
+
+    /// A thread that reaches for freed memory after it was allocated again finds the new owner's.
+    @Test(arguments: [ExplorationOptions.Strategy.optimal, .depthFirst])
+    func `a late access is one of what lives at the address now`(
+        strategy: ExplorationOptions.Strategy
+    ) throws {
+        var options = ExplorationOptions(strategy: strategy)
+        options.reusesAddresses = true
+        options.stopsAtFirstFailure = false
+        let ends = Collected<String>()
+        let last = Last()
+        options.concluded = { ends.insert("\($0?.rawValue ?? "ends") \(last.value)") }
+        _ = try Exploration("second life", options: options) { world in
+            let first = Storage.allocate(Substrate.Atomic(0), name: "first")
+            last.value = -1
+            world.thread("late") { first.pointee.add(1, ordering: .relaxed) }
+            world.thread("owner") {
+                unsafe first.free()
+                let second = Storage.allocate(Substrate.Atomic(10), name: "second")
+                last.value = second.pointee.load(ordering: .relaxed)
+                unsafe second.free()
+            }
+        }.run()
+        // Before the free, in the second life before and after the load; and too late.
+        #expect(ends.all.isSuperset(of: ["ends 10", "ends 11"]), "\(ends.all)")
+        #expect(ends.all.contains { $0.hasPrefix("use after free") }, "\(ends.all)")
     }
 
     // MARK: Time
@@ -293,6 +322,19 @@ import Testing
             isLabelled: false)
     }
 
+    @Test func `a store that changes nothing wakes no spinner`() throws {
+        let report = try Exploration("silent") { world in
+            let flag = Word("flag")
+            world.thread("spins") { spin(while: { flag.value.load(ordering: .acquiring) == 0 }) }
+            world.thread("stores") {
+                flag.value.store(0, ordering: .releasing)
+                flag.value.store(1, ordering: .releasing)
+            }
+        }.run()
+        // The spinner looks first before, between or after the stores, and again after the second.
+        #expect(report.executions == 3 && report.blocked == 0)
+    }
+
     // MARK: Operations as steps
 
     @Test func `an operation may touch other things where it comes earlier`() {
@@ -357,6 +399,31 @@ import Testing
         }
     }
 
+    /// The number of an object that carries no label depends on which operation reaches it first.
+    @Test func `operations conflict through what they find in their midst`() throws {
+        var found: [Set<[Int]>] = []
+        for strategy in [ExplorationOptions.Strategy.optimal, .depthFirst] {
+            let orders = Collected<[Int]>()
+            _ = try Exploration("midst", options: ExplorationOptions(strategy: strategy)) { world in
+                let order = Order()
+                let cells = (0..<3).map { _ in Cell() }
+                let shared = (0..<2).map { _ in Plain() }
+                for (number, cell) in cells.enumerated() {
+                    world.thread("t\(number)") {
+                        cell.write {
+                            shared[number % 2].value.add(1, ordering: .relaxed)
+                            shared[0].value.add(1, ordering: .relaxed)
+                            order.append(number)
+                        }
+                    }
+                }
+                world.afterwards { orders.insert(order.all) }
+            }.run()
+            found.append(orders.all)
+        }
+        #expect(found[0] == found[1] && found[0].count == 6)
+    }
+
     @Test func `a wake-up within an operation conflicts with waits`() throws {
         let found = try finds({ _, point in
             point.value.wait(while: 0)
@@ -385,14 +452,26 @@ import Testing
         #expect(FuzzRun(program, program.finely!).outcomes.isSubset(of: run.outcomes))
     }
 
+    /// Each strategy, with jobs that may share anything and with jobs that share what is declared.
+    private var allOptions: [ExplorationOptions] {
+        [ExplorationOptions.Strategy.optimal, .depthFirst].flatMap { strategy in
+            [ExplorationOptions.Reduction.sound, .declared].map { reduction in
+                var options = ExplorationOptions(strategy: strategy)
+                options.reduction = reduction
+                return options
+            }
+        }
+    }
+
     /// A thread gives a lock back and resumes a task, which is one step; then two others come for it.
     @Test func `a lock is free after a step that also resumed a task`() async throws {
-        var found: [Set<[Int]>] = []
-        for strategy in [ExplorationOptions.Strategy.optimal, .depthFirst] {
+        for options in allOptions {
             let orders = Collected<[Int]>()
             _ = try await Task.detached {
-                try Exploration("hand on", options: ExplorationOptions(strategy: strategy)) {
+                try Exploration("hand on", options: options) {
                     world in
+                    // With a second task, what jobs share counts.
+                    await Task {}.value
                     let order = Order()
                     let lock = Substrate.Mutex<CheckedContinuation<Void, Never>?>(nil)
                     lock.label("lock")
@@ -414,9 +493,79 @@ import Testing
                     world.afterwards { orders.insert(order.all) }
                 }.run()
             }.value
-            found.append(orders.all)
+            #expect(orders.all.count == 6)
         }
-        #expect(found[0] == found[1] && found[0].count == 6)
+    }
+
+    /// While a task's earlier timer runs, that of a thread does not end.
+    @Test func `a timer that is stopped lets later ones end`() async throws {
+        for options in allOptions {
+            let seen = Collected<Int>()
+            let report = try await Task.detached {
+                try Exploration("timers", options: options) {
+                    world in
+                    let word = Word("word")
+                    let sleeper = Task { try? await Task.sleep(for: .seconds(1)) }
+                    world.thread("cancels") {
+                        word.value.store(1, ordering: .relaxed)
+                        sleeper.cancel()
+                        word.value.store(2, ordering: .relaxed)
+                    }
+                    world.thread("sleeps") {
+                        Clock.sleep(until: Clock.Instant(nanoseconds: 3_000_000_000))
+                        seen.insert(Int(word.value.load(ordering: .relaxed)))
+                    }
+                    await sleeper.value
+                }.run()
+            }.value
+            #expect(seen.all == [0, 1, 2] && report.defect == nil)
+        }
+    }
+
+    @Test func `a clock that a thread reads stands before or behind a task's timers`() async throws
+    {
+        var found: [Set<UInt64>] = []
+        for options in allOptions {
+            let (early, late) = (Collected<UInt64>(), Collected<UInt64>())
+            _ = try await Task.detached {
+                try Exploration("clock", options: options) { world in
+                    world.thread("looks") {
+                        early.insert(Clock.now().nanoseconds / 1_000_000_000)
+                    }
+                    world.thread("sleeps") {
+                        Clock.sleep(until: Clock.Instant(nanoseconds: 4_000_000_000))
+                        late.insert(Clock.now().nanoseconds / 1_000_000_000)
+                    }
+                    async let other: Void? = try? Task.sleep(for: .seconds(1))
+                    try? await Task.sleep(for: .seconds(6))
+                    _ = await other
+                }.run()
+            }.value
+            #expect(early.all.count > 3 && late.all.count > 1)
+            found.append(early.all.union(late.all.map { $0 + 100 }))
+        }
+        #expect(found.allSatisfy { $0 == found[0] }, "\(found)")
+    }
+
+    /// All steps conflict with each other, through the clock or as jobs: none is left out.
+    @Test func `timers of threads and of tasks end in every order that time allows`() async throws {
+        var executions: [Int] = []
+        for strategy in [ExplorationOptions.Strategy.optimal, .depthFirst] {
+            let report = try await Task.detached {
+                try Exploration("timers", options: ExplorationOptions(strategy: strategy)) {
+                    world in
+                    for seconds: UInt64 in [3, 4] {
+                        world.thread("until \(seconds)") {
+                            Clock.sleep(until: Clock.Instant(nanoseconds: seconds * 1_000_000_000))
+                        }
+                    }
+                    try? await Task.sleep(for: .seconds(1))
+                }.run()
+            }.value
+            executions.append(report.executions)
+            #expect(report.blocked == 0)
+        }
+        #expect(executions[0] == executions[1])
     }
 
     // MARK: Cancellation
@@ -490,6 +639,28 @@ import Testing
         #expect(run.outcomes.count == 3, "\(run.outcomes)")
         _ = agree([.handled([.store(0), .store(1)])], [.cancel(0)])
         _ = agree([.handled([.store(0)]), .isCancelled], [.thread([.cancel(0)])])
+    }
+
+    /// The first of two that cancel calls the handler.
+    @Test func `either of two threads may be the one that cancels`() async throws {
+        for options in allOptions {
+            let callers = Collected<UInt32>()
+            _ = try await Task.detached {
+                try Exploration("cancel", options: options) { world in
+                    let task = Task {
+                        await withTaskCancellationHandler {
+                            await Task.yield()
+                        } onCancel: {
+                            callers.insert(World.currentThread)
+                        }
+                    }
+                    for number in 1...2 { world.thread("cancels \(number)") { task.cancel() } }
+                    await task.value
+                }.run()
+            }.value
+            // Or the task itself, which finds that it is cancelled.
+            #expect(callers.all.count == 3)
+        }
     }
 
     @Test func `a thread whose first act is to cancel may do so late`() async throws {

@@ -70,10 +70,8 @@ extension Scheduler {
         }
     }
 
-    /// `thread` has completed: whoever awaits it may see that, and in what order the tasks of a
-    /// group do.
+    /// `thread` has completed: the order in which the tasks of a group complete shows.
     func noteCompletion(of thread: Int32) {
-        amendShared(threads[Int(thread)].taskObject)
         let parent = threads[Int(thread)].parent
         if parent >= 0, threads[Int(parent)].isTask { amendShared(threads[Int(parent)].taskObject) }
     }
