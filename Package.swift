@@ -22,10 +22,11 @@ let package = Package(
         .target(name: "Explorer", dependencies: ["Substrate", "CSubstrate"]),
         .target(name: "QuiesceTesting", dependencies: ["Explorer", "Quiesce", "CSubstrate"]),
         .target(name: "Scenarios", dependencies: ["Quiesce", "Substrate", "Explorer"]),
+        .target(name: "Families", dependencies: ["Substrate", "Explorer"]),
         .executableTarget(
             name: "QuiesceCommand",
             dependencies: [
-                "Scenarios", "Explorer", "Quiesce",
+                "Scenarios", "Families", "Explorer", "Quiesce",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ]),
         .target(
@@ -48,13 +49,17 @@ let package = Package(
             name: "SubstrateTests", dependencies: ["TestSupport", "Substrate", "CSubstrate"]),
         .testTarget(
             name: "ExplorerTests",
-            dependencies: ["Explorer", "Fuzzing", "Scenarios", "Substrate", "CSubstrate"]),
+            dependencies: [
+                "TestSupport", "Explorer", "Fuzzing", "Families", "Substrate", "CSubstrate",
+            ]),
         .testTarget(
             name: "QuiesceTests",
             dependencies: ["TestSupport", "Quiesce", "Explorer", "Substrate", "CSubstrate"]),
         .testTarget(
             name: "QuiesceTestingTests",
-            dependencies: ["QuiesceTesting", "Explorer", "Quiesce", "Substrate", "CSubstrate"]),
+            dependencies: [
+                "TestSupport", "QuiesceTesting", "Explorer", "Quiesce", "Substrate", "CSubstrate",
+            ]),
         .testTarget(name: "ScenariosTests", dependencies: ["Scenarios", "Explorer"]),
         .testTarget(
             name: "QuiesceCommandTests", dependencies: ["QuiesceCommand"],

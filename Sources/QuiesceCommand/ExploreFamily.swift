@@ -3,7 +3,7 @@
 import ArgumentParser
 import Explorer
 import Foundation
-import Scenarios
+import Families
 
 struct ExploreFamily: ParsableCommand {
     static let configuration = CommandConfiguration(

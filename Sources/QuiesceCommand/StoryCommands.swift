@@ -3,6 +3,7 @@
 import ArgumentParser
 import Explorer
 import Foundation
+import Families
 import Scenarios
 
 struct List: ParsableCommand {

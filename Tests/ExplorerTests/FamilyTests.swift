@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Explorer
-import Scenarios
+import Families
 import Testing
 
 /// The families' counts, which two other tools and a brute-force count agree on.

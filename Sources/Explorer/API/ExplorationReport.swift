@@ -65,18 +65,3 @@ public struct ExplorationReport: Sendable {
 
     init(name: String) { self.name = name }
 }
-
-/// A failure: what went wrong, the schedule that shows it, and how to see it again.
-public struct Counterexample: Sendable {
-    public let verdict: Verdict
-    public let trace: Trace
-    public let token: ReplayToken
-}
-
-/// An exploration found something wrong.
-public struct ExplorationFailure: Error, CustomStringConvertible {
-    public let report: ExplorationReport
-    let text: String
-
-    public var description: String { text }
-}

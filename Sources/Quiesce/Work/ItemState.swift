@@ -31,13 +31,6 @@ enum ItemState {
     static let idleMask: UInt64 = ~(pendingBit | armed)
 }
 
-/// Who a work item is. No two items of a process have one, whatever their addresses.
-public struct WorkID: Hashable, Sendable, CustomStringConvertible {
-    public let number: UInt64
-
-    public var description: String { "\(number)" }
-}
-
 /// Numbers for items, of which a queue takes many at a time.
 struct WorkNumbers {
     private var following: UInt64 = 0
@@ -71,17 +64,4 @@ struct WorkNumbers {
         // 2^46 of them can be told apart.
         func takeQueueNumber() -> UInt64 { queues.wrappingAdd(1, ordering: .relaxed).newValue }
     }
-}
-
-/// What came of enqueueing an item.
-public enum Enqueued: Sendable {
-    /// Its function will be called.
-    case queued
-    /// It was pending before, here or elsewhere, and its function will be called once.
-    case alreadyPending
-    /// It is disabled. Nothing was done.
-    case disabled
-    /// The queue is being drained, or is or was destroyed, and the caller is not one of its items.
-    /// Nothing was done.
-    case draining
 }

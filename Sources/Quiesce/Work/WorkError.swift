@@ -22,25 +22,3 @@ public enum WorkError: Error, Sendable, CustomStringConvertible {
         }
     }
 }
-
-/// Is told what becomes of the items of a queue.
-///
-/// The events carry who an item is, and nothing to reach it by: it may be gone. They come on the
-/// threads that do what they tell of, with no lock held, so that one item's `queued` may come after
-/// its `started`; the ticket tells which belong together. Kernel counterparts: the tracepoints
-/// `workqueue_queue_work`, `workqueue_execute_start`, `workqueue_execute_end`.
-public protocol WorkTracer: Sendable {
-    func queued(_ event: WorkEvent)
-    func started(_ event: WorkEvent)
-    func ended(_ event: WorkEvent)
-}
-
-/// What a tracer is told.
-public struct WorkEvent: Sendable, Hashable {
-    /// Who the item is.
-    public let item: WorkID
-    public let name: String
-    public let queue: String
-    /// Which of the queue's enqueueings it is, counted from 1.
-    public let ticket: UInt64
-}

@@ -2,12 +2,6 @@
 
 public import Synchronization
 
-/// A read-modify-write that the processor has an instruction for.
-@frozen
-public enum AtomicIntegerOperation: Sendable {
-    case add, subtract, and, or, xor
-}
-
 /// A fixed-width integer that can be modified atomically.
 public protocol AtomicInteger: FixedWidthInteger, AtomicRepresentable
 where AtomicRepresentation: AtomicWord {

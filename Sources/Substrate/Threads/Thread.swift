@@ -76,9 +76,3 @@ public struct Thread: ~Copyable, Sendable {
         }
     }
 }
-
-/// Why a thread did not start.
-public enum ThreadError: Error, Equatable {
-    /// The system refused, with this error number.
-    case refused(Int32)
-}

@@ -3,18 +3,6 @@
 import CSubstrate
 import Synchronization
 
-/// What a world holds whose threads a forked child does not have.
-public protocol LeftBehindByFork: AnyObject, Sendable {
-    /// The object stays behind in the parent; this is its copy in the child, which nobody is given
-    /// any more.
-    func abandon()
-}
-
-extension LeftBehindByFork {
-    /// Nothing, where whoever uses the object finds by itself that it is of before.
-    public func abandon() {}
-}
-
 /// Everything that is process-wide hangs off a world, which a thread reaches through its block.
 ///
 /// The process has one; each execution of an exploration starts in a fresh one, so that no state

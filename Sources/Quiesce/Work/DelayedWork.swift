@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// A work item that can also be enqueued for later. It is pending while its timer runs. Kernel
+/// counterpart: `struct delayed_work`.
+///
+/// All timers of a process share one thread. `flush` ends the wait of a timer: the function runs
+/// now.
+public final class DelayedWork: WorkItem, @unchecked Sendable {
+    public init(name: String = "delayed work", _ function: @escaping @Sendable () -> Void) {
+        super.init(name: name, .plain(function))
+    }
+
+    override func hasten() -> Bool { home?.timers.expire(self) ?? false }
+}
