@@ -183,7 +183,7 @@ extension Mutant {
             "readers: isCounted ? 0 : 0"),
         Mutant(
             "values are never remembered", "Objects/LiveStates.swift",
-            "        guard tracksWords else { return }",
+            "        guard attention.words else { return }",
             "        if true { return }"),
     ]
 
@@ -547,7 +547,7 @@ extension Mutant {
         ),
         Mutant(
             "what is created may not come first", jobs,
-            "            wantedDetail.creations = true\n        }\n    }",
+            "            wanted.steps.creations = true\n        }\n    }",
             "        }\n    }"),
         Mutant(
             "the main actor serves anybody", jobs,
@@ -634,11 +634,11 @@ extension Mutant {
             "last.epoch > threads[Int(thread), Int(last.thread)]", "false"),
         Mutant(
             "a mutex publishes nothing", "Scheduling/Scheduler+Locks.swift",
-            "if tracksRaces { sync.store(thread, lock, .releasing) }", ""),
+            "if attention.races { sync.store(thread, lock, .releasing) }", ""),
         Mutant(
             "a mutex learns nothing", "Scheduling/Scheduler+Locks.swift",
-            "        guard tracksRaces else { return }\n        sync.load(thread, lock, .acquiring)\n",
-            "        guard tracksRaces else { return }\n"),
+            "        guard attention.races else { return }\n        sync.load(thread, lock, .acquiring)\n",
+            "        guard attention.races else { return }\n"),
         Mutant(
             "a writer does not see what readers did", "Scheduling/Scheduler+Locks.swift",
             "default: sync.load(thread, readersRow(of: lock), .acquiring)", "default: break"),
@@ -648,6 +648,6 @@ extension Mutant {
             "sync.update(thread, lock, .releasing)"),
         Mutant(
             "a reader learns nothing", "Scheduling/Scheduler+Locks.swift",
-            "            if tracksRaces { sync.load(thread, lock, .acquiring) }\n", ""),
+            "            if attention.races { sync.load(thread, lock, .acquiring) }\n", ""),
     ]
 }

@@ -141,7 +141,7 @@ struct Mutant {
     }
 
     /// Optimised, though with all that tests reach into: explorations take a tenth of the time.
-    private static let optimised = "-Xswiftc -O --scratch-path .build-mutants"
+    private static let optimised = "-Xswiftc -O"
 
     /// The tests that are asked, the quickest first.
     private static let stages = [
@@ -180,7 +180,7 @@ struct Mutant {
             // What has no end outlives the command that started it.
             let code = try shell(
                 "timeout 400 swift test --skip-build \(Self.optimised) --filter '\(stage)'; "
-                    + "code=$?; pkill -KILL -f '\(root)/[.]build-mutants/.*xctest'; exit $code",
+                    + "code=$?; pkill -KILL -f '\(root)/[.]build/.*xctest'; exit $code",
                 in: root)
             if code != 0 {
                 return stage.split(separator: "|")[0] + (code == 124 ? "…, no end" : "…")

@@ -80,7 +80,7 @@ public struct Exploration {
             while true {
                 var outcome = run()
                 while scheduler.mustRepeat {
-                    if scheduler.isToStartAnew {
+                    if scheduler.mustStartAnew {
                         // From here on schedules have other steps: nothing of the ones before
                         // holds.
                         strategy = makeStrategy(scheduler)
@@ -125,7 +125,8 @@ public struct Exploration {
         if let divergence { throw divergence.failure }
         report.seconds = Double(quiesce_monotonic_nanoseconds() - start) / 1e9
         if let found = report.counterexample {
-            report.counterexample = try minimized(found.verdict, schedule, number, scheduler.detail)
+            report.counterexample = try minimized(
+                found.verdict, schedule, number, scheduler.attention.steps)
         }
         return report
     }
@@ -145,7 +146,7 @@ public struct Exploration {
             let scheduler = recorder(detail)
             do throws(Failure) {
                 let counterexample = try record(token.steps, scheduler, Trace.Origin())
-                if scheduler.wantedDetail == detail { return counterexample }
+                if scheduler.wanted.steps == detail { return counterexample }
             } catch {
                 // Of several divergences the first is the program's own.
                 first = first ?? error
@@ -245,10 +246,10 @@ public struct Exploration {
         if let defect = report.defect {
             return .bounded(by: "a mistake of the explorer: \(defect)")
         }
-        if scheduler.detail.forbidsCreations {
+        if scheduler.attention.steps.forbidsCreations {
             return .bounded(by: "locks of another library, held while a task is created or resumed")
         }
-        if options.reduction == .declared, scheduler.tracksJobs {
+        if options.reduction == .declared, scheduler.attention.jobs {
             return .bounded(by: "what jobs are declared to share")
         }
         if report.cut > 0 { return .bounded(by: "\(options.stepLimit) steps") }
@@ -311,7 +312,7 @@ public struct Exploration {
                 let outcome = run()
                 used += 1
                 // The schedule that was found has other steps than these would have.
-                if scheduler.wantedDetail != detail { return (nil, false, used) }
+                if scheduler.wanted.steps != detail { return (nil, false, used) }
                 if scheduler.verdict?.kind == kind { return (scheduler.scheduleSteps, true, used) }
                 if scheduler.mustStop { return (nil, false, used) }
                 if !strategy.endExecution(outcome) { return (nil, true, used) }
@@ -330,11 +331,11 @@ public struct Exploration {
     /// learn.
     private func scheduler(_ detail: StepDetail) -> Scheduler {
         let scheduler = Scheduler(options)
-        scheduler.racesFromNext = true
-        scheduler.wordsFromNext = true
-        scheduler.wantedDetail = detail
-        scheduler.keepsNames = true
-        scheduler.jobsFromNext = true
+        scheduler.wanted.races = true
+        scheduler.wanted.words = true
+        scheduler.wanted.steps = detail
+        scheduler.wanted.names = true
+        scheduler.wanted.jobs = true
         return scheduler
     }
 
@@ -406,26 +407,7 @@ private final class DefaultPolicy: Strategy {
     override func choose() -> Decision { defaultDecision() }
 }
 
-/// What is a step, besides. Only where somebody can tell the difference.
-struct StepDetail: Equatable {
-    /// The start of a thread: where the program asks which threads there are.
-    var threads = false
-    /// The start or resumption of a task, of whoever does it: where that and what follows may be
-    /// told apart.
-    var creations = false
-    /// Whatever Substrate does is a step: an operation of a primitive touches more than one step
-    /// can tell.
-    var isFine = false
-    /// That is ruled out: somebody holds a lock over it that is not Substrate's, which keeps out
-    /// other fibers for good.
-    var forbidsCreations = false
-}
-
 extension Scheduler {
-    /// Whether the last execution met something for the first time that its own steps left out.
-    var mustRepeat: Bool { racesFromNext || namesFromNext || isToStartAnew }
-    /// Whether schedules have other steps from the next execution on.
-    var isToStartAnew: Bool { wantedDetail != detail || jobsFromNext || wordsFromNext }
     var scheduleSteps: [ScheduleStep] {
         (0..<schedule.count).map { ScheduleStep(encoded: schedule[$0]) }
     }

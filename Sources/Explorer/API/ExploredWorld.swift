@@ -19,12 +19,14 @@ public final class ExploredWorld: @unchecked Sendable {
     /// The name is asked for only while a trace is recorded, or when the program asks for a
     /// thread's name.
     public func thread(_ name: @autoclosure () -> String, _ body: @escaping @Sendable () -> Void) {
-        _ = scheduler.spawnThread(name: scheduler.keepsNames ? name() : "", isService: false, body)
+        _ = scheduler.spawnThread(
+            name: scheduler.attention.names ? name() : "", isService: false, body)
     }
 
     /// Starts a thread that serves others: its waiting for ever is neither a deadlock nor a leak.
     public func service(_ name: @autoclosure () -> String, _ body: @escaping @Sendable () -> Void) {
-        _ = scheduler.spawnThread(name: scheduler.keepsNames ? name() : "", isService: true, body)
+        _ = scheduler.spawnThread(
+            name: scheduler.attention.names ? name() : "", isService: true, body)
     }
 
     /// Has `body` run once when every other thread has ended and no service can run. It may check,

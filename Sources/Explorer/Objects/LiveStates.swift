@@ -44,7 +44,7 @@ extension Scheduler: ObjectStates {
     /// An atomic step found `old` and left `new`.
     @inline(__always)
     func noteWord(_ object: Int32, _ old: Bits, _ new: Bits) {
-        guard tracksWords else { return }
+        guard attention.words else { return }
         note(StateChange(object: object, state: new, before: old))
     }
 
@@ -52,7 +52,7 @@ extension Scheduler: ObjectStates {
     /// execution on.
     @inline(__always)
     func trackWords() {
-        if !tracksWords { wordsFromNext = true }
+        if !attention.words { wanted.words = true }
     }
 
     /// Remembers a change for the strategy, unless it knows.

@@ -104,7 +104,7 @@ extension Scheduler {
             if wrote { noteWord(object, old, new) }
             commit(event, site: pendingSite)
         }
-        if tracksRaces { trackAtomic(thread, object, kind, wrote: wrote) }
+        if attention.races { trackAtomic(thread, object, kind, wrote: wrote) }
     }
 
     /// What the thread's atomic operation acquires and publishes.
@@ -161,7 +161,7 @@ extension Scheduler {
                 address: operation.object, object: object, size: Int(operation.other),
                 bits: operation.operand,
                 event: position, site: operation.site,
-                published: tracksRaces ? sync.buffered(thread, operation.order) : []))
+                published: attention.races ? sync.buffered(thread, operation.order) : []))
         threads[Int(thread)].buffered += 1
         threads[Int(buffer)].kind = .flush
         bufferedCount += 1
@@ -189,6 +189,6 @@ extension Scheduler {
         threads[Int(buffer)].enabler = store.event
         threads[owner].lastFlush = Int32(truncatingIfNeeded: steps)
         take(buffer, store.site, closing: store.event)
-        if tracksRaces { sync.flush(store.object, store.published) }
+        if attention.races { sync.flush(store.object, store.published) }
     }
 }

@@ -112,7 +112,7 @@ extension Scheduler {
     /// `thread`, which holds the lock alone, sees what the last holder did, and what readers did
     /// before.
     func acquire(_ lock: Int32, by thread: Int32, _ kind: StepKind) {
-        guard tracksRaces else { return }
+        guard attention.races else { return }
         sync.load(thread, lock, .acquiring)
         switch kind {
         case .lock, .tryLock, .reacquire: break
@@ -122,7 +122,7 @@ extension Scheduler {
 
     /// `thread` has given the lock back.
     func publish(_ lock: Int32, by thread: Int32) {
-        if tracksRaces { sync.store(thread, lock, .releasing) }
+        if attention.races { sync.store(thread, lock, .releasing) }
     }
 
     // MARK: Reader-writer lock
@@ -145,7 +145,7 @@ extension Scheduler {
             guard effect.acquires else { return false }
             needsTidying = true
             readSections.append(ReadSection(lock: lock, thread: thread, event: threads[index].last))
-            if tracksRaces { sync.load(thread, lock, .acquiring) }
+            if attention.races { sync.load(thread, lock, .acquiring) }
         case .readUnlock:
             threads[index].kind = .readUnlock
             park(thread)
@@ -164,7 +164,7 @@ extension Scheduler {
             take(thread, operation.site, closing: readSections.remove(at: section).event)
             // Readers publish to the next writer, not to each other; a writer's store replaces all
             // of it.
-            if tracksRaces { sync.update(thread, readersRow(of: lock), .releasing) }
+            if attention.races { sync.update(thread, readersRow(of: lock), .releasing) }
         case .writeLock:
             // A writer that must wait arrives first: readers that come later wait behind it.
             if !operation.prefersReaders {
@@ -317,7 +317,7 @@ extension Scheduler {
         if mode == .draining || target < 0 { return }
         threads[Int(thread)].enabler = threads[Int(target)].handsOn
         commit(Event(thread: thread, kind: .join), site: operation.site)
-        if tracksRaces { sync.join(thread, with: target) }
+        if attention.races { sync.join(thread, with: target) }
     }
 
     private func sleep(_ thread: Int32, _ operation: Operation) {
@@ -353,7 +353,7 @@ extension Scheduler {
     }
 
     private func fence(_ thread: Int32, _ operation: Operation) {
-        if tracksRaces { sync.fence(thread, operation.order) }
+        if attention.races { sync.fence(thread, operation.order) }
         // Only a full fence drains the store buffer; for a thread that has none it is no step.
         guard operation.order == .sequentiallyConsistent, threads[Int(thread)].isAsymmetric else {
             return
@@ -370,7 +370,7 @@ extension Scheduler {
         park(thread)
         if mode == .draining { return }
         take(thread, operation.site)
-        if tracksRaces { sync.fence(thread, .sequentiallyConsistent) }
+        if attention.races { sync.fence(thread, .sequentiallyConsistent) }
     }
 }
 

@@ -256,7 +256,7 @@ extension Scheduler {
     }
 
     private func checkRace(_ thread: Int32, _ object: Int32, _ operation: Operation, writes: Bool) {
-        guard tracksRaces else { return }
+        guard attention.races else { return }
         let entry = Int32(recorder.map { $0.count - 1 } ?? -1)
         guard let conflict = sync.access(thread, object, writes: writes, entry: entry) else {
             return
@@ -269,7 +269,7 @@ extension Scheduler {
 
     private func trackRaces() {
         // What happened before in this execution was not tracked, so it is run again.
-        if !tracksRaces { racesFromNext = true }
+        if !attention.races { wanted.races = true }
     }
 
     func checkAfterwards(_ address: UInt, _ site: Site) {

@@ -25,7 +25,7 @@ extension Scheduler {
     /// Whether the running thread is in the midst of such a step.
     var isInStep: Bool { current >= 0 && threads[Int(current)].isInOperation }
 
-    var isCoarse: Bool { options.granularity == .coarse && !detail.isFine }
+    var isCoarse: Bool { options.granularity == .coarse && !attention.steps.isFine }
 
     /// What a footprint keeps room for: what jobs add.
     private var spareRoom: Int { jobs.isUsed ? 3 : 0 }
@@ -124,7 +124,7 @@ extension Scheduler {
             return
         }
         // It touches more than can be told of one step.
-        wantedDetail.isFine = true
+        wanted.steps.isFine = true
     }
 
     /// Ends the step of a thread that is in the midst of an operation; what it does next is no part
@@ -170,7 +170,9 @@ extension Scheduler {
         let object = threads[Int(current)].object
         touch(object, writes: wrote)
         if wrote { noteWord(object, old, new) }
-        if tracksRaces { trackAtomic(current, object, threads[Int(current)].kind, wrote: wrote) }
+        if attention.races {
+            trackAtomic(current, object, threads[Int(current)].kind, wrote: wrote)
+        }
     }
 
     /// Whether an operation of this kind can be a part of a step.
@@ -229,11 +231,11 @@ extension Scheduler {
             threads[waiter].enabler = Int32(truncatingIfNeeded: steps)
             return true
         case .fence:
-            if tracksRaces { sync.fence(thread, operation.order) }
+            if attention.races { sync.fence(thread, operation.order) }
             return true
         case .membarrier:
             guard bufferedCount == 0 else { break }
-            if tracksRaces { sync.fence(thread, .sequentiallyConsistent) }
+            if attention.races { sync.fence(thread, .sequentiallyConsistent) }
             return true
         case .plainRead, .plainWrite:
             accessWithin(operation, writes: operation.kind == .plainWrite)

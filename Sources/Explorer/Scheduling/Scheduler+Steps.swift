@@ -185,7 +185,7 @@ extension Scheduler {
 
     /// The numbers of the threads that have started: a step, since others may be starting.
     func startedThreads(_ site: Site) -> [UInt32] {
-        wantedDetail.threads = true
+        wanted.steps.threads = true
         if joinOperation() {
             touch(ObjectTable.threads, writes: false)
         } else if mode == .exploring || mode == .finishing {

@@ -101,28 +101,13 @@ final class Scheduler: Observer, @unchecked Sendable {
     /// Counts steps for the watchdog; read by another thread.
     let heartbeat: Heartbeat
 
-    /// Whether plain memory is raced for. Turned on at its first use, which costs one repeated
-    /// execution.
-    var tracksRaces = false
-    var racesFromNext = false
-    /// Whether the values of atomic variables are remembered, which is turned on where a step
-    /// depends on one: the exploration begins anew.
-    var tracksWords = false
-    var wordsFromNext = false
-    /// Which starts are steps, now and from the next execution on. More than at first where the
-    /// program turns out to need it.
-    private(set) var detail = StepDetail()
-    var wantedDetail = StepDetail()
-    /// Whether jobs conflict with all else. Turned on in the same way, at the second task.
-    var tracksJobs = false
-    var jobsFromNext = false
+    /// What this execution observes, and what the next one will.
+    var attention = Attention()
+    var wanted = Attention()
     /// Timers that were stopped before they fired.
     let stoppedTimers = Stack<StoppedTimer>(capacity: 8)
     /// The last step, as it was committed.
     var lastEvent = Event(thread: -1, kind: .touch)
-    /// Whether threads have names. Turned on in the same way, when the program asks for one.
-    var keepsNames = false
-    private(set) var namesFromNext = false
     /// What is changed in the program under test.
     let mutant: Mutant?
     private(set) var recorder: Recorder?
@@ -149,7 +134,7 @@ final class Scheduler: Observer, @unchecked Sendable {
 
     func record(_ recorder: Recorder) {
         self.recorder = recorder
-        keepsNames = true
+        wanted.names = true
         isRecording = true
     }
 
@@ -206,25 +191,9 @@ final class Scheduler: Observer, @unchecked Sendable {
 
     private func reset() {
         objects.beginExecution()
-        if racesFromNext {
-            tracksRaces = true
-            racesFromNext = false
-        }
-        if wordsFromNext {
-            tracksWords = true
-            wordsFromNext = false
-        }
-        if namesFromNext {
-            keepsNames = true
-            namesFromNext = false
-        }
-        detail = wantedDetail
+        attention = wanted
         labelledSubject = -1
-        if jobsFromNext {
-            tracksJobs = true
-            jobsFromNext = false
-        }
-        if tracksRaces { sync.beginExecution() }
+        if attention.races { sync.beginExecution() }
         if jobs.isUsed { resetJobs() }
         for thread in 0..<Int(threadCount) {
             threads[thread].state = .unused
@@ -475,7 +444,7 @@ final class Scheduler: Observer, @unchecked Sendable {
         let parent = current
         let isWithin = joinOperation()
         guard mode != .draining else { return -1 }
-        if isWithin, detail.threads { touch(ObjectTable.threads, writes: true) }
+        if isWithin, attention.steps.threads { touch(ObjectTable.threads, writes: true) }
         if threads[Int(parent)].isAsymmetric, !isWithin {
             // Starting a thread is a full barrier.
             threads[Int(parent)].kind = .fence
@@ -483,7 +452,7 @@ final class Scheduler: Observer, @unchecked Sendable {
             guard mode != .draining else { return -1 }
             commit(Event(thread: parent, kind: .fence), site: Site("", 0))
         }
-        if detail.threads, !isWithin {
+        if attention.steps.threads, !isWithin {
             threads[Int(parent)].kind = .spawn
             threads[Int(parent)].object = ObjectTable.threads
             park(parent)
@@ -504,7 +473,7 @@ final class Scheduler: Observer, @unchecked Sendable {
         name: String, isService: Bool, parent: Int32, _ body: @escaping @Sendable () -> Void
     ) -> Int32 {
         let thread = childNumber(of: parent)
-        if keepsNames { threadNames[Int(thread)] = name }
+        if attention.names { threadNames[Int(thread)] = name }
         threads[Int(thread)].state = .parked
         threads[Int(thread)].isService = isService
         threads[Int(thread)].isIdle = false
@@ -521,7 +490,7 @@ final class Scheduler: Observer, @unchecked Sendable {
         threads[Int(thread)].spawnIndex = Int32(truncatingIfNeeded: spawned.count)
         threads[Int(thread)].kind = .touch
         spawned.append(thread)
-        if tracksRaces, parent >= 0 { sync.spawn(thread, by: parent) }
+        if attention.races, parent >= 0 { sync.spawn(thread, by: parent) }
         bodies[Int(thread)]?.release()
         bodies[Int(thread)] = ThreadBody(body)
         if fibers[Int(thread)] == nil { fibers[Int(thread)] = .make() }
@@ -624,10 +593,10 @@ final class Scheduler: Observer, @unchecked Sendable {
         suspendOperation(of: thread)
         threads[Int(thread)].state = .dead
         let report = TrapReport(trap, fiber: fibers[Int(thread)]!)
-        if detail.creations, mode == .exploring, report.isStuck || report.isSecondLock {
+        if attention.steps.creations, mode == .exploring, report.isStuck || report.isSecondLock {
             // If it was not the extra steps that did it, it will be seen without them.
-            wantedDetail.creations = false
-            wantedDetail.forbidsCreations = true
+            wanted.steps.creations = false
+            wanted.steps.forbidsCreations = true
             return
         }
         if mode == .exploring || mode == .afterwards {
@@ -735,7 +704,7 @@ final class Scheduler: Observer, @unchecked Sendable {
         storages.block(at: address).map { storages[$0].name }
     }
     override func name(ofThread number: UInt32) -> String? {
-        if !keepsNames { namesFromNext = true }
+        if !attention.names { wanted.names = true }
         return number > 0 && number <= UInt32(threadCount) ? name(ofThread: Int32(number) - 1) : nil
     }
     override func threads(at site: Site) -> [UInt32] { startedThreads(site) }

@@ -113,7 +113,7 @@ extension Scheduler {
         let fiber = previous >= 0 ? fibers[Int(previous)]! : jobs.running!
         if previous >= 0 {
             endJob(previous)
-            if tracksRaces { sync.spawn(thread, by: previous) }
+            if attention.races { sync.spawn(thread, by: previous) }
         } else {
             current = jobs.beforeChores
         }
@@ -218,11 +218,11 @@ extension Scheduler {
             threads[index].taskObject = objects.find(job, by: parent, isMade: true).object
         }
         threads[index].spawnIndex = Int32(truncatingIfNeeded: spawned.count)
-        if !tracksJobs, !spawned.isEmpty { jobsFromNext = true }
+        if !attention.jobs, !spawned.isEmpty { wanted.jobs = true }
         spawned.append(thread)
         jobs.table.set(job, thread)
         jobs.unfinished += 1
-        if keepsNames { threadNames[index] = taskName(job, thread) }
+        if attention.names { threadNames[index] = taskName(job, thread) }
         return thread
     }
 
@@ -257,7 +257,7 @@ extension Scheduler {
     /// before it goes on, so that the task may come first.
     private func noteEnabled(_ thread: Int32) {
         threads[Int(current)].hasEnabled = true
-        if detail.creations {
+        if attention.steps.creations {
             pause(
                 "\(threads[Int(thread)].last < 0 ? "creates" : "resumes") \(name(ofThread: thread))"
             )
@@ -267,8 +267,8 @@ extension Scheduler {
     /// The running thread does something whose place among the steps of others matters: what it
     /// started or resumed on the way here might come before. From the next execution on it may.
     private func noteEffect() {
-        if current >= 0, threads[Int(current)].hasEnabled, !wantedDetail.forbidsCreations {
-            wantedDetail.creations = true
+        if current >= 0, threads[Int(current)].hasEnabled, !wanted.steps.forbidsCreations {
+            wanted.steps.creations = true
         }
     }
 
@@ -282,9 +282,9 @@ extension Scheduler {
     private func noteQueued(_ thread: Int32) {
         if current >= 0, thread != current {
             threads[Int(thread)].enabler = lastPosition(of: current)
-            if tracksRaces { sync.spawn(thread, by: current) }
+            if attention.races { sync.spawn(thread, by: current) }
             // Where it is a step the step says so.
-            if !detail.creations {
+            if !attention.steps.creations {
                 noteTask(threads[Int(thread)].last < 0 ? "creates" : "resumes", thread)
             }
         }
@@ -459,7 +459,7 @@ extension Scheduler {
             jobs.mainHolder = thread
             jobs.firstOfMain += 1
             threads[index].cause = jobs.mainLast
-            if tracksRaces, jobs.mainPrevious >= 0 { sync.spawn(thread, by: jobs.mainPrevious) }
+            if attention.races, jobs.mainPrevious >= 0 { sync.spawn(thread, by: jobs.mainPrevious) }
         }
         guard mode == .exploring || mode == .finishing else {
             disarm(index)

@@ -10,7 +10,7 @@ import Substrate
 // task, the actor it runs on, the tasks that it queues, cancels, completes or asks for their value,
 // and Substrate's objects. What it does on the way to the next step is added as it happens.
 extension Scheduler {
-    var isDeclared: Bool { tracksJobs && options.reduction == .declared && mode == .exploring }
+    var isDeclared: Bool { attention.jobs && options.reduction == .declared && mode == .exploring }
 
     /// Adds what the step of a task, or one beside tasks, touches apart from its object.
     func addJobs(to event: inout Event) {
@@ -23,7 +23,7 @@ extension Scheduler {
             )
             if options.reduction == .sound { return }
         }
-        guard tracksJobs else { return }
+        guard attention.jobs else { return }
         guard options.reduction == .declared else {
             // A thread that cancels does what tasks may see.
             let isThreadsOwn =
