@@ -408,10 +408,10 @@ extension Mutant {
     private static let memory = "Scheduling/Scheduler+Memory.swift"
     private static let scheduling = [
         Mutant(
-            "a compare-exchange wakes no spinner", atSteps, "guard !event.isSilent else { return }",
-            "guard !event.isSilent, event.kind != .compareExchange else { return }"),
+            "a compare-exchange wakes no spinner", "Reduction/Event.swift",
+            "!isSilent && (", "!isSilent && kind != .compareExchange && ("),
         Mutant(
-            "a silent write wakes a spinner", atSteps, "guard !event.isSilent else { return }", ""),
+            "a silent write wakes a spinner", "Reduction/Event.swift", "!isSilent && (", "("),
         Mutant(
             "a spinner forgets what it read after it was woken", atSteps,
             "        if threads[own].isSpinning {",

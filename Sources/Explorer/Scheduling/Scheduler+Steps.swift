@@ -253,7 +253,6 @@ extension Scheduler {
                 }
             }
         }
-        guard !event.isSilent else { return }
         for thread in 0..<Int(threadCount)
         where thread != own && threads[thread].isSpinning && !threads[thread].isWoken {
             for index in 0..<Int(spinReads[thread].count)

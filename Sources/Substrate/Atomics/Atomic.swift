@@ -27,9 +27,8 @@ where Value.AtomicRepresentation: AtomicWord {
         @inlinable get { unsafe withUnsafePointer(to: raw) { UInt(bitPattern: $0) } }
     }
 
-    /// Names this object in traces, and says that its life begins here: call it in the initializer
-    /// of its owner, once, where the object will stay. Without it, a object at the address of one
-    /// that died in the same execution is taken for that one. Does nothing when nobody watches.
+    /// Names this object in traces and begins its life. Call it once, in the initializer of its owner:
+    /// see <doc:MemoryAndObservation#Labels>.
     @inlinable
     public func label(_ name: @autoclosure () -> String) {
         if let observer = Watch.observer { observer.label(address, name) }

@@ -17,10 +17,8 @@ public struct Condition: ~Copyable, Sendable {
 
     private var address: UInt { unsafe withUnsafePointer(to: sequence) { UInt(bitPattern: $0) } }
 
-    /// Names this condition in traces, and says that its life begins here: call it in the
-    /// initializer of its owner, once, where the condition will stay. Without it, a condition at
-    /// the address of one that died in the same execution is taken for that one. Does nothing when
-    /// nobody watches.
+    /// Names this condition in traces and begins its life. Call it once, in the initializer of its owner:
+    /// see <doc:MemoryAndObservation#Labels>.
     public func label(_ name: @autoclosure () -> String) {
         if let observer = Watch.observer { observer.label(address, name) }
     }

@@ -49,9 +49,8 @@ public struct Mutex<Value: ~Copyable>: ~Copyable {
         return unsafe try body(&value.pointee)
     }
 
-    /// Names this lock in traces, and says that its life begins here: call it in the initializer of
-    /// its owner, once, where the lock will stay. Without it, a lock at the address of one that
-    /// died in the same execution is taken for that one. Does nothing when nobody watches.
+    /// Names this lock in traces and begins its life. Call it once, in the initializer of its owner:
+    /// see <doc:MemoryAndObservation#Labels>.
     @inlinable
     public borrowing func label(_ name: @autoclosure () -> String) {
         if let observer = Watch.observer { observer.label(address, name) }

@@ -18,9 +18,8 @@ public struct WaitPoint: ~Copyable, Sendable {
         word = Atomic(initialValue)
     }
 
-    /// Names this point in traces, and says that its life begins here: call it in the initializer
-    /// of its owner, once, where the point will stay. Without it, a point at the address of one
-    /// that died in the same execution is taken for that one. Does nothing when nobody watches.
+    /// Names this point in traces and begins its life. Call it once, in the initializer of its owner:
+    /// see <doc:MemoryAndObservation#Labels>.
     public func label(_ name: @autoclosure () -> String) {
         word.label(name())
     }

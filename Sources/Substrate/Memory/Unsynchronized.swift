@@ -19,9 +19,8 @@ public struct Unsynchronized<Value: ~Copyable>: ~Copyable {
         @inlinable get { UInt(bitPattern: unsafe cell.address) }
     }
 
-    /// Names this memory in traces, and says that its life begins here: call it in the initializer
-    /// of its owner, once, where the memory will stay. Without it, a memory at the address of one
-    /// that died in the same execution is taken for that one. Does nothing when nobody watches.
+    /// Names this memory in traces and begins its life. Call it once, in the initializer of its owner:
+    /// see <doc:MemoryAndObservation#Labels>.
     @inlinable
     public borrowing func label(_ name: @autoclosure () -> String) {
         if let observer = Watch.observer { observer.label(address, name) }
