@@ -120,6 +120,9 @@ import Testing
     }
 
     private final class Plain: Sendable { let value = Substrate.Atomic(0) }
+    private final class Box<Value: AtomicInteger & Sendable>: Sendable {
+        let value = Substrate.Atomic<Value>(0)
+    }
 
     private final class Last: @unchecked Sendable {
         // Unchecked: all threads of an execution are fibers of one thread of the system.
@@ -333,6 +336,25 @@ import Testing
         }.run()
         // The spinner looks first before, between or after the stores, and again after the second.
         #expect(report.executions == 3 && report.blocked == 0)
+    }
+
+    /// A thread that looks who is inside asks which threads there are.
+    @Test(arguments: [ExplorationOptions.Strategy.optimal, .depthFirst])
+    func `the start of a thread comes before or after a look at all threads`(
+        strategy: ExplorationOptions.Strategy
+    ) throws {
+        let found = Collected<Bool>()
+        _ = try Exploration("starts", options: ExplorationOptions(strategy: strategy)) { world in
+            let state = Box<UInt64>()
+            world.thread("looks") { found.insert(Presence.isAnyoneInside(0x1000)) }
+            world.thread("starts") {
+                _ = try? Thread.spawn {
+                    _ = Presence.enter(
+                        0x1000, unless: state.value, has: 1, section: WaitClass("section"))
+                }
+            }
+        }.run()
+        #expect(found.all == [false, true])
     }
 
     // MARK: Operations as steps

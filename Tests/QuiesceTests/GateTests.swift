@@ -73,6 +73,68 @@ final class Guarded: Sendable {
         try verify("two closers", Self.twoClosers)
     }
 
+    static let several: Program = { world in
+        let guarded = [Guarded(), Guarded()]
+        world.thread("user") {
+            guarded[0].use()
+            guarded[1].use()
+        }
+        world.thread("closer") {
+            do { try Gate.close(guarded.map(\.gate)) } catch { expect(false, "\(error)") }
+            for one in guarded { one.value.store(1) }
+        }
+        world.afterwards { for one in guarded { expect(one.gate.isClosed) } }
+    }
+
+    @Test func `after several gates were closed nobody is inside any`() throws {
+        try verify("several", Self.several)
+    }
+
+    /// The user of the first gate leaves it when the second is closing.
+    static let twoSteps: Program = { world in
+        let (first, second) = (Guarded(), Guarded())
+        world.thread("user") {
+            first.gate.withEntry { _ in
+                spin(while: { !second.gate.isClosing })
+                _ = first.value.load()
+            }
+        }
+        world.thread("closer") {
+            do {
+                try first.gate.beginClosing()
+                try second.gate.beginClosing()
+            } catch { expect(false, "\(error)") }
+            expect(!first.use() && !second.use())
+            first.close()
+            second.close()
+        }
+    }
+
+    @Test func `closing begins in one place and ends in another`() throws {
+        try verify("two steps", Self.twoSteps)
+    }
+
+    @Test func `who is inside one of several gates closes none`() throws {
+        let gates = [Gate(name: "one"), Gate(name: "other")]
+        gates[1].withEntry { _ in
+            #expect(throws: GateError.self) { try Gate.close(gates) }
+            #expect(throws: GateError.self) { try gates[1].beginClosing() }
+        }
+        #expect(!gates[0].isClosing && !gates[1].isClosing)
+        try Gate.close(gates)
+        try Gate.close(gates)
+        #expect(gates.allSatisfy { $0.isClosed })
+        #expect(try !gates[0].beginClosing())
+    }
+
+    @Test func `a task closes several gates`() async throws {
+        let gates = (0..<3).map { Gate(name: "gate \($0)") }
+        try await Gate.close(gates)
+        #expect(gates.allSatisfy { $0.isClosed })
+        let entered: Void? = gates[2].withEntry { _ in }
+        #expect(entered == nil)
+    }
+
     static let nested: Program = { world in
         let guarded = Guarded()
         let other = Gate(name: "other")
@@ -283,7 +345,9 @@ final class Guarded: Sendable {
         Mutant(closing, "Gate.swift", "Presence.leave(slot", .sees(0), of: .load),
         // Close: say so, barrier, look.
         Mutant(closing, "Gate+Closing.swift", "state.bitwiseOr(closingBits", .skipped),
-        Mutant(closing, "Gate+Closing.swift", "membarrier()", .skipped),
+        Mutant(closing, "Gate+Closing.swift", "{ membarrier() }", .skipped),
+        Mutant(several, "Gate+Closing.swift", "membarrier()  // for all", .skipped),
+        Mutant(twoSteps, "Gate+Closing.swift", "state.bitwiseOr(closingBits", .skipped),
         Mutant(closing, "Gate+Closing.swift", "Presence.isAnyoneInside(key)", .sees(0)),
         Mutant(closing, "Gate+Closing.swift", "Presence.isAnyoneInside(key)", .relaxed),
         Mutant(told, "Gate+Closing.swift", "state.bitwiseOr(State.told", .skipped),

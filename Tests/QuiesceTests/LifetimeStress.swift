@@ -122,6 +122,32 @@ import Testing
         #expect(wrong.withLock { $0 } == 0)
     }
 
+    @Test func `nobody is inside any of several gates that were closed with one barrier`() throws {
+        let current = Mutex([Resource(), Resource()])
+        let isOver = Atomic2()
+        let wrong = Mutex(0)
+        let users = try (0..<2).map { index in
+            Handle(
+                try Thread.spawn {
+                    while !isOver.value.load(ordering: .acquiring) {
+                        let resource = current.withLock { $0[index] }
+                        _ = resource.gate.withEntry { _ in
+                            if !resource.isOpen { wrong.withLock { $0 += 1 } }
+                        }
+                    }
+                })
+        }
+        for _ in 0..<20_000 {
+            let resources = current.withLock { $0 }
+            try Gate.close(resources.map(\.gate))
+            for resource in resources { resource.isOpen = false }
+            current.withLock { $0 = [Resource(), Resource()] }
+        }
+        isOver.value.store(true, ordering: .releasing)
+        for user in users { user.join() }
+        #expect(wrong.withLock { $0 } == 0)
+    }
+
     private final class Atomic2: Sendable {
         let value = Atomic(false)
     }

@@ -49,6 +49,14 @@ final class Microphone: Sendable {
     func unplug() throws { try gate.close() }
 }
 
+/// A reader waits inside both gates, and leaves when either is closing.
+final class Turntable: Sendable {
+    let motor = Gate(name: "motor")
+    let needle = Gate(name: "needle")
+
+    func unplug() throws { try Gate.close([motor, needle]) }
+}
+
 /// A device that resets itself when it is told to, and lives until the last of that is done.
 final class Printer: ReferenceCounted {
     let referenceCount = ReferenceCount()
@@ -159,6 +167,23 @@ final class Bell: Sendable {
         #expect(try removeSelf(gate) { removals += 1 })
         #expect(try !removeSelf(gate) { removals += 1 })
         #expect(removals == 1)
+    }
+
+    @Test func `unplugging closes both gates of a reader that waits inside them`() throws {
+        try verify("turntable") { world in
+            let turntable = Turntable()
+            world.thread("reader") {
+                turntable.motor.withEntry { _ in
+                    _ = turntable.needle.withEntry { _ in
+                        spin(while: { !turntable.motor.isClosing && !turntable.needle.isClosing })
+                    }
+                }
+            }
+            world.thread("owner") {
+                do { try turntable.unplug() } catch { expect(false, "\(error)") }
+                expect(turntable.motor.isClosed && turntable.needle.isClosed)
+            }
+        }
     }
 
     @Test func `unplugging wakes a reader`() throws {

@@ -47,8 +47,53 @@ extension Gate {
         }
     }
 
-    /// Lets nobody in any more. False when the gate is closed already.
-    private func beginClosing() throws(GateError) -> Bool {
+    // MARK: Several gates
+
+    /// Closes several gates and waits until nobody is inside any of them.
+    ///
+    /// One barrier for all whose users have left already; the others are waited for one after the
+    /// other.
+    ///
+    /// - Throws: as `close(until:)`. On `.inside` no gate is closing on account of this call.
+    @available(
+        *, noasync,
+        message: "it would block a thread of the cooperative pool; await the other spelling"
+    )
+    public static func close(
+        _ gates: some Collection<Gate>, until deadline: Clock.Instant? = nil
+    ) throws(GateError) {
+        for gate in try stillInUse(gates) { try gate.close(until: deadline) }
+    }
+
+    /// Closes several gates and waits until nobody is inside any of them, as the blocking spelling.
+    public static func close(
+        _ gates: some Collection<Gate>, until deadline: Clock.Instant? = nil
+    ) async throws(GateError) {
+        for gate in try stillInUse(gates) { try await gate.close(until: deadline) }
+    }
+
+    /// Begins the closing of all, and returns those that somebody is inside.
+    private static func stillInUse(_ gates: some Collection<Gate>) throws(GateError) -> [Gate] {
+        for gate in gates where gate.isInside(besides: nil) { throw .inside(gate: gate.name) }
+        var closing: [Gate] = []
+        for gate in gates where try gate.beginClosing() { closing.append(gate) }
+        // Every entry that was announced before this is visible after it, and every later one finds
+        // its gate closing.
+        membarrier()  // for all
+        return closing.filter { !$0.isEmptied(behindBarrier: true) }
+    }
+
+    // MARK: In two steps
+
+    /// Lets nobody in any more and returns at once: the first half of `close()`, which waits.
+    ///
+    /// Use it where the closing of one gate makes the users of another leave: begin all, then close
+    /// each. Kernel counterpart: `percpu_ref_kill`.
+    ///
+    /// - Returns: false when the gate is closed already.
+    /// - Throws: `.inside` when the caller is inside, and the gate is as before.
+    @discardableResult
+    public func beginClosing() throws(GateError) -> Bool {
         if isInside(besides: nil) { throw .inside(gate: name) }
         let old = state.bitwiseOr(closingBits, ordering: .sequentiallyConsistent).oldValue
         if old & State.closing == 0 { tell() }
@@ -94,7 +139,7 @@ extension Gate {
     }
 
     /// Whether nobody is inside; if so, the gate is closed from here on.
-    private func isEmptied() -> Bool {
+    private func isEmptied(behindBarrier isBehindBarrier: Bool = false) -> Bool {
         state.operation("look who is in", writes: true) {
             while true {
                 let found = state.load(ordering: .sequentiallyConsistent)
@@ -106,7 +151,7 @@ extension Gate {
                 if isClaimed ? found & State.revealed == 0 : found & State.losers != 0 {
                     return false
                 }
-                if isAnyoneInSlots { return false }
+                if isAnyoneInSlots(behindBarrier: isBehindBarrier) { return false }
                 if state.compareExchange(
                     expected: found, desired: found | State.closed,
                     ordering: .sequentiallyConsistent
@@ -118,10 +163,10 @@ extension Gate {
     }
 
     /// Whether a thread is inside. The gate is closing.
-    private var isAnyoneInSlots: Bool {
+    private func isAnyoneInSlots(behindBarrier isBehindBarrier: Bool = false) -> Bool {
         // Every entry that was announced before this is visible after it, and every later one finds
         // the gate closing. So is every leave, or else it finds the caller waiting.
-        membarrier()
+        if !isBehindBarrier { membarrier() }
         return Presence.isAnyoneInside(key)
     }
 
@@ -195,7 +240,7 @@ extension Gate {
         while true {
             let found = state.load(ordering: .sequentiallyConsistent)
             if isWinner {
-                return found < State.entry && found & State.told != 0 && !isAnyoneInSlots
+                return found < State.entry && found & State.told != 0 && !isAnyoneInSlots()
             }
             if found & (State.claimed | State.closed) != 0 { return isEmptied() }
             isWinner =
