@@ -303,19 +303,20 @@ extension Mutant {
     // MARK: The search
 
     private static let optimal = "Strategies/OptimalReduction.swift"
+    private static let races = "Reduction/RaceReversal.swift"
+    private static let sequence = "Reduction/ReversalSequence.swift"
     private static let reduction = [
         Mutant(
-            "a deadline is not tried before the wake-up", optimal,
+            "a deadline is not tried before the wake-up", races,
             "            reverseWakeUp(of: steps[index])\n", ""),
         Mutant(
             "what blocked threads would do is not reversed", optimal,
-            "reverseRaces(of: scheduler.blockedSteps, index, at: history.count)", "_ = index"),
+            "races.reverseRaces(of: scheduler.blockedSteps, index, at: history.count)", "_ = index"),
         Mutant(
             "no other waiter is chosen", optimal,
-            "if event.choice >= 0 { insertOtherChoices(of: position - 1) }", ""),
+            "if event.choice >= 0 { races.insertOtherChoices(of: position - 1) }", ""),
         Mutant(
-            "a stopped timer does not fire", optimal, "reverseStop(scheduler.stoppedTimers[index])",
-            "_ = index"),
+            "a stopped timer does not fire", optimal, "races.reverseStop(stop)", "_ = stop"),
         Mutant(
             "steps that may grow are reversed once", optimal,
             "for event in 0..<branch where history.events[event].mayGrow {",
@@ -330,55 +331,55 @@ extension Mutant {
             "if findsMore, !scheduler.areStable(sleeper.footprint, among: before.objectCount) {",
             "if findsMore, sleeper.thread < 0 {"),
         Mutant(
-            "a choice is as good as another", optimal,
+            "a choice is as good as another", sequence,
             "guard itsChoice == choice else { return .no }",
             "guard itsChoice == choice || choice > -5 else { return .no }",
             equivalent: "the other choices stand in the same tree, or were explored from there"),
         Mutant(
-            "the last step comes first whatever it conflicts with", optimal,
-            "            if last.footprint.conflicts(with: history.events[Int(sequence[other])].footprint) { return false }\n",
+            "the last step comes first whatever it conflicts with", sequence,
+            "            if last.footprint.conflicts(with: history.events[Int(events[other])].footprint) { return false }\n",
             ""),
         Mutant(
-            "the last step comes before what enables it", optimal, "if isLast ? isAnchor(other) :",
+            "the last step comes before what enables it", sequence, "if isLast ? isAnchor(other) :",
             "if isLast ? false :"),
         Mutant(
-            "an initial comes before its causes", optimal,
-            "history.happens(other, before: Int(sequence[index])) { return false }",
+            "an initial comes before its causes", sequence,
+            "history.happens(other, before: Int(events[index])) { return false }",
             "false { return false }"),
         Mutant(
-            "nothing else is left out", optimal,
+            "nothing else is left out", races,
             "                dropped.append(Int32(truncatingIfNeeded: obstacle))\n                buildSequence()",
             "                return"),
         Mutant(
-            "the holder of a mutex is not left out", optimal,
-            "                dropped[0] = Int32(truncatingIfNeeded: obstacle)\n                place.begin(obstacle)",
+            "the holder of a mutex is not left out", races,
+            "                dropped[0] = Int32(truncatingIfNeeded: obstacle)\n                sequence.place.begin(obstacle)",
             "                return"),
         Mutant(
-            "an independent step conflicts with nothing", optimal,
-            "if conflicts(touched, history.events[Int(sequence[index])].footprint) { return .no }",
+            "an independent step conflicts with nothing", sequence,
+            "if conflicts(touched, history.events[Int(events[index])].footprint) { return .no }",
             ""),
         Mutant(
-            "an independent step may conflict with the last", optimal,
+            "an independent step may conflict with the last", sequence,
             "return !isRemoved[lastIndex] && conflicts(touched, last.footprint) ? .no : .independent",
             "return .independent"),
         Mutant(
-            "a vague step touches what it touched", optimal,
+            "a vague step touches what it touched", sequence,
             "if touched.isAnything || !isRemoved[lastIndex] && last.isVague { return .no }", "",
             equivalent:
                 "what conflicts with it there finds that after its own step, where the two still meet"
         ),
         Mutant(
-            "an unknown object is none", optimal,
+            "an unknown object is none", sequence,
             "guard touched.unknownBeyond >= 0, !scheduler.areStable(footprint, among: touched.unknownBeyond) else {",
             "guard false else {",
             equivalent:
                 "what conflicts with it there finds that after its own step, where the two still meet"
         ),
         Mutant(
-            "a reversed step touches what it touched", optimal,
+            "a reversed step touches what it touched", races,
             "        result.footprint = effect.footprint\n", ""),
         Mutant(
-            "a spinner goes on for nothing", optimal,
+            "a spinner goes on for nothing", races,
             "            guard isResumed(second, without: first) else { return }\n", ""),
         Mutant(
             "a tree's leaf stands for nothing", optimal,
@@ -388,12 +389,12 @@ extension Mutant {
             "what was explored is explored again", optimal,
             "if result != .no { return }", "if result != .no, position < 0 { return }"),
         Mutant(
-            "only the first that is left out counts", optimal,
+            "only the first that is left out counts", races,
             "for index in 0..<dropped.count where history.happens(Int(dropped[index]), before: event) { return true }",
             "if history.happens(Int(dropped[0]), before: event) { return true }"),
         Mutant(
-            "whoever is in the way may be left out", optimal,
-            "guard obstacle >= 0, history.events[obstacle].thread != second.thread, !isAnchor(obstacle) else { return }",
+            "whoever is in the way may be left out", races,
+            "guard obstacle >= 0, history.events[obstacle].thread != second.thread, !sequence.isAnchor(obstacle) else { return }",
             "guard obstacle >= 0 else { return }"),
         Mutant(
             "an obstacle is a mistake", optimal,
@@ -525,7 +526,8 @@ extension Mutant {
         Mutant(
             "a thread's cancellation commutes with tasks", sharing,
             "!threads[index].isTask && event.kind != .cancel && event.kind != .records",
-            "!threads[index].isTask"),
+            "!threads[index].isTask",
+            equivalent: "two that cancel one task meet at the lock of its records"),
         Mutant(
             "a resumed task comes not after its resumption", jobs,
             "            threads[Int(thread)].enabler = lastPosition(of: current)\n", ""),
@@ -540,7 +542,9 @@ extension Mutant {
         Mutant(
             "arming a task's timer leaves the clock out", jobs,
             "            event.arms = threads[index].deadline\n            if hasOrderedTime { event.footprint.add(ObjectTable.clock, writes: true) }\n",
-            "            event.arms = threads[index].deadline\n"),
+            "            event.arms = threads[index].deadline\n",
+            equivalent:
+                "what arms a timer is left out where a later one is reversed to come before it"),
         Mutant(
             "going to an actor is no step", jobs,
             "if executor != 0 { if thread == current { arrive(thread) } else { noteEffect() } }", ""

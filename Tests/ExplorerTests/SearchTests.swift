@@ -446,6 +446,18 @@ import Testing
         #expect(found[0] == found[1] && found[0].count == 6)
     }
 
+    @Test func `a wait within an operation conflicts with stores, also where it need not wait`()
+        throws
+    {
+        let found = try finds({ cell, point in
+            cell.write { point.value.wait(while: 0) }
+            return 1
+        }) { _, _, point in
+            point.value.word.store(1, ordering: .relaxed)
+        }
+        #expect(found == [["ends 1", "lost wake-up -1"], ["ends 1", "lost wake-up -1"]])
+    }
+
     @Test func `a wake-up within an operation conflicts with waits`() throws {
         let found = try finds({ _, point in
             point.value.wait(while: 0)
