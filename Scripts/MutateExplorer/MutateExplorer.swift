@@ -58,6 +58,9 @@ struct MutateExplorer: ParsableCommand {
         let root = try inPlace ? FileManager.default.currentDirectoryPath : copy()
         defer { if !inPlace { try? FileManager.default.removeItem(atPath: root) } }
         for mutant in mutants { _ = try mutant.applied(in: root) }
+        guard try Mutant.builds(in: root) else {
+            throw ValidationError("the package does not build; see \(logFile)")
+        }
         var survivors: [String] = []
         for (number, mutant) in mutants.enumerated() {
             let caught: String?
@@ -167,13 +170,16 @@ struct Mutant {
         return String(text[..<first]) + " " + changed + " " + String(text[(last + 1)...])
     }
 
+    static func builds(in root: String) throws -> Bool {
+        try shell("timeout 900 swift build --build-tests \(optimised)", in: root) == 0
+    }
+
     /// What notices; nil when nothing does.
     func isCaught(in root: String) throws -> String? {
         let before = try String(contentsOfFile: path(in: root), encoding: .utf8)
         try applied(in: root).write(toFile: path(in: root), atomically: true, encoding: .utf8)
         defer { try? before.write(toFile: path(in: root), atomically: true, encoding: .utf8) }
-        guard try shell("timeout 900 swift build --build-tests \(Self.optimised)", in: root) == 0
-        else {
+        guard try Self.builds(in: root) else {
             throw ValidationError("\(name) does not compile; see \(logFile)")
         }
         for stage in Self.stages {
