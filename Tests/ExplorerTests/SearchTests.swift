@@ -338,6 +338,26 @@ import Testing
         #expect(report.executions == 3 && report.blocked == 0)
     }
 
+    @Test func `every kind of write wakes a spinner`() throws {
+        let writes: [@Sendable (Word) -> Void] = [
+            { $0.value.store(1, ordering: .releasing) },
+            { $0.value.add(1, ordering: .releasing) },
+            { _ = $0.value.exchange(1, ordering: .releasing) },
+            { _ = $0.value.compareExchange(expected: 0, desired: 1, ordering: .releasing) },
+            { $0.value.storeAsymmetric(1) },
+        ]
+        for write in writes {
+            let report = try Exploration("spins") { world in
+                let flag = Word("flag")
+                world.thread("spins") {
+                    spin(while: { flag.value.load(ordering: .acquiring) == 0 })
+                }
+                world.thread("writes") { write(flag) }
+            }.run()
+            #expect(report.executions == 2 && report.failed == 0)
+        }
+    }
+
     /// A thread that looks who is inside asks which threads there are.
     @Test(arguments: [ExplorationOptions.Strategy.optimal, .depthFirst])
     func `the start of a thread comes before or after a look at all threads`(
