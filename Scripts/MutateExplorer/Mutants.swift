@@ -324,11 +324,11 @@ extension Mutant {
         ),
         Mutant(
             "sleepers sleep on", optimal,
-            "if sleeper.thread == last.thread || sleeper.footprint.conflicts(with: last.footprint) { continue }",
-            "if sleeper.thread == last.thread { continue }"),
+            "if sleeper.thread == thread || sleeper.footprint.conflicts(with: footprint) { continue }",
+            "if sleeper.thread == thread { continue }"),
         Mutant(
             "what two found is never the same", optimal,
-            "if findsMore, !scheduler.areStable(sleeper.footprint, among: before.objectCount) {",
+            "if findsMore, !scheduler.areStable(sleeper.footprint, among: frame.objectCount) {",
             "if findsMore, sleeper.thread < 0 {"),
         Mutant(
             "a choice is as good as another", sequence,

@@ -12,7 +12,8 @@ final class RaceReversal {
     private let scheduler: Scheduler
     private let sequence: ReversalSequence
     private let candidates = Stack<Int32>(capacity: 64)
-    /// What the second event of a race comes after, apart from the race itself.
+    /// What the second event of a race comes after, apart from the race itself and the sequence's
+    /// anchors.
     private let beginsAfter = Stack<Int32>(capacity: 64)
     /// What is left out so that a step can come earlier.
     private let dropped = Stack<Int32>(capacity: 16)
@@ -35,13 +36,16 @@ final class RaceReversal {
         }
         candidates.removeAll()
         let thread = steps[index].thread
+        let (previous, enabler) = (steps[index].previous, steps[index].enabler)
         history.forEachConflict(of: steps[index].footprint, before: limit) { event in
-            if history.events[event].thread != thread {
-                insertCandidate(Int32(truncatingIfNeeded: event))
-            }
+            // Most conflicts are ordered anyway.
+            if history.events[event].thread == thread { return }
+            if previous >= 0, history.happens(event, before: Int(previous)) { return }
+            if enabler >= 0, history.happens(event, before: Int(enabler)) { return }
+            insertCandidate(Int32(truncatingIfNeeded: event))
         }
         if candidates.isEmpty { return }
-        begin(after: steps[index].previous, steps[index].enabler, steps[index].cause)
+        begin(after: previous, enabler, steps[index].cause)
         var place = 0
         while place < candidates.count {
             let first = Int(candidates[place])
@@ -75,9 +79,7 @@ final class RaceReversal {
         let isTick = cause >= 0 && history.events[Int(cause)].kind == .tick
         sequence.setAnchors(previous, enabler, isTick ? -1 : cause)
         beginsAfter.removeAll()
-        if previous >= 0 { beginsAfter.append(previous) }
-        if enabler >= 0 { beginsAfter.append(enabler) }
-        if cause >= 0 { beginsAfter.append(cause) }
+        if isTick { beginsAfter.append(cause) }
     }
 
     /// Keeps the candidates latest first, each once.
@@ -97,6 +99,7 @@ final class RaceReversal {
     /// Whether `event` happens before the second event of the race, apart from the race itself.
     @inline(__always)
     private func happensBefore(_ event: Int) -> Bool {
+        if sequence.isAnchor(event) { return true }
         for index in 0..<beginsAfter.count
         where history.happens(event, before: Int(beginsAfter[index])) { return true }
         return false

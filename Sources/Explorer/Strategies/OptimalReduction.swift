@@ -71,8 +71,8 @@ class OptimalReduction: Strategy {
 
     override func choose() -> Decision {
         if position < replayed {
-            let event = history.events[position]
-            return Decision(thread: event.thread, choice: event.choice)
+            return Decision(
+                thread: history.events[position].thread, choice: history.events[position].choice)
         }
         if frames.count == position { enterFrame() }
         // What a wake-up tree wants comes first.
@@ -138,32 +138,29 @@ class OptimalReduction: Strategy {
     /// conflict with it sleep on.
     private func enterFrame() {
         let base = sleepers.count
-        if position > 0 {
-            let last = history.events[position - 1]
-            let before = frames[position - 1]
-            let findsMore =
-                before.sleepCount > 0
-                && !scheduler.areStable(last.footprint, among: before.objectCount)
-            for index in Int(before.sleepBase)..<Int(before.sleepBase + before.sleepCount) {
-                let sleeper = sleepers[index]
-                if sleeper.thread == last.thread
-                    || sleeper.footprint.conflicts(with: last.footprint)
-                {
-                    continue
-                }
-                // What both found in the midst of their steps may be the same.
-                if findsMore, !scheduler.areStable(sleeper.footprint, among: before.objectCount) {
-                    isVague = true
-                    continue
-                }
-                sleepers.append(sleeper)
-            }
-        }
+        if position > 0, frames[position - 1].sleepCount > 0 { keepSleepers(of: position - 1) }
         frames.append(
             Frame(
                 tree: pendingTree, sleepBase: Int32(base), sleepCount: Int32(sleepers.count - base),
                 objectCount: scheduler.objects.count))
         pendingTree = -1
+    }
+
+    /// Those who slept at the prefix `before` and do not conflict with the event after it sleep on.
+    private func keepSleepers(of before: Int) {
+        let (thread, footprint) = (history.events[before].thread, history.events[before].footprint)
+        let frame = frames[before]
+        let findsMore = !scheduler.areStable(footprint, among: frame.objectCount)
+        for index in Int(frame.sleepBase)..<Int(frame.sleepBase + frame.sleepCount) {
+            let sleeper = sleepers[index]
+            if sleeper.thread == thread || sleeper.footprint.conflicts(with: footprint) { continue }
+            // What both found in the midst of their steps may be the same.
+            if findsMore, !scheduler.areStable(sleeper.footprint, among: frame.objectCount) {
+                isVague = true
+                continue
+            }
+            sleepers.append(sleeper)
+        }
     }
 
     override func repeats(_ thread: Int32, _ kind: StepKind, _ object: Int32) -> Bool {
@@ -255,10 +252,11 @@ class OptimalReduction: Strategy {
         while !frames.isEmpty {
             let last = frames.count - 1
             let frame = frames[last]
-            let event = history.events[last]
             sleepers.truncate(to: Int(frame.sleepBase + frame.sleepCount))
             sleepers.append(
-                Sleeper(thread: event.thread, choice: event.choice, footprint: event.footprint))
+                Sleeper(
+                    thread: history.events[last].thread, choice: history.events[last].choice,
+                    footprint: history.events[last].footprint))
             frames[last].sleepCount += 1
             history.truncate(to: last)
             if frame.tree >= 0 {
