@@ -155,7 +155,8 @@ struct Mutant {
 
     private func path(in root: String) -> String { "\(root)/Sources/Explorer/\(file)" }
 
-    /// The file with the rule broken. The rule must stand there exactly once, whatever its lines are.
+    /// The file with the rule broken. The rule must stand there exactly once; line breaks do not
+    /// count.
     func applied(in root: String) throws -> String {
         let text = Array(try String(contentsOfFile: path(in: root), encoding: .utf8))
         let places = text.indices.filter { !text[$0].isWhitespace }

@@ -329,15 +329,12 @@ import Testing
     private final class Objects: Sendable {
         let words = [Word("w0"), Word("w1")]
         let locks = [Lock("m0"), Lock("m1")]
-        let fair = RWLock(())
-        let forReaders = RWLock((), preferring: .readers)
+        let readersWriters = [
+            ReadersWriter("rw0", preferring: .writers), ReadersWriter("rw1", preferring: .readers),
+        ]
         let condition = Condition()
 
-        init() {
-            condition.label("c")
-            fair.label("rw0")
-            forReaders.label("rw1")
-        }
+        init() { condition.label("c") }
 
         final class Word: Sendable {
             let value = Substrate.Atomic(0)
@@ -347,6 +344,13 @@ import Testing
             let value = Substrate.Mutex(())
             init(_ name: String) { value.label(name) }
         }
+        final class ReadersWriter: Sendable {
+            let value: RWLock<Void>
+            init(_ name: String, preferring preference: RWLock<Void>.Preference) {
+                value = RWLock((), preferring: preference)
+                value.label(name)
+            }
+        }
 
         func run(_ steps: [Step]) { run(steps[...]) }
 
@@ -355,36 +359,16 @@ import Testing
             while let step = steps.popFirst() {
                 switch step {
                 case .readLock(let lock):
-                    inside(&steps, until: lock) { body in
-                        if lock == 0 {
-                            fair.withReadLock { _ in body() }
-                        } else {
-                            forReaders.withReadLock { _ in body() }
-                        }
-                    }
+                    inside(&steps, until: lock) { lock, body in lock.withReadLock { _ in body() } }
                 case .tryReadLock(let lock):
-                    inside(&steps, until: lock) { body in
-                        if lock == 0 {
-                            _ = fair.withReadLockIfAvailable { _ in body() }
-                        } else {
-                            _ = forReaders.withReadLockIfAvailable { _ in body() }
-                        }
+                    inside(&steps, until: lock) { lock, body in
+                        _ = lock.withReadLockIfAvailable { _ in body() }
                     }
                 case .writeLock(let lock):
-                    inside(&steps, until: lock) { body in
-                        if lock == 0 {
-                            fair.withWriteLock { _ in body() }
-                        } else {
-                            forReaders.withWriteLock { _ in body() }
-                        }
-                    }
+                    inside(&steps, until: lock) { lock, body in lock.withWriteLock { _ in body() } }
                 case .tryWriteLock(let lock):
-                    inside(&steps, until: lock) { body in
-                        if lock == 0 {
-                            _ = fair.withWriteLockIfAvailable { _ in body() }
-                        } else {
-                            _ = forReaders.withWriteLockIfAvailable { _ in body() }
-                        }
+                    inside(&steps, until: lock) { lock, body in
+                        _ = lock.withWriteLockIfAvailable { _ in body() }
                     }
                 case .tryLock(let lock):
                     // Its end follows at once.
@@ -398,7 +382,8 @@ import Testing
         /// Runs the steps up to the end of the section inside `section`; where a try fails they are
         /// left out, as in the model.
         private func inside(
-            _ steps: inout ArraySlice<Step>, until lock: Int, _ section: (() -> Void) -> Void
+            _ steps: inout ArraySlice<Step>, until lock: Int,
+            _ section: (borrowing RWLock<Void>, () -> Void) -> Void
         ) {
             let end = steps.firstIndex {
                 switch $0 {
@@ -408,7 +393,7 @@ import Testing
             }!
             let body = steps[..<end]
             steps = steps[(end + 1)...]
-            section { run(body) }
+            section(readersWriters[lock].value) { run(body) }
         }
 
         private func run(_ step: Step) {
@@ -507,14 +492,17 @@ import Testing
     ) throws {
         var generator = FuzzGenerator(UInt64(seed) * 1_000 + UInt64(kind))
         for _ in 0..<15 {
-            let program = random(&generator, kind)
-            let expected = count(program)
-            let report = try explore(program)
-            #expect(
-                report.executions == expected.complete + expected.deadlocked,
-                "\(program): \(report.executions), not \(expected)")
-            #expect(report.deadlocked == expected.deadlocked && report.blocked == 0, "\(program)")
+            try expectAsManyExecutionsAsTraces(random(&generator, kind))
         }
+    }
+
+    private func expectAsManyExecutionsAsTraces(_ program: [[Step]]) throws {
+        let expected = count(program)
+        let report = try explore(program)
+        #expect(
+            report.executions == expected.complete + expected.deadlocked,
+            "\(program): \(report.executions), not \(expected)")
+        #expect(report.deadlocked == expected.deadlocked && report.blocked == 0, "\(program)")
     }
 
     @Test func `a thread that was woken in time waits for ever later`() throws {
@@ -525,10 +513,7 @@ import Testing
             [waits, [.signal, .signal], [.sleep(seconds: 1)]],
             [waits, [.signal, .signal], [.now]], [waits, [.signal, .now, .signal]],
         ] {
-            let expected = count(program)
-            let report = try explore(program)
-            #expect(report.executions == expected.complete + expected.deadlocked, "\(program)")
-            #expect(report.deadlocked == expected.deadlocked && report.blocked == 0, "\(program)")
+            try expectAsManyExecutionsAsTraces(program)
         }
     }
 

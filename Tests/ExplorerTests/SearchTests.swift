@@ -119,7 +119,6 @@ import Testing
         var all: Set<Value> { values.withLock { $0 } }
     }
 
-    private final class Plain: Sendable { let value = Substrate.Atomic(0) }
     private final class Box<Value: AtomicInteger & Sendable>: Sendable {
         let value = Substrate.Atomic<Value>(0)
     }
@@ -449,7 +448,7 @@ import Testing
             _ = try Exploration("midst", options: ExplorationOptions(strategy: strategy)) { world in
                 let order = Order()
                 let cells = (0..<3).map { _ in Cell() }
-                let shared = (0..<2).map { _ in Plain() }
+                let shared = (0..<2).map { _ in Box<Int>() }
                 for (number, cell) in cells.enumerated() {
                     world.thread("t\(number)") {
                         cell.write {
@@ -517,7 +516,7 @@ import Testing
         }
     }
 
-    /// A thread gives a lock back and resumes a task, which is one step; then two others come for it.
+    /// A thread gives a lock back and resumes a task, which is one step; then two others lock it.
     @Test func `a lock is free after a step that also resumed a task`() async throws {
         for options in allOptions {
             let orders = Collected<[Int]>()

@@ -108,7 +108,7 @@ final class RaceReversal {
     /// Has `second` happen before `first`: inserts what does not depend on `first`, then `second`
     /// as it is without `first`.
     ///
-    /// It may be that it cannot happen then: whoever holds the lock at that place acquired it
+    /// It may not be possible then: the thread that holds the lock at that place acquired it
     /// before `first` gave it back. That is left out too, with all that depends on it, until the
     /// step can happen or cannot at all.
     private func reverse(_ first: Int, _ second: Event) {

@@ -19,7 +19,7 @@ final class ReversalSequence {
     private let firstOfThread = Stack<Int32>(capacity: 64)
     private let lastOfThread = Stack<Int32>(capacity: 64)
     /// The step that is reversed, as it is at the end of the sequence.
-    private(set) var last = Event(thread: -1, kind: .touch)
+    private var last = Event(thread: -1, kind: .touch)
     /// The objects that it touches, one bit each.
     private var filter: UInt64 = 0
     /// The events without which the reversed step could not be taken at all.

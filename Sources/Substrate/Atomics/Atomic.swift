@@ -27,8 +27,9 @@ where Value.AtomicRepresentation: AtomicWord {
         @inlinable get { unsafe withUnsafePointer(to: raw) { UInt(bitPattern: $0) } }
     }
 
-    /// Names this object in traces and begins its life. Call it once, in the initializer of its owner:
-    /// see <doc:MemoryAndObservation#Labels>.
+    /// Names this object in traces and begins its life.
+    ///
+    /// Call it once, in the initializer of its owner: see <doc:MemoryAndObservation#Labels>.
     @inlinable
     public func label(_ name: @autoclosure () -> String) {
         if let observer = Watch.observer { observer.label(address, name) }

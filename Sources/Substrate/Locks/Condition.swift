@@ -17,8 +17,9 @@ public struct Condition: ~Copyable, Sendable {
 
     private var address: UInt { unsafe withUnsafePointer(to: sequence) { UInt(bitPattern: $0) } }
 
-    /// Names this condition in traces and begins its life. Call it once, in the initializer of its owner:
-    /// see <doc:MemoryAndObservation#Labels>.
+    /// Names this condition in traces and begins its life.
+    ///
+    /// Call it once, in the initializer of its owner: see <doc:MemoryAndObservation#Labels>.
     public func label(_ name: @autoclosure () -> String) {
         if let observer = Watch.observer { observer.label(address, name) }
     }

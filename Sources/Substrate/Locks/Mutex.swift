@@ -49,8 +49,9 @@ public struct Mutex<Value: ~Copyable>: ~Copyable {
         return unsafe try body(&value.pointee)
     }
 
-    /// Names this lock in traces and begins its life. Call it once, in the initializer of its owner:
-    /// see <doc:MemoryAndObservation#Labels>.
+    /// Names this lock in traces and begins its life.
+    ///
+    /// Call it once, in the initializer of its owner: see <doc:MemoryAndObservation#Labels>.
     @inlinable
     public borrowing func label(_ name: @autoclosure () -> String) {
         if let observer = Watch.observer { observer.label(address, name) }

@@ -30,8 +30,9 @@ public struct RWLock<Value: ~Copyable>: ~Copyable {
 
     private var address: UInt { unsafe withUnsafePointer(to: state) { UInt(bitPattern: $0) } }
 
-    /// Names this lock in traces and begins its life. Call it once, in the initializer of its owner:
-    /// see <doc:MemoryAndObservation#Labels>.
+    /// Names this lock in traces and begins its life.
+    ///
+    /// Call it once, in the initializer of its owner: see <doc:MemoryAndObservation#Labels>.
     public borrowing func label(_ name: @autoclosure () -> String) {
         if let observer = Watch.observer { observer.label(address, name) }
     }

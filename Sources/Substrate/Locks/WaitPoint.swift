@@ -18,8 +18,9 @@ public struct WaitPoint: ~Copyable, Sendable {
         word = Atomic(initialValue)
     }
 
-    /// Names this point in traces and begins its life. Call it once, in the initializer of its owner:
-    /// see <doc:MemoryAndObservation#Labels>.
+    /// Names this point in traces and begins its life.
+    ///
+    /// Call it once, in the initializer of its owner: see <doc:MemoryAndObservation#Labels>.
     public func label(_ name: @autoclosure () -> String) {
         word.label(name())
     }

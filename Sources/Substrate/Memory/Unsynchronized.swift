@@ -19,8 +19,9 @@ public struct Unsynchronized<Value: ~Copyable>: ~Copyable {
         @inlinable get { UInt(bitPattern: unsafe cell.address) }
     }
 
-    /// Names this memory in traces and begins its life. Call it once, in the initializer of its owner:
-    /// see <doc:MemoryAndObservation#Labels>.
+    /// Names this memory in traces and begins its life.
+    ///
+    /// Call it once, in the initializer of its owner: see <doc:MemoryAndObservation#Labels>.
     @inlinable
     public borrowing func label(_ name: @autoclosure () -> String) {
         if let observer = Watch.observer { observer.label(address, name) }
