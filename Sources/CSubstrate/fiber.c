@@ -212,3 +212,8 @@ void quiesce_fiber_prepare(quiesce_fiber *fiber, void (*entry)(void *), void *co
 #endif
     fiber->sp = saved;
 }
+
+void quiesce_call(quiesce_closure closure) {
+    typedef __attribute__((swiftcall)) void swift_function(__attribute__((swift_context)) void *context);
+    ((swift_function *)closure.function)(closure.context);
+}

@@ -56,9 +56,9 @@ final class BruteForce: DepthFirst {
         trace = MazurkiewiczTrace()
     }
 
-    override func committed(_ event: Event) -> Divergence? {
+    override func committed(_ event: Event, at position: Int) -> Divergence? {
         trace.append(event, scheduler)
-        return super.committed(event)
+        return super.committed(event, at: position)
     }
 
     override func endExecution(_ outcome: Outcome) -> Bool {
@@ -94,20 +94,12 @@ final class BruteForce: DepthFirst {
 /// The optimal strategy, with the traces that it runs.
 final class TracedReduction: OptimalReduction {
     private(set) var traces: [String] = []
-    private var trace = MazurkiewiczTrace()
-
-    override func beginExecution() {
-        super.beginExecution()
-        trace = MazurkiewiczTrace()
-        scheduler.replayedSteps = 0
-    }
-
-    override func committed(_ event: Event) -> Divergence? {
-        trace.append(event, scheduler)
-        return super.committed(event)
-    }
 
     override func endExecution(_ outcome: Outcome) -> Bool {
+        var trace = MazurkiewiczTrace()
+        for position in 0..<scheduler.history.count {
+            trace.append(scheduler.history.event(position), scheduler)
+        }
         if outcome != .blocked { traces.append(trace.text) }
         return super.endExecution(outcome)
     }

@@ -48,7 +48,7 @@ private final class Objects: Sendable {
         #expect(stores.map(\.kind) == [.store, .store, .store, .asymmetricStore])
         #expect(stores.map(\.order) == [.relaxed, .releasing, .sequentiallyConsistent, .releasing])
         #expect(stores.map(\.operand.low) == [1, 2, 3, 4])
-        #expect(stores.map(\.other) == [8, 8, 8, 8])
+        #expect(observer.accesses.suffix(4).map(\.size) == [8, 8, 8, 8])
         #expect(objects.atomic.load(ordering: .relaxed) == 4)
     }
 
@@ -113,7 +113,7 @@ private final class Objects: Sendable {
                 .acquiringAndReleasing,
             ])
         #expect(
-            exchanges.map(\.failureOrder) == [
+            observer.accesses.map(\.failureOrder) == [
                 .acquiring, .relaxed, .sequentiallyConsistent, .relaxed, .acquiring,
             ])
         #expect(exchanges.map(\.operand.low) == [5, 5, 6, 8, 9])

@@ -19,7 +19,6 @@ import Testing
         #expect(operation.kind == .load)
         #expect(operation.object == 8)
         #expect(operation.order == .acquiring)
-        #expect(operation.failureOrder == .relaxed)
         #expect(operation.other == 0)
         #expect(operation.operand == Bits())
         #expect(operation.deadline == 0)

@@ -80,6 +80,15 @@ void quiesce_free_text(char *_Nonnull text);
 /// Executes the instruction that a failed precondition ends in, without its message.
 static inline __attribute__((always_inline)) void quiesce_test_trap(void) { __builtin_trap(); }
 
+/// A Swift closure without arguments or result, as it lies in memory.
+typedef struct quiesce_closure {
+    void (*_Nonnull function)(void);
+    void *_Nullable context;
+} quiesce_closure;
+
+/// Calls a closure without taking a reference to what it captures.
+void quiesce_call(quiesce_closure closure);
+
 /// A counter that one thread advances and others read.
 static inline __attribute__((always_inline)) void quiesce_counter_tick(uint64_t *_Nonnull counter) {
     __atomic_store_n(counter, __atomic_load_n(counter, __ATOMIC_RELAXED) + 1, __ATOMIC_RELAXED);

@@ -85,9 +85,10 @@ private func checked(_ report: ExplorationReport, _ file: StaticString, _ line: 
 {
     guard let counterexample = report.counterexample else { return report }
     // A file is named after the suite in it.
-    let suite = SourceFile.name(file).split(separator: ".").first.map(String.init) ?? "NAME"
+    let suite =
+        SourceFile.name(file.description).split(separator: ".").first.map(String.init) ?? "NAME"
     let style = TraceStyle(
-        title: report.name, location: "\(SourceFile.name(file)):\(line)",
+        title: report.name, location: "\(SourceFile.name(file.description)):\(line)",
         replay: "QUIESCE_REPLAY=\(counterexample.token) swift test --filter \(suite)")
     throw ExplorationFailure(report: report, text: TraceRenderer(style).render(counterexample))
 }

@@ -8,7 +8,7 @@ import Substrate
 /// threads.
 public final class ExploredWorld: @unchecked Sendable {
     // Unchecked: every thread of an execution is a fiber of the one thread that explores.
-    private unowned let scheduler: Scheduler
+    private let scheduler: Scheduler
 
     init(_ scheduler: Scheduler) {
         self.scheduler = scheduler
@@ -68,7 +68,7 @@ public func expect(
     guard !condition() else { return }
     guard let scheduler = Scheduler.watchingThisThread else {
         fatalError(
-            "expectation failed outside an exploration, at \(SourceFile.name(file)):\(line): \(message())"
+            "expectation failed outside an exploration, at \(SourceFile.name(file.description)):\(line): \(message())"
         )
     }
     scheduler.failExpectation(message(), Site(file, line))

@@ -46,26 +46,19 @@ public struct Mutation: Sendable, CustomStringConvertible {
 final class Mutant {
     let mutation: Mutation
     private(set) var hits = 0
-    private var known: [Place: Bool] = [:]
-
-    private struct Place: Hashable {
-        let file: UInt
-        let line: UInt
-    }
+    private var known: [Site: Bool] = [:]
 
     init(_ mutation: Mutation) { self.mutation = mutation }
 
     /// The effect on an operation, if it has one.
-    func effect(on operation: Operation) -> Mutation.Effect? {
-        let site = operation.site
-        if let kind = mutation.kind, kind != operation.kind { return nil }
-        guard site.line > 0, site.file.hasPointerRepresentation else { return nil }
-        let place = Place(file: UInt(bitPattern: unsafe site.file.utf8Start), line: site.line)
+    func effect(on operation: OperationKind, _ site: Site) -> Mutation.Effect? {
+        if let kind = mutation.kind, kind != operation { return nil }
+        guard site.line > 0 else { return nil }
         let isMet =
-            known[place]
+            known[site]
             ?? (SourceFile.name(site.file) == mutation.file
-                && SourceFile.line(site.line, of: "\(site.file)")?.contains(mutation.code) == true)
-        known[place] = isMet
+                && SourceFile.line(site.line, of: site.file)?.contains(mutation.code) == true)
+        known[site] = isMet
         guard isMet else { return nil }
         hits += 1
         return mutation.effect

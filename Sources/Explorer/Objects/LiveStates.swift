@@ -66,10 +66,10 @@ extension Scheduler: ObjectStates {
     /// Timers fire in the order of their deadlines; where time is discrete, when they are due.
     func mayFire(_ thread: Int32, at deadline: UInt64) -> Bool {
         if options.time == .discrete { return deadline <= time }
-        for other in 0..<threadCount
-        where other != thread && threads[Int(other)].state == .parked
-            && threads[Int(other)].armed >= 0
-            && threads[Int(other)].deadline < deadline
+        for other in 0..<threads.count
+        where other != thread && threads[other].state == .parked
+            && threads[other].armed >= 0
+            && threads[other].deadline < deadline
         {
             return false
         }
@@ -78,17 +78,16 @@ extension Scheduler: ObjectStates {
 
     func setTimer(of thread: Int32, _ deadline: UInt64) {
         if deadline == 0 { return disarm(Int(thread)) }
-        threads[Int(thread)].armed = Int32(truncatingIfNeeded: steps)
+        threads[thread].armed = Int32(truncatingIfNeeded: steps)
         timerCount += 1
     }
 
     func hasBufferedStores(_ thread: Int32?) -> Bool {
-        thread.map { threads[Int($0)].buffered > 0 } ?? (bufferedCount > 0)
+        thread.map { threads[$0].buffered > 0 } ?? (stores.count > 0)
     }
 
     func isBuffered(_ object: Int32, by thread: Int32) -> Bool {
-        let address = objects[object].address
-        return storeBuffers[Int(thread)].contains { $0.address == address }
+        stores.latest(to: objects[object].address, by: thread) != nil
     }
 
     @inline(__always)

@@ -87,8 +87,8 @@ final class Configuration: ObjectStates {
     /// Where time is discrete: up to when it has passed.
     private var time: UInt64 {
         for event in stride(from: history.count - 1, through: 0, by: -1)
-        where history.events[event].kind == .tick && contains(event) {
-            return history.events[event].step.deadline
+        where history[event].kind == .tick && contains(event) {
+            return history.event(event).step.deadline
         }
         return Scheduler.beginning
     }
@@ -137,36 +137,48 @@ final class Configuration: ObjectStates {
 
     /// A writer's request of the lock that it has not acquired yet.
     private func request(for object: Int32) -> Int32 {
-        first { event in
-            event.kind == .writeRequest && !event.acquires && event.step.object == object
-        } until: {
-            self.history.next(after: $0)
+        for event in 0..<history.count
+        where history[event].kind == .writeRequest && contains(event)
+            && !history[event].traits.contains(.acquires)
+            && history.event(event).step.object == object
+            && !isClosed(by: history.next(after: event))
+        {
+            return Int32(event)
         }
+        return -1
     }
 
     private func reader(of object: Int32) -> Int32 {
-        first { event in
-            (event.kind == .readLock || event.kind == .tryReadLock) && event.acquires
-                && event.step.object == object
-        } until: {
-            self.history.closer(of: $0)
+        for event in 0..<history.count
+        where (history[event].kind == .readLock || history[event].kind == .tryReadLock)
+            && contains(event) && history[event].traits.contains(.acquires)
+            && history.event(event).step.object == object
+            && !isClosed(by: history.closer(of: event))
+        {
+            return Int32(event)
         }
+        return -1
     }
 
     private func bufferedStore(of thread: Int32?, to object: Int32?) -> Int32 {
-        first { event in
-            event.kind == .bufferedStore && (thread == nil || event.thread == thread)
-                && (object == nil || event.step.object == object)
-        } until: {
-            self.history.closer(of: $0)
+        for event in 0..<history.count
+        where history[event].kind == .bufferedStore && contains(event)
+            && (thread == nil || history[event].thread == thread)
+            && (object == nil || history.event(event).step.object == object)
+            && !isClosed(by: history.closer(of: event))
+        {
+            return Int32(event)
         }
+        return -1
     }
+
+    private func isClosed(by closer: Int?) -> Bool { closer.map(contains) ?? false }
 
     /// What armed a timer that ends before `deadline` and is armed here.
     private func earlierTimer(than deadline: UInt64, _ thread: Int32) -> Int32 {
         guard hasOrderedTime else { return -1 }
-        for event in 0..<history.count where contains(event) {
-            let record = history.events[event]
+        for event in 0..<history.count where contains(event) && history[event].detail >= 0 {
+            let record = history.event(event)
             if record.arms != 0, record.arms < deadline, !isTaskTimerClosed(event) {
                 return Int32(event)
             }
@@ -174,7 +186,7 @@ final class Configuration: ObjectStates {
             case .arm, .wait, .park:
                 guard record.step.deadline != 0, record.step.deadline < deadline,
                     record.thread != thread,
-                    record.kind != .park || record.waits
+                    record.kind != .park || record.traits.contains(.waits)
                 else { continue }
                 if let next = history.next(after: event), contains(next) { continue }
                 let queue = record.kind == .park ? record.step.other : record.step.object
@@ -193,14 +205,5 @@ final class Configuration: ObjectStates {
             if Int(stop.fire.opener) == event, contains(Int(stop.position)) { return true }
         }
         return false
-    }
-
-    /// The first event here that opens something which is not closed here.
-    private func first(_ opens: (Event) -> Bool, until closer: (Int) -> Int?) -> Int32 {
-        for event in 0..<history.count where contains(event) && opens(history.events[event]) {
-            if let closer = closer(event), contains(closer) { continue }
-            return Int32(event)
-        }
-        return -1
     }
 }

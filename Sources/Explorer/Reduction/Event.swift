@@ -34,6 +34,17 @@ enum StepKind: UInt8 {
     /// A job of a task begins: the task starts, or goes on after an `await`.
     case job
 
+    /// The step that an atomic operation is where it takes effect at once.
+    @inline(__always)
+    init(atomic kind: OperationKind) {
+        switch kind {
+        case .load: self = .load
+        case .readModifyWrite: self = .update
+        case .compareExchange: self = .compareExchange
+        default: self = .store
+        }
+    }
+
     /// Whether the step has to wait until its thread's store buffer is empty.
     var drains: Bool {
         switch self {
@@ -53,19 +64,7 @@ struct Event: BitwiseCopyable {
     var step: Step
     /// What that turned out to be: a wait can end in two ways.
     var kind: StepKind
-    /// Whether an atomic step left the value as it was: it wakes nobody who spins on it.
-    var isSilent = false
-    /// Whether a lock step acquired.
-    var acquires = false
-    /// Whether the thread waits from here on.
-    var waits = false
-    /// Whether something was added once the step had happened.
-    var isAmended = false
-    /// Whether what the step touches at another place cannot be told.
-    var isVague = false
-    /// Whether the step may touch more at another place: other things than those that it conflicts
-    /// on.
-    var mayGrow = false
+    var traits: Traits = []
     /// The waiter that a signal woke, when it had a choice; else -1.
     var choice: Int32 = -1
     var footprint = Footprint()
@@ -82,11 +81,6 @@ struct Event: BitwiseCopyable {
     var closer: Int32 = -1
     /// Where a spinning thread goes on: the first event of the round that found that it must wait.
     var round: Int32 = -1
-    /// The thread's next event.
-    var next: Int32 = -1
-    /// Where this event's access records and its objects' new versions begin.
-    var accesses: Int32 = 0
-    var versions: Int32 = 0
     /// The bits that an atomic step or a parking wait found.
     var old = Bits()
     /// The deadline of the task's timer that the step armed on its way to the next, 0 for none.
@@ -95,10 +89,35 @@ struct Event: BitwiseCopyable {
     @inline(__always)
     var thread: Int32 { step.thread }
 
+    /// What can be said of a step with yes or no.
+    struct Traits: OptionSet {
+        let rawValue: UInt16
+
+        /// An atomic step left the value as it was: it wakes nobody who spins on it.
+        static let silent = Traits(rawValue: 1)
+        /// A lock step acquired.
+        static let acquires = Traits(rawValue: 2)
+        /// The thread waits from here on.
+        static let waits = Traits(rawValue: 4)
+        /// Something was added once the step had happened.
+        static let amended = Traits(rawValue: 8)
+        /// What the step touches at another place cannot be told.
+        static let vague = Traits(rawValue: 16)
+        /// The step may touch more at another place: other things than those that it conflicts on.
+        static let mayGrow = Traits(rawValue: 32)
+        /// The step conflicts with an earlier one that nothing else orders before it.
+        static let races = Traits(rawValue: 64)
+
+        @inline(__always)
+        mutating func set(_ trait: Traits, _ holds: Bool) {
+            if holds { insert(trait) } else { remove(trait) }
+        }
+    }
+
     /// Whether the step lets a thread go on that spins on `object`, having read `spinReads`. The
     /// end of a read does so where the thread has tried to write.
     func wakes(_ object: Int32, _ spinReads: Footprint) -> Bool {
-        !isSilent
+        !traits.contains(.silent)
             && (footprint.writes(to: object)
                 || kind == .readUnlock && footprint.contains(object)
                     && spinReads.writes(to: object))

@@ -13,6 +13,21 @@ struct Footprint: BitwiseCopyable {
     private(set) var filter: UInt64 = 0
     private var slots = InlineArray<8, UInt32>(repeating: 0)
 
+    init() {}
+
+    /// One access.
+    @inline(__always)
+    init(_ object: Int32, writes: Bool) {
+        slots[0] = UInt32(truncatingIfNeeded: object) << 1 | (writes ? 1 : 0)
+        count = 1
+        filter = Self.filter(of: object)
+    }
+
+    @inline(__always)
+    static func filter(of object: Int32) -> UInt64 {
+        1 << (UInt64(truncatingIfNeeded: object) & 63)
+    }
+
     @inline(__always)
     mutating func add(_ object: Int32, writes: Bool) {
         guard object >= 0 else { return }
@@ -25,7 +40,7 @@ struct Footprint: BitwiseCopyable {
             count < UInt8(Footprint.capacity), "a step touches more objects than a footprint holds")
         slots[Int(count)] = number << 1 | (writes ? 1 : 0)
         count += 1
-        filter |= 1 << (UInt64(number) & 63)
+        filter |= Self.filter(of: object)
     }
 
     /// Whether an access of `object` is in it.

@@ -6,18 +6,54 @@ import Substrate
 ///
 /// Events are appended and cut off at the end only. An execution that shares a prefix with the one
 /// before keeps the clocks of it.
+@safe
 final class History {
-    let events = Stack<Event>(capacity: 256)
+    /// A row for each event: its entry, then its clock. With eight threads that is a line of the
+    /// cache.
+    private var rows: UnsafeMutableRawPointer
+    private var capacity = 256
+    private(set) var count = 0
+    /// How many threads a clock has room for: a multiple of `lanes`.
+    private(set) var width = History.lanes
+    private var stride = History.entrySize + History.lanes * 4
+
+    /// The events that have more to them than their entries say.
+    private let details = Stack<Event>(capacity: 64)
     private let accesses = Stack<Access>(capacity: 512)
     /// By object: its last access, -1 for none.
     private let heads = Stack<Int32>(capacity: 128)
-    private let clocks = Stack<UInt32>(capacity: 4096)
     private let versions = Stack<Version>(capacity: 512)
     /// By object: its last version, -1 for none.
     private let lastVersions = Stack<Int32>(capacity: 128)
     private let kept = Stack<Version>(capacity: 16)
-    /// How many threads a clock has room for.
-    private(set) var width = 8
+
+    private static let lanes = SIMD8<UInt32>.scalarCount
+    private static let entrySize = 32
+
+    init() {
+        unsafe rows = .allocate(byteCount: capacity * stride, alignment: 64)
+        precondition(MemoryLayout<Entry>.size == History.entrySize)
+    }
+
+    deinit { unsafe rows.deallocate() }
+
+    /// What every event has, in 32 bytes: most steps are an access of one object, and then this is
+    /// all.
+    struct Entry: BitwiseCopyable {
+        var thread: Int32
+        var kind: StepKind
+        var traits: Event.Traits
+        /// The thread's last event before, or for its first, what its starter did last.
+        var previous: Int32
+        /// The thread's next event.
+        var next: Int32 = -1
+        /// Where its accesses begin; they end where those of the next event begin.
+        var accesses: Int32
+        /// Where the whole event is; -1 where the entry and its access are all.
+        var detail: Int32 = -1
+        /// That of its footprint.
+        var filter: UInt64
+    }
 
     /// One access of one object by one event.
     struct Access: BitwiseCopyable {
@@ -41,106 +77,268 @@ final class History {
         var state: Bits
     }
 
+    // MARK: Rows
+
     @inline(__always)
-    var count: Int { events.count }
+    private func row(_ position: Int) -> UnsafeMutableRawPointer {
+        // One comparison: a negative position is a large one.
+        precondition(UInt(bitPattern: position) < UInt(bitPattern: count))
+        return unsafe rows + position &* stride
+    }
+
+    @inline(__always)
+    private func entry(_ position: Int) -> UnsafeMutablePointer<Entry> {
+        unsafe row(position).assumingMemoryBound(to: Entry.self)
+    }
+
+    @inline(__always)
+    private func clock(_ position: Int) -> UnsafeMutablePointer<UInt32> {
+        unsafe (row(position) + History.entrySize).assumingMemoryBound(to: UInt32.self)
+    }
+
+    /// What every event has of the one at `position`.
+    subscript(position: Int) -> Entry {
+        @inline(__always)
+        unsafeAddress { unsafe UnsafePointer(entry(position)) }
+    }
+
+    /// The whole event at `position`.
+    func event(_ position: Int) -> Event {
+        let entry = self[position]
+        if entry.detail >= 0 { return details[Int(entry.detail)] }
+        let access = accesses[Int(entry.accesses)]
+        var event = Event(Step(thread: entry.thread, kind: entry.kind, object: access.object))
+        event.traits = entry.traits
+        event.previous = entry.previous
+        event.footprint.add(access.object, writes: access.writes)
+        return event
+    }
+
+    /// The waiter that the event at `position` chose to wake, -1 where it had no choice.
+    @inline(__always)
+    func choice(_ position: Int) -> Int32 {
+        let detail = self[position].detail
+        return detail < 0 ? -1 : details[Int(detail)].choice
+    }
+
+    @inline(__always)
+    func footprint(_ position: Int) -> Footprint {
+        let (detail, first) = (self[position].detail, self[position].accesses)
+        if detail >= 0 { return details[Int(detail)].footprint }
+        return Footprint(accesses[Int(first)].object, writes: accesses[Int(first)].writes)
+    }
 
     /// Whether the event is a step of this thread and kind on this object.
     @inline(__always)
     func isStep(_ position: Int, of thread: Int32, _ kind: StepKind, _ object: Int32) -> Bool {
-        events[position].thread == thread && events[position].kind == kind
-            && events[position].footprint.object(0) == object
+        guard self[position].thread == thread, self[position].kind == kind else { return false }
+        let first = Int(self[position].accesses)
+        return first < accesses.count && accesses[first].object == object
+            && Int(accesses[first].event) == position
+    }
+
+    /// Whether the event, which has no details, is an access of this kind of this object.
+    @inline(__always)
+    func isAccess(_ position: Int, _ kind: StepKind, of object: Int32) -> Bool {
+        self[position].kind == kind && accesses[Int(self[position].accesses)].object == object
+    }
+
+    /// The end of the run that begins at `position` and lies before `limit`: of events of one
+    /// thread that have no details.
+    @inline(__always)
+    func endOfRun(_ position: Int, before limit: Int) -> Int {
+        let thread = self[position].thread
+        var end = position
+        while end < limit, self[end].thread == thread, self[end].detail < 0 { end &+= 1 }
+        return end
     }
 
     /// Whether `earlier` happens before `later` or is it.
     @inline(__always)
     func happens(_ earlier: Int, before later: Int) -> Bool {
-        clocks[later * width + Int(events[earlier].thread)]
-            >= UInt32(truncatingIfNeeded: earlier + 1)
+        unsafe clock(later)[Int(self[earlier].thread)] >= UInt32(truncatingIfNeeded: earlier &+ 1)
     }
 
     /// The component of `event`'s clock for `thread`: one more than the position of that thread's
     /// last event before it.
     @inline(__always)
-    func clock(_ event: Int, _ thread: Int) -> UInt32 { clocks[event * width + thread] }
+    func clock(_ event: Int, _ thread: Int) -> UInt32 {
+        precondition(UInt(bitPattern: thread) < UInt(bitPattern: width))
+        return unsafe clock(event)[thread]
+    }
+
+    // MARK: Appending
 
     /// Appends `event`, computing its clock. `event.previous` and `enabler` must be set.
     func append(_ event: Event) {
-        if Int(event.thread) >= width { widen(to: Int(event.thread) + 1) }
-        let position = events.count
-        let row = position * width
-        if event.previous >= 0 {
-            clocks.duplicate(from: Int(event.previous) * width, length: width)
-        } else {
-            clocks.extend(to: row + width, with: 0)
-        }
-        if event.enabler >= 0 {
-            clocks.joinRow(at: row, with: Int(event.enabler) * width, length: width)
-        }
-        if event.cause >= 0 {
-            clocks.joinRow(at: row, with: Int(event.cause) * width, length: width)
-        }
-        if event.kind == .tick { joinAll(row, before: position) }
-        let firstAccess = Int32(truncatingIfNeeded: accesses.count)
+        let position = beginRow(event.thread, event.previous)
+        if event.enabler >= 0 { joinClock(position, Int(event.enabler)) }
+        if event.cause >= 0 { joinClock(position, Int(event.cause)) }
+        if event.kind == .tick { joinAll(before: position) }
+        let first = Int32(truncatingIfNeeded: accesses.count)
         for index in 0..<Int(event.footprint.count) {
-            let object = event.footprint.object(index)
-            let writes = event.footprint.writes(index)
-            heads.extend(to: Int(object) + 1, with: -1)
-            let head = heads[Int(object)]
-            let lastWrite =
-                head < 0 ? -1 : accesses[Int(head)].writes ? head : accesses[Int(head)].lastWrite
+            addAccess(
+                event.footprint.object(index), writes: event.footprint.writes(index), position)
+        }
+        finishRow(
+            position,
+            Entry(
+                thread: event.thread, kind: event.kind, traits: event.traits,
+                previous: event.previous, accesses: first,
+                detail: Int32(truncatingIfNeeded: details.count), filter: event.footprint.filter))
+        details.append(event)
+        if event.opener >= 0 {
+            let opener = Int(self[Int(event.opener)].detail)
+            if opener >= 0 { details[opener].closer = Int32(truncatingIfNeeded: position) }
+        }
+    }
+
+    /// Appends a step that accesses one object and of which nothing else is to be told.
+    @inline(__always)
+    func append(
+        _ kind: StepKind, by thread: Int32, of object: Int32, writes: Bool,
+        _ traits: Event.Traits, after previous: Int32
+    ) {
+        let position = beginRow(thread, previous)
+        let first = Int32(truncatingIfNeeded: accesses.count)
+        addAccess(object, writes: writes, position)
+        finishRow(
+            position,
+            Entry(
+                thread: thread, kind: kind, traits: traits, previous: previous, accesses: first,
+                filter: Footprint.filter(of: object)))
+    }
+
+    /// Makes a row, with the clock of the event before it on its thread.
+    @inline(__always)
+    private func beginRow(_ thread: Int32, _ previous: Int32) -> Int {
+        if Int(thread) >= width || count == capacity { makeRoom(for: Int(thread)) }
+        let position = count
+        count = position &+ 1
+        let target = unsafe clock(position)
+        var lane = 0
+        if previous >= 0 {
+            let source = unsafe clock(Int(previous))
+            repeat {
+                unsafe History.store(History.load(source + lane), to: target + lane)
+                lane &+= History.lanes
+            } while lane < width
+        } else {
+            repeat {
+                unsafe History.store(SIMD8(repeating: 0), to: target + lane)
+                lane &+= History.lanes
+            } while lane < width
+        }
+        return position
+    }
+
+    @inline(__always)
+    private func addAccess(_ object: Int32, writes: Bool, _ position: Int) {
+        if Int(object) >= heads.count { heads.extend(to: Int(object) &+ 1, with: -1) }
+        let head = heads[Int(object)]
+        var lastWrite: Int32 = -1
+        if head >= 0 {
+            lastWrite = accesses[Int(head)].writes ? head : accesses[Int(head)].lastWrite
             if Footprint.isOfSorts(object) {
-                var record = head
-                while record >= 0 {
-                    if accesses[Int(record)].writes != writes {
-                        join(row, Int(accesses[Int(record)].event))
-                    }
-                    record = accesses[Int(record)].previous
-                }
+                joinOtherSort(position, writes: writes, head)
             } else if writes {
                 var record = head
-                while record >= 0 {
-                    join(row, Int(accesses[Int(record)].event))
+                repeat {
+                    join(position, Int(accesses[Int(record)].event))
                     if accesses[Int(record)].writes { break }
                     record = accesses[Int(record)].previous
-                }
+                } while record >= 0
             } else if lastWrite >= 0 {
-                join(row, Int(accesses[Int(lastWrite)].event))
+                join(position, Int(accesses[Int(lastWrite)].event))
             }
-            heads[Int(object)] = Int32(truncatingIfNeeded: accesses.count)
-            accesses.append(
-                Access(
-                    event: Int32(truncatingIfNeeded: position), object: object, writes: writes,
-                    previous: head,
-                    lastWrite: lastWrite))
         }
-        clocks[row + Int(event.thread)] = UInt32(truncatingIfNeeded: position + 1)
-        events.append(event)
-        events[position].accesses = firstAccess
-        events[position].versions = Int32(truncatingIfNeeded: versions.count)
-        if event.previous >= 0, events[Int(event.previous)].thread == event.thread {
-            events[Int(event.previous)].next = Int32(truncatingIfNeeded: position)
-        }
-        if event.opener >= 0 {
-            events[Int(event.opener)].closer = Int32(truncatingIfNeeded: position)
+        heads[Int(object)] = Int32(truncatingIfNeeded: accesses.count)
+        accesses.append(
+            Access(
+                event: Int32(truncatingIfNeeded: position), object: object, writes: writes,
+                previous: head, lastWrite: lastWrite))
+    }
+
+    private func joinOtherSort(_ position: Int, writes: Bool, _ head: Int32) {
+        var record = head
+        while record >= 0 {
+            if accesses[Int(record)].writes != writes {
+                join(position, Int(accesses[Int(record)].event))
+            }
+            record = accesses[Int(record)].previous
         }
     }
 
     @inline(__always)
-    private func join(_ row: Int, _ event: Int) {
-        guard clocks[row + Int(events[event].thread)] < UInt32(truncatingIfNeeded: event + 1) else {
-            return
+    private func finishRow(_ position: Int, _ entry: Entry) {
+        unsafe clock(position)[Int(entry.thread)] = UInt32(truncatingIfNeeded: position &+ 1)
+        unsafe self.entry(position).initialize(to: entry)
+        if entry.previous >= 0, self[Int(entry.previous)].thread == entry.thread {
+            unsafe self.entry(Int(entry.previous)).pointee.next =
+                Int32(truncatingIfNeeded: position)
         }
-        clocks.joinRow(at: row, with: event * width, length: width)
+    }
+
+    /// `event` happens before the one at `position`.
+    @inline(__always)
+    private func join(_ position: Int, _ event: Int) {
+        guard
+            unsafe clock(position)[Int(self[event].thread)]
+                < UInt32(truncatingIfNeeded: event &+ 1)
+        else { return }
+        joinClock(position, event)
+    }
+
+    @inline(__always)
+    private func joinClock(_ position: Int, _ event: Int) {
+        let (target, source) = unsafe (clock(position), clock(event))
+        var lane = 0
+        repeat {
+            unsafe History.store(
+                pointwiseMax(History.load(target + lane), History.load(source + lane)),
+                to: target + lane)
+            lane &+= History.lanes
+        } while lane < width
+    }
+
+    @inline(__always)
+    private static func load(_ pointer: UnsafeMutablePointer<UInt32>) -> SIMD8<UInt32> {
+        unsafe UnsafeRawPointer(pointer).load(as: SIMD8<UInt32>.self)
+    }
+
+    @inline(__always)
+    private static func store(_ lanes: SIMD8<UInt32>, to pointer: UnsafeMutablePointer<UInt32>) {
+        unsafe UnsafeMutableRawPointer(pointer).storeBytes(of: lanes, as: SIMD8<UInt32>.self)
     }
 
     /// Time passes when all that can happen has happened.
-    private func joinAll(_ row: Int, before position: Int) {
+    private func joinAll(before position: Int) {
         var earlier = position
         while earlier > 0 {
             earlier -= 1
-            join(row, earlier)
-            if events[earlier].kind == .tick { return }
+            join(position, earlier)
+            if self[earlier].kind == .tick { return }
         }
+    }
+
+    /// Has room for one more event, and for `thread` in every clock.
+    @inline(never)
+    private func makeRoom(for thread: Int) {
+        let (oldWidth, oldStride) = (width, stride)
+        if thread >= width {
+            width = (max(width * 2, thread + 1) + History.lanes - 1) / History.lanes * History.lanes
+            stride = History.entrySize + width * 4
+        }
+        if count == capacity { capacity *= 2 }
+        let moved = UnsafeMutableRawPointer.allocate(byteCount: capacity * stride, alignment: 64)
+        for position in 0..<count {
+            let target = unsafe moved + position * stride
+            unsafe target.copyMemory(from: rows + position * oldStride, byteCount: oldStride)
+            unsafe (target + oldStride).initializeMemory(
+                as: UInt32.self, repeating: 0, count: width - oldWidth)
+        }
+        unsafe rows.deallocate()
+        unsafe rows = moved
     }
 
     // MARK: Versions
@@ -154,7 +352,7 @@ final class History {
         }
         addVersion(
             Version(
-                event: Int32(truncatingIfNeeded: events.count - 1), object: change.object,
+                event: Int32(truncatingIfNeeded: count - 1), object: change.object,
                 previous: -1,
                 readers: change.readers, state: change.state))
     }
@@ -176,25 +374,35 @@ final class History {
     @inline(__always)
     func version(_ index: Int32) -> Version { versions[Int(index)] }
 
-    private func truncateVersions(to first: Int) {
-        while versions.count > first {
-            let version = versions[versions.count - 1]
-            lastVersions[Int(version.object)] = version.previous
-            versions.truncate(to: versions.count - 1)
+    /// Forgets what the events from `count` on have left.
+    private func truncateVersions(to count: Int) {
+        while versions.count > 0, Int(versions[versions.count - 1].event) >= count {
+            dropVersion()
+            // The state before all events was remembered for the version after it.
+            if versions.count > 0, versions[versions.count - 1].event < 0 { dropVersion() }
         }
     }
 
-    func truncate(to count: Int) {
-        guard count < events.count else { return }
-        let first = Int(events[count].accesses)
+    private func dropVersion() {
+        let version = versions[versions.count - 1]
+        lastVersions[Int(version.object)] = version.previous
+        versions.truncate(to: versions.count - 1)
+    }
+
+    func truncate(to newCount: Int) {
+        guard newCount < count else { return }
+        let first = Int(self[newCount].accesses)
         while accesses.count > first {
             let record = accesses[accesses.count - 1]
             heads[Int(record.object)] = record.previous
             accesses.truncate(to: accesses.count - 1)
         }
-        truncateVersions(to: Int(events[count].versions))
-        clocks.truncate(to: count * width)
-        events.truncate(to: count)
+        truncateVersions(to: newCount)
+        for position in newCount..<count where self[position].detail >= 0 {
+            details.truncate(to: Int(self[position].detail))
+            break
+        }
+        count = newCount
     }
 
     func removeAll() { truncate(to: 0) }
@@ -202,72 +410,86 @@ final class History {
     /// Replaces the last event by what has become of it.
     func amendLast(_ event: Event) {
         kept.removeAll()
-        for index in Int(events[events.count - 1].versions)..<versions.count {
-            kept.append(versions[index])
+        let position = count - 1
+        var first = versions.count
+        while first > 0, versions[first - 1].event < 0 || Int(versions[first - 1].event) == position
+        {
+            first -= 1
         }
-        truncate(to: events.count - 1)
+        for index in first..<versions.count { kept.append(versions[index]) }
+        while versions.count > first { dropVersion() }
+        truncate(to: position)
         append(event)
         for index in 0..<kept.count { addVersion(kept[index]) }
     }
 
     /// The event of its thread that follows `event`, or nil.
     func next(after event: Int) -> Int? {
-        let next = Int(events[event].next)
-        guard next > event, next < events.count, Int(events[next].previous) == event,
-            events[next].thread == events[event].thread
+        let next = Int(self[event].next)
+        guard next > event, next < count, Int(self[next].previous) == event,
+            self[next].thread == self[event].thread
         else { return nil }
         return next
     }
 
     /// The event that closed the window opened by `opener`, or nil while it is open.
     func closer(of opener: Int) -> Int? {
-        let closer = Int(events[opener].closer)
-        guard closer > opener, closer < events.count, events[closer].opener == opener else {
-            return nil
-        }
+        let detail = Int(self[opener].detail)
+        guard detail >= 0 else { return nil }
+        let closer = Int(details[detail].closer)
+        guard closer > opener, closer < count, self[closer].detail >= 0,
+            Int(details[Int(self[closer].detail)].opener) == opener
+        else { return nil }
         return closer
     }
 
-    /// Calls `body` with each earlier event that conflicts with `footprint` directly and might be
-    /// adjacent, latest first for each object. With `before`, only events before that position
-    /// count.
+    // MARK: Conflicts
+
+    /// Calls `body` with each earlier event that conflicts with the one at `position` directly and
+    /// might be adjacent, latest first for each object.
     @inline(__always)
-    func forEachConflict(of footprint: Footprint, before limit: Int, _ body: (Int) -> Void) {
-        for index in 0..<Int(footprint.count) {
-            let object = Int(footprint.object(index))
-            guard object < heads.count else { continue }
-            var record = heads[object]
-            while record >= 0, Int(accesses[Int(record)].event) >= limit {
-                record = accesses[Int(record)].previous
-            }
-            if Footprint.isOfSorts(footprint.object(index)) {
-                while record >= 0 {
-                    if accesses[Int(record)].writes != footprint.writes(index) {
-                        body(Int(accesses[Int(record)].event))
-                    }
-                    record = accesses[Int(record)].previous
-                }
-            } else if footprint.writes(index) {
-                while record >= 0 {
-                    body(Int(accesses[Int(record)].event))
-                    if accesses[Int(record)].writes { break }
-                    record = accesses[Int(record)].previous
-                }
-            } else if record >= 0 {
-                let write = accesses[Int(record)].writes ? record : accesses[Int(record)].lastWrite
-                if write >= 0 { body(Int(accesses[Int(write)].event)) }
-            }
+    func forEachConflict(of position: Int, _ body: (Int) -> Void) {
+        var index = Int(self[position].accesses)
+        while index < accesses.count, Int(accesses[index].event) == position {
+            let access = accesses[index]
+            forEachConflict(
+                of: access.object, writes: access.writes, access.previous, access.lastWrite, body)
+            index += 1
         }
     }
 
-    private func widen(to needed: Int) {
-        let wider = max(width * 2, needed)
-        let moved = Stack<UInt32>(capacity: max(4096, events.count * wider * 2))
-        for event in 0..<events.count {
-            for thread in 0..<width { moved.append(clocks[event * width + thread]) }
-            moved.extend(to: (event + 1) * wider, with: 0)
+    /// The same of a step that was not taken and would come last.
+    func forEachConflict(of footprint: Footprint, _ body: (Int) -> Void) {
+        for index in 0..<Int(footprint.count) {
+            let object = footprint.object(index)
+            guard Int(object) < heads.count else { continue }
+            let head = heads[Int(object)]
+            let lastWrite =
+                head < 0 ? -1 : accesses[Int(head)].writes ? head : accesses[Int(head)].lastWrite
+            forEachConflict(of: object, writes: footprint.writes(index), head, lastWrite, body)
         }
-        clocks.replace(with: moved)
-        width = wider
+    }
+
+    @inline(__always)
+    private func forEachConflict(
+        of object: Int32, writes: Bool, _ previous: Int32, _ lastWrite: Int32, _ body: (Int) -> Void
+    ) {
+        var record = previous
+        if Footprint.isOfSorts(object) {
+            while record >= 0 {
+                if accesses[Int(record)].writes != writes {
+                    body(Int(accesses[Int(record)].event))
+                }
+                record = accesses[Int(record)].previous
+            }
+        } else if writes {
+            while record >= 0 {
+                body(Int(accesses[Int(record)].event))
+                if accesses[Int(record)].writes { break }
+                record = accesses[Int(record)].previous
+            }
+        } else if lastWrite >= 0 {
+            body(Int(accesses[Int(lastWrite)].event))
+        }
     }
 }

@@ -17,41 +17,59 @@ final class RaceReversal {
     private let beginsAfter = Stack<Int32>(capacity: 64)
     /// What is left out so that a step can come earlier.
     private let dropped = Stack<Int32>(capacity: 16)
-    /// Inserts the sequence into the wake-up tree of the prefix of this length, which it continues.
-    var insert: (Int) -> Void = { _ in }
+    /// Who inserts the sequence into the wake-up tree of the prefix that it continues, and keeps
+    /// this.
+    private unowned(unsafe) let reduction: OptimalReduction
 
-    init(_ history: History, _ scheduler: Scheduler, _ sequence: ReversalSequence) {
+    init(
+        _ history: History, _ scheduler: Scheduler, _ sequence: ReversalSequence,
+        for reduction: OptimalReduction
+    ) {
+        unsafe self.reduction = reduction
         self.history = history
         self.scheduler = scheduler
         self.sequence = sequence
     }
 
-    /// Reverses the races of an event, or of a step that was not taken, with what came before
-    /// `limit`.
-    func reverseRaces(of steps: borrowing Stack<Event>, _ index: Int, at limit: Int) {
-        if steps[index].kind == .reacquire || steps[index].kind == .unpark,
-            steps[index].step.deadline != 0
-        {
-            reverseWakeUp(of: steps[index])
-        }
+    /// Reverses the races of the event at `position` with what came before it.
+    @inline(__always)
+    func reverseRaces(of position: Int) {
         candidates.removeAll()
-        let thread = steps[index].thread
-        let (previous, enabler) = (steps[index].previous, steps[index].enabler)
-        history.forEachConflict(of: steps[index].footprint, before: limit) { event in
-            // Most conflicts are ordered anyway.
-            if history.events[event].thread == thread { return }
-            if previous >= 0, history.happens(event, before: Int(previous)) { return }
-            if enabler >= 0, history.happens(event, before: Int(enabler)) { return }
-            insertCandidate(Int32(truncatingIfNeeded: event))
-        }
+        let (thread, previous) = (history[position].thread, history[position].previous)
+        history.forEachConflict(of: position) { collect($0, thread, previous) }
+        let kind = history[position].kind
+        if candidates.isEmpty, kind != .reacquire, kind != .unpark { return }
+        let event = history.event(position)
+        reverseWakeUp(of: event)
+        reverseCandidates(of: event)
+    }
+
+    /// Reverses the races of a step that was not taken.
+    func reverseRaces(ofBlocked step: Event) {
+        candidates.removeAll()
+        history.forEachConflict(of: step.footprint) { collect($0, step.thread, step.previous) }
+        reverseWakeUp(of: step)
+        reverseCandidates(of: step)
+    }
+
+    /// Takes an event that conflicts for a candidate, unless the two are ordered anyway, as most
+    /// are.
+    @inline(__always)
+    private func collect(_ event: Int, _ thread: Int32, _ previous: Int32) {
+        if history[event].thread == thread { return }
+        if previous >= 0, history.happens(event, before: Int(previous)) { return }
+        insertCandidate(Int32(truncatingIfNeeded: event))
+    }
+
+    private func reverseCandidates(of second: Event) {
         if candidates.isEmpty { return }
-        begin(after: previous, enabler, steps[index].cause)
+        begin(after: second.previous, second.enabler, second.cause)
         var place = 0
         while place < candidates.count {
             let first = Int(candidates[place])
             place += 1
             guard !happensBefore(first) else { continue }
-            reverse(first, steps[index])
+            reverse(first, second)
             beginsAfter.append(Int32(truncatingIfNeeded: first))
         }
     }
@@ -65,9 +83,9 @@ final class RaceReversal {
 
     /// A timed wait was ended by a wake-up: before that, its deadline might have passed.
     private func reverseWakeUp(of end: Event) {
-        guard end.enabler >= 0, history.events[Int(end.enabler)].thread != end.thread else {
-            return
-        }
+        guard end.kind == .reacquire || end.kind == .unpark, end.step.deadline != 0,
+            end.enabler >= 0, history[Int(end.enabler)].thread != end.thread
+        else { return }
         begin(after: end.previous, -1, -1)
         if !happensBefore(Int(end.enabler)) { reverse(Int(end.enabler), end) }
     }
@@ -76,7 +94,7 @@ final class RaceReversal {
     private func begin(after previous: Int32, _ enabler: Int32, _ cause: Int32) {
         // Time has passed because the step could not be taken: it might have been, had what stood
         // in its way come later.
-        let isTick = cause >= 0 && history.events[Int(cause)].kind == .tick
+        let isTick = cause >= 0 && history[Int(cause)].kind == .tick
         sequence.setAnchors(previous, enabler, isTick ? -1 : cause)
         beginsAfter.removeAll()
         if isTick { beginsAfter.append(cause) }
@@ -117,7 +135,7 @@ final class RaceReversal {
         // Where the two meet at the mutex, whatever else happens to it conflicts with `first`: the
         // prefix decides.
         let isDecided =
-            second.kind == .lock && history.events[first].footprint.contains(second.step.object)
+            second.kind == .lock && history.footprint(first).contains(second.step.object)
         if isDecided { sequence.place.begin(first) } else { buildSequence() }
         if second.kind == .resume {
             guard isResumed(second, without: first) else { return }
@@ -126,7 +144,7 @@ final class RaceReversal {
         guard second.step.isMachine else { return finish(second, at: first) }
         while !second.step.isEnabled(in: sequence.place) {
             let obstacle = Int(sequence.place.obstacle(to: second.step))
-            guard obstacle >= 0, history.events[obstacle].thread != second.thread,
+            guard obstacle >= 0, history[obstacle].thread != second.thread,
                 !sequence.isAnchor(obstacle)
             else { return }
             if isDecided {
@@ -143,7 +161,7 @@ final class RaceReversal {
 
     private func finish(_ last: Event, at position: Int) {
         sequence.end(with: last)
-        insert(position)
+        unsafe reduction.insertSequence(at: position)
     }
 
     /// `event` as it is at the end of the sequence.
@@ -169,7 +187,7 @@ final class RaceReversal {
         let start = firstDropped
         sequence.begin(after: start)
         if dropped.count == 1 {
-            let thread = Int(history.events[start].thread)
+            let thread = Int(history[start].thread)
             let stamp = UInt32(truncatingIfNeeded: start + 1)
             for event in start + 1..<history.count where history.clock(event, thread) < stamp {
                 sequence.append(event)
@@ -204,14 +222,14 @@ final class RaceReversal {
             var look = Int(resume.previous)
             var event = look
             while event >= Int(resume.round), event >= 0,
-                history.events[event].thread == resume.thread
+                history[event].thread == resume.thread
             {
-                if history.events[event].footprint.contains(object) { look = event }
-                event = Int(history.events[event].previous)
+                if history.footprint(event).contains(object) { look = event }
+                event = Int(history[event].previous)
             }
             for event in look + 1..<max(history.count, look + 1)
-            where sequence.place.contains(event) && history.events[event].thread != resume.thread {
-                if history.events[event].wakes(object, resume.footprint) { return true }
+            where sequence.place.contains(event) && history[event].thread != resume.thread {
+                if history.event(event).wakes(object, resume.footprint) { return true }
             }
         }
         return false
@@ -219,7 +237,7 @@ final class RaceReversal {
 
     /// The step at `position` chose a waiter: it might have chosen another.
     func insertOtherChoices(of position: Int) {
-        let event = history.events[position]
+        let event = history.event(position)
         sequence.begin(after: position)
         sequence.setAnchors(-1, -1, -1)
         var waiters = event.step.choices(in: sequence.place) & ~(1 << UInt64(event.choice))

@@ -57,7 +57,7 @@ final class ReversalSequence {
         events.removeAll()
         nextOfThread.removeAll()
         isRemoved.removeAll()
-        let threads = Int(scheduler.threadCount)
+        let threads = Int(scheduler.threads.count)
         firstOfThread.refill(threads, with: -1)
         lastOfThread.refill(threads, with: -1)
     }
@@ -67,7 +67,7 @@ final class ReversalSequence {
         let index = Int32(truncatingIfNeeded: events.count)
         events.append(Int32(truncatingIfNeeded: event))
         place.add(event)
-        link(index, Int(history.events[event].thread))
+        link(index, Int(history[event].thread))
     }
 
     @inline(__always)
@@ -87,7 +87,7 @@ final class ReversalSequence {
         self.last = last
         filter = last.footprint.filter
         for index in 0..<events.count {
-            filter |= history.events[Int(events[index])].footprint.filter
+            filter |= history[Int(events[index])].filter
         }
         let index = Int32(truncatingIfNeeded: events.count)
         events.append(-1)
@@ -113,14 +113,16 @@ final class ReversalSequence {
         let index = Int(thread) < firstOfThread.count ? firstOfThread[Int(thread)] : -1
         if index >= 0 {
             let isLast = Int(index) == lastIndex
-            let itsChoice = isLast ? last.choice : history.events[Int(events[Int(index)])].choice
+            let itsChoice = isLast ? last.choice : history.choice(Int(events[Int(index)]))
             guard itsChoice == choice else { return .no }
             return isFirst(Int(index), isLast) ? .initial(index) : .no
         }
-        if touched.isAnything || !isRemoved[lastIndex] && last.isVague { return .no }
+        if touched.isAnything || !isRemoved[lastIndex] && last.traits.contains(.vague) {
+            return .no
+        }
         if touched.unknownBeyond < 0, touched.footprint.filter & filter == 0 { return .independent }
         for index in 0..<lastIndex where !isRemoved[index] {
-            if conflicts(touched, history.events[Int(events[index])].footprint) { return .no }
+            if conflicts(touched, history.footprint(Int(events[index]))) { return .no }
         }
         return !isRemoved[lastIndex] && conflicts(touched, last.footprint) ? .no : .independent
     }
@@ -147,9 +149,11 @@ final class ReversalSequence {
             }
         }
         guard isLast else { return true }
-        if last.isVague { return !(0..<events.count - 1).contains { !isRemoved[$0] } }
+        if last.traits.contains(.vague) {
+            return !(0..<events.count - 1).contains { !isRemoved[$0] }
+        }
         for other in 0..<events.count - 1 where !isRemoved[other] {
-            if last.footprint.conflicts(with: history.events[Int(events[other])].footprint) {
+            if last.footprint.conflicts(with: history.footprint(Int(events[other]))) {
                 return false
             }
         }
@@ -162,15 +166,16 @@ final class ReversalSequence {
         firstOfThread[Int(thread)] = nextOfThread[Int(index)]
     }
 
-    /// Calls `body` with what is left, in order, and whether it is the last.
+    /// Calls `body` with the thread, the choice and the footprint of what is left, in order, and
+    /// whether what it touches elsewhere is known.
     @inline(__always)
-    func forEachLeft(_ body: (borrowing Event, Bool) -> Void) {
-        for index in 0..<events.count where !isRemoved[index] {
-            if index == events.count - 1 {
-                body(last, true)
-            } else {
-                body(history.events[Int(events[index])], false)
-            }
+    func forEachLeft(_ body: (Int32, Int32, Footprint, _ isVague: Bool) -> Void) {
+        for index in 0..<events.count - 1 where !isRemoved[index] {
+            let event = Int(events[index])
+            body(history[event].thread, history.choice(event), history.footprint(event), false)
+        }
+        if !isRemoved[events.count - 1] {
+            body(last.thread, last.choice, last.footprint, last.traits.contains(.vague))
         }
     }
 }

@@ -100,20 +100,46 @@ final class TrapCatcher {
     }
 }
 
-/// A thread's closure, held without a retain by the fiber that runs it, so that a fiber that is
-/// given up keeps nothing.
+/// A place for a thread's closure. Running it takes no reference, so that a fiber that is given up
+/// keeps nothing; the place is used again in the next execution.
 @safe
 struct ThreadBody: BitwiseCopyable {
-    private final class Box {
+    private struct Content {
         let run: @Sendable () -> Void
-        init(_ run: @escaping @Sendable () -> Void) { self.run = run }
     }
 
-    private let box: Unmanaged<Box>
+    private var place: UnsafeMutablePointer<Content>?
+    private var isFull = false
 
-    init(_ run: @escaping @Sendable () -> Void) { unsafe box = .passRetained(Box(run)) }
+    init() { unsafe place = nil }
 
-    func run() { unsafe box._withUnsafeGuaranteedRef { $0.run() } }
+    mutating func fill(_ run: @escaping @Sendable () -> Void) {
+        release()
+        let place = unsafe place ?? .allocate(capacity: 1)
+        unsafe self.place = place
+        unsafe place.initialize(to: Content(run: run))
+        isFull = true
+    }
 
-    func release() { unsafe box.release() }
+    /// Calls the closure, which stays.
+    func run() {
+        guard isFull, let place = unsafe place else { return }
+        // A closure is a function and what it captures. Swift would retain the latter for the call.
+        unsafe place.withMemoryRebound(to: quiesce_closure.self, capacity: 1) {
+            unsafe quiesce_call($0.pointee)
+        }
+    }
+
+    mutating func release() {
+        guard isFull, let place = unsafe place else { return }
+        isFull = false
+        unsafe place.deinitialize(count: 1)
+    }
+
+    /// Gives the place back.
+    mutating func destroy() {
+        release()
+        unsafe place?.deallocate()
+        unsafe place = nil
+    }
 }

@@ -22,6 +22,10 @@ final class ObjectTable {
         /// The state of a lock, and that of a condition or a wait point's queue.
         var lock = LockState()
         var waiters = WaiterState()
+
+        /// Whether an access of it touches nothing else.
+        @inline(__always)
+        var standsAlone: Bool { subject & lifetime == -1 }
     }
 
     private struct Slot: BitwiseCopyable {

@@ -3,118 +3,158 @@
 import CSubstrate
 import Substrate
 
-/// A store that its thread has made and others do not see yet.
-struct BufferedStore {
-    var address: UInt
-    var object: Int32
-    var size: Int
-    var bits: Bits
-    /// The event of the store.
-    var event: Int32
-    var site: Site
-    /// What the store publishes once it is visible; empty where races are not tracked.
-    var published: [UInt32]
-}
-
-// Atomic operations, and the store buffers of asymmetric stores.
+// Atomic operations.
 extension Scheduler {
-    func beginAtomic(_ operation: Operation) -> Directive {
+    /// An atomic operation of a word, as a step that has no consequences beyond its event.
+    @inline(__always)
+    func performAtomic(
+        _ access: AtomicAccess, _ address: UInt, _ operand: UInt64, _ desired: UInt64
+    ) -> UInt64 {
         let thread = current
+        let kind = StepKind(atomic: access.kind)
+        let object = objects.find(address, by: thread).object
+        if steps < runEnd, history.isAccess(steps, kind, of: object) {
+            // The step is the last execution's, and so is who takes it.
+            noteRepeated(thread)
+            let found = access.load(address)
+            if let result = access.result(found, operand, desired) {
+                access.store(result, address)
+            }
+            return found
+        }
+        if kind == .compareExchange { trackWords() }
+        threads[thread].announce(kind, object, access, Bits(low: operand))
+        park(thread)
+        let found = access.load(address)
+        let result = access.result(found, operand, desired)
+        if let result { access.store(result, address) }
+        endAtomic(old: Bits(low: found), new: Bits(low: result ?? found), wrote: result != nil)
+        return found
+    }
+
+    /// Whether the running thread's atomic operations of this kind need no more than
+    /// `performAtomic` does.
+    @inline(__always)
+    func isPlainAtomic(_ kind: OperationKind) -> Bool {
+        isPlain && threads[current].isPlain && kind != .asymmetricStore
+    }
+
+    /// An atomic operation is about to happen: the general case.
+    func beginAtomic(
+        _ access: AtomicAccess, _ address: UInt, _ operand: Bits, _ site: Site
+    ) -> Directive {
         switch mode {
         case .exploring, .finishing: break
         case .draining:
-            drainStep(thread)
+            drainStep(current)
             return .perform
         case .afterwards:
-            checkAfterwards(operation.object, operation.site)
+            checkAfterwards(address, site)
             return .perform
         case .idle: return .perform
         }
-        if let mutant, let effect = mutant.effect(on: operation) {
-            return beginMutated(operation, effect)
+        if let mutant, let effect = mutant.effect(on: access.kind, site) {
+            return beginMutated(access, address, operand, site, effect)
         }
-        return beginStep(thread, operation)
+        return beginStep(access, address, operand, site)
     }
 
-    private func beginMutated(_ operation: Operation, _ effect: Mutation.Effect) -> Directive {
-        var operation = operation
+    private func beginMutated(
+        _ access: AtomicAccess, _ address: UInt, _ operand: Bits, _ site: Site,
+        _ effect: Mutation.Effect
+    ) -> Directive {
+        var access = access
         switch effect {
-        case .skipped: return operation.kind == .load ? beginStep(current, operation) : .done
+        case .skipped:
+            return access.kind == .load ? beginStep(access, address, operand, site) : .done
         case .sees(let bits):
-            return operation.kind == .load
-                ? .forward(Bits(low: bits)) : beginStep(current, operation)
+            return access.kind == .load
+                ? .forward(Bits(low: bits)) : beginStep(access, address, operand, site)
         case .relaxed:
-            operation.order = .relaxed
-            operation.failureOrder = .relaxed
+            access.order = .relaxed
+            access.failureOrder = .relaxed
         case .unconditional:
-            guard operation.kind == .compareExchange else { break }
-            _ = beginStep(current, operation)
+            guard access.kind == .compareExchange else { break }
+            _ = beginStep(access, address, operand, site)
             return .forward(Bits())
-        case .buffered: if operation.kind == .store { operation.kind = .asymmetricStore }
+        case .buffered: if access.kind == .store { access.kind = .asymmetricStore }
         }
-        return beginStep(current, operation)
+        return beginStep(access, address, operand, site)
     }
 
-    private func beginStep(_ thread: Int32, _ operation: Operation) -> Directive {
-        if joinOperation() { return beginWithin(operation) }
+    private func beginStep(
+        _ access: AtomicAccess, _ address: UInt, _ operand: Bits, _ site: Site
+    ) -> Directive {
+        let thread = current
+        if joinOperation() { return beginWithin(access, address, operand) }
         if mode == .draining { return .perform }
         let index = Int(thread)
-        let object = object(at: operation.object)
+        let object = object(at: address)
         let kind: StepKind
-        switch operation.kind {
-        case .load: kind = .load
+        switch access.kind {
         case .store:
             // A store behind a buffered one is buffered too; only a full one drains.
-            if threads[index].isAsymmetric, operation.order != .sequentiallyConsistent {
-                return buffer(thread, object, operation)
+            if threads[index].isAsymmetric, access.order != .sequentiallyConsistent {
+                return buffer(object, address, access, operand, site)
             }
             kind = .store
-        case .asymmetricStore: return buffer(thread, object, operation)
-        case .readModifyWrite: kind = .update
+        case .asymmetricStore: return buffer(object, address, access, operand, site)
         default:
-            kind = .compareExchange
-            trackWords()
+            kind = StepKind(atomic: access.kind)
+            if kind == .compareExchange { trackWords() }
         }
-        threads[index].announce(kind, object, operation)
+        threads[index].announce(kind, object, access, operand)
         if kind == .load, threads[index].isAsymmetric {
-            threads[index].other = knownBufferObject(thread, operation.object)
+            threads[index].other = knownBufferObject(thread, address)
         }
         park(thread)
-        pendingSite = operation.site
+        pendingSite = site
         if kind == .load, threads[index].isAsymmetric, mode != .draining {
-            return loadBehindStores(thread, operation)
+            return loadBehindStores(thread, address, site)
         }
         return .perform
     }
 
+    @inline(__always)
     func endAtomic(old: Bits, new: Bits, wrote: Bool) {
         guard mode == .exploring || mode == .finishing else { return }
         let thread = current
-        if threads[Int(thread)].isInOperation { return endWithin(old, new, wrote: wrote) }
-        let object = threads[Int(thread)].object
-        let kind = threads[Int(thread)].kind
+        if threads[thread].isInOperation { return endWithin(old, new, wrote: wrote) }
+        let (kind, object) = (threads[thread].kind, threads[thread].object)
         if !repeats(thread, kind, object) {
-            // The processor has performed it; what it touches is what the step would say of the
-            // value found.
-            var event = Event(threads[Int(thread)].step(of: thread))
-            event.footprint = footprint(object, writes: wrote)
-            event.footprint.add(threads[Int(thread)].other, writes: false)
-            event.isSilent = old == new
-            event.old = old
-            if wrote { noteWord(object, old, new) }
-            commit(event, site: pendingSite)
+            if kind != .compareExchange, isAccess(thread, object) {
+                if wrote { noteWord(object, old, new) }
+                commitAccess(thread, kind, object, writes: wrote, old == new ? .silent : [])
+            } else {
+                commitAtomic(old: old, new: new, wrote: wrote)
+            }
         }
         if attention.races { trackAtomic(thread, object, kind, wrote: wrote) }
     }
 
+    /// The processor has performed the step: what it touches is what the step would say of the
+    /// value found.
+    @inline(never)
+    private func commitAtomic(old: Bits, new: Bits, wrote: Bool) {
+        let thread = current
+        let object = threads[thread].object
+        var event = Event(threads[thread].step(of: thread))
+        event.footprint = footprint(object, writes: wrote)
+        event.footprint.add(threads[thread].other, writes: false)
+        event.traits.set(.silent, old == new)
+        event.old = old
+        if wrote { noteWord(object, old, new) }
+        commit(event, site: pendingSite)
+    }
+
     /// What the thread's atomic operation acquires and publishes.
     func trackAtomic(_ thread: Int32, _ object: Int32, _ kind: StepKind, wrote: Bool) {
-        let order = threads[Int(thread)].order
+        let order = threads[thread].order
         switch kind {
         case .load: sync.load(thread, object, order)
         case .store: sync.store(thread, object, order)
         case .compareExchange where !wrote:
-            sync.load(thread, object, threads[Int(thread)].failureOrder)
+            sync.load(thread, object, threads[thread].failureOrder)
         default: sync.update(thread, object, order)
         }
     }
@@ -123,19 +163,16 @@ extension Scheduler {
 
     /// A load of a thread that buffers stores: its own store to the address, if that is still on
     /// its way, comes first.
-    private func loadBehindStores(_ thread: Int32, _ operation: Operation) -> Directive {
-        guard let store = storeBuffers[Int(thread)].last(where: { $0.address == operation.object })
-        else {
-            return .perform
-        }
-        take(thread, operation.site)
+    private func loadBehindStores(_ thread: Int32, _ address: UInt, _ site: Site) -> Directive {
+        guard let store = stores.latest(to: address, by: thread) else { return .perform }
+        take(thread, site)
         return .forward(store.bits)
     }
 
     /// What stands for the stores of `thread` to `address` that it buffered; -1 where it never did.
     /// A load of what the thread stored sees whether the store was flushed: the two steps conflict.
     private func knownBufferObject(_ thread: Int32, _ address: UInt) -> Int32 {
-        bufferedAddresses[Int(thread)].contains(address) ? bufferObject(thread, address) : -1
+        stores.hasUsed(address, thread) ? bufferObject(thread, address) : -1
     }
 
     private func bufferObject(_ thread: Int32, _ address: UInt) -> Int32 {
@@ -143,50 +180,41 @@ extension Scheduler {
         objects.find(address ^ (UInt(thread) + 1) << 48, by: thread, isMade: true).object
     }
 
-    private func buffer(_ thread: Int32, _ object: Int32, _ operation: Operation) -> Directive {
-        threads[Int(thread)].announce(.bufferedStore, object, operation)
+    private func buffer(
+        _ object: Int32, _ address: UInt, _ access: AtomicAccess, _ operand: Bits, _ site: Site
+    ) -> Directive {
+        let thread = current
+        threads[thread].announce(.bufferedStore, object, access, operand)
         // What stands for the buffer is numbered before anything can depend on it.
-        let buffer = bufferThread(of: thread)
-        threads[Int(thread)].isAsymmetric = true
-        if !bufferedAddresses[Int(thread)].contains(operation.object) {
-            bufferedAddresses[Int(thread)].append(operation.object)
-        }
-        _ = bufferObject(thread, operation.object)
+        let buffer = threads.buffer(of: thread)
+        threads[thread].isAsymmetric = true
+        stores.prepare(thread, address)
+        _ = bufferObject(thread, address)
         park(thread)
         if mode == .draining { return .perform }
         let position = Int32(truncatingIfNeeded: steps)
-        take(thread, operation.site)
-        storeBuffers[Int(thread)].append(
+        take(thread, site)
+        stores.add(
             BufferedStore(
-                address: operation.object, object: object, size: Int(operation.other),
-                bits: operation.operand,
-                event: position, site: operation.site,
-                published: attention.races ? sync.buffered(thread, operation.order) : []))
-        threads[Int(thread)].buffered += 1
-        threads[Int(buffer)].kind = .flush
-        bufferedCount += 1
+                address: address, object: object, size: Int(access.size), bits: operand,
+                event: position, site: site,
+                published: attention.races ? sync.buffered(thread, access.order) : []),
+            by: thread)
+        threads[thread].buffered += 1
+        threads[buffer].kind = .flush
         return .done
     }
 
     /// The oldest store of the buffer becomes visible.
     func flush(_ buffer: Int32) {
-        let owner = Int(threads[Int(buffer)].bufferLink)
-        let store = storeBuffers[owner].removeFirst()
+        let owner = threads[buffer].bufferLink
+        let store = stores.takeOldest(of: owner)
         threads[owner].buffered -= 1
-        bufferedCount -= 1
-        var old = Bits()
-        if let target = unsafe UnsafeMutableRawPointer(bitPattern: store.address) {
-            unsafe withUnsafeMutableBytes(of: &old) {
-                unsafe $0.baseAddress!.copyMemory(from: target, byteCount: store.size)
-            }
-            unsafe withUnsafeBytes(of: store.bits) {
-                unsafe target.copyMemory(from: $0.baseAddress!, byteCount: store.size)
-            }
-        }
+        let old = store.perform()
         noteWord(store.object, old, store.bits)
-        threads[Int(buffer)].object = store.object
-        threads[Int(buffer)].other = knownBufferObject(Int32(owner), store.address)
-        threads[Int(buffer)].enabler = store.event
+        threads[buffer].object = store.object
+        threads[buffer].other = knownBufferObject(owner, store.address)
+        threads[buffer].enabler = store.event
         threads[owner].lastFlush = Int32(truncatingIfNeeded: steps)
         take(buffer, store.site, closing: store.event)
         if attention.races { sync.flush(store.object, store.published) }

@@ -39,8 +39,8 @@ extension Scheduler {
         case .complete, .blocked: return
         case .cut:
             guard divergence == nil else { return }
-            let busiest = (0..<Int(threadCount)).filter { threads[$0].state == .parked }.map {
-                threadNames[$0]
+            let busiest = (0..<Int(threads.count)).filter { threads[$0].state == .parked }.map {
+                threads.names[$0]
             }
             verdict = Verdict(
                 .stepLimit,
@@ -52,9 +52,9 @@ extension Scheduler {
     }
 
     private func deadlockVerdict() -> Verdict {
-        let blocked = (0..<threadCount).filter {
-            threads[Int($0)].state == .parked && !threads[Int($0)].mayWaitForEver
-                && !threads[Int($0)].isBuffer
+        let blocked = (0..<threads.count).filter {
+            threads[$0].state == .parked && !threads[$0].mayWaitForEver
+                && !threads[$0].isBuffer
         }
         if let stuck = stuckVerdict(besides: blocked) { return stuck }
         for thread in blocked {
@@ -62,7 +62,7 @@ extension Scheduler {
         }
         // Those who wait for a wake-up hold up the others.
         if let waiter = blocked.first(where: { waitsForWakeUp($0) }) {
-            let object = threads[Int(waiter)].object
+            let object = threads[waiter].object
             let others = blocked.filter { $0 != waiter }.map { name(ofThread: $0) }
             let rest =
                 others.isEmpty ? "" : "; \(others.joined(separator: " and ")) cannot go on either"
@@ -75,11 +75,11 @@ extension Scheduler {
         return Verdict(
             .deadlock, sentences.joined(separator: "; ") + "; nobody can go on",
             steps: lastEntries(of: blocked),
-            objects: blocked.map { threads[Int($0)].object })
+            objects: blocked.map { threads[$0].object })
     }
 
     private func waitsForWakeUp(_ thread: Int32) -> Bool {
-        let record = threads[Int(thread)]
+        let record = threads[thread]
         switch record.kind {
         case .reacquire, .unpark, .resume: return !record.isWoken
         default: return false
@@ -88,7 +88,7 @@ extension Scheduler {
 
     /// Whom a blocked thread waits for, -1 when that is nobody in particular.
     private func holder(for thread: Int32) -> Int32 {
-        let record = threads[Int(thread)]
+        let record = threads[thread]
         switch record.kind {
         case .lock: return objects[record.object].lock.owner
         case .reacquire: return record.isWoken ? objects[record.other].lock.owner : -1
@@ -102,9 +102,9 @@ extension Scheduler {
                 return section.thread
             }
             // A reader behind a waiting writer.
-            return (0..<threadCount).first {
-                threads[Int($0)].kind == .writeLock && threads[Int($0)].object == record.object
-                    && threads[Int($0)].state == .parked && $0 != thread
+            return (0..<threads.count).first {
+                threads[$0].kind == .writeLock && threads[$0].object == record.object
+                    && threads[$0].state == .parked && $0 != thread
             }
                 ?? (readSections.contains { $0.lock == record.object && $0.thread == thread }
                     ? thread : -1)
@@ -115,7 +115,7 @@ extension Scheduler {
     private func cycle(from start: Int32) -> Verdict? {
         var path: [Int32] = []
         var thread = start
-        while thread >= 0, threads[Int(thread)].state == .parked, !path.contains(thread) {
+        while thread >= 0, threads[thread].state == .parked, !path.contains(thread) {
             path.append(thread)
             thread = holder(for: thread)
         }
@@ -124,18 +124,18 @@ extension Scheduler {
         let sentences = cycle.map { "\(name(ofThread: $0)) \(waiting($0))" }
         return Verdict(
             .deadlock, sentences.joined(separator: "; "), steps: lastEntries(of: Array(cycle)),
-            objects: cycle.map { threads[Int($0)].object })
+            objects: cycle.map { threads[$0].object })
     }
 
     /// What a blocked thread does, in words.
     func waiting(_ thread: Int32) -> String {
-        let record = threads[Int(thread)]
+        let record = threads[thread]
         let holder = holder(for: thread)
         let held =
             holder >= 0
             ? holder == thread ? ", which it holds itself" : ", held by \(name(ofThread: holder))"
             : ""
-        let ended = holder >= 0 && threads[Int(holder)].state != .parked ? ", which has ended" : ""
+        let ended = holder >= 0 && threads[holder].state != .parked ? ", which has ended" : ""
         switch record.kind {
         case .reacquire where record.isWoken:
             return "waits for \(name(of: record.other))\(held)\(ended)"
@@ -159,7 +159,7 @@ extension Scheduler {
     private func lastEntries(of blocked: [Int32]) -> [Int] {
         guard let recorder else { return [] }
         return blocked.map { thread in
-            let record = threads[Int(thread)]
+            let record = threads[thread]
             let holder = holder(for: thread)
             let what =
                 switch record.kind {
@@ -188,8 +188,8 @@ extension Scheduler {
         }
         // One object for all marks: their order is what is explored.
         let object = ObjectTable.marks
-        threads[Int(thread)].object = object
-        threads[Int(thread)].kind = .mark
+        threads[thread].object = object
+        threads[thread].kind = .mark
         park(thread)
         if mode == .draining { return }
         var event = Event(thread: thread, kind: .mark)

@@ -16,7 +16,7 @@ extension Scheduler {
         case .idle: return true
         }
         var operation = operation
-        switch mutant?.effect(on: operation) {
+        switch mutant?.effect(on: operation.kind, operation.site) {
         case .skipped: return true
         case .relaxed: operation.order = .relaxed
         default: break
@@ -39,7 +39,6 @@ extension Scheduler {
             needsTidying = true
         }
         switch operation.kind {
-        case .lock, .tryLock, .unlock: return mutex(thread, operation)
         case .readLock, .tryReadLock, .readUnlock, .writeLock, .tryWriteLock, .writeUnlock:
             return readerWriterLock(thread, operation)
         case .wait: return wait(thread, operation)
@@ -60,12 +59,48 @@ extension Scheduler {
 
     // MARK: Mutex
 
-    private func mutex(_ thread: Int32, _ operation: Operation) -> Bool {
-        let lock = object(at: operation.object)
+    @inline(__always)
+    func performMutex(_ operation: OperationKind, _ address: UInt, _ site: Site) -> Bool {
+        guard isPlain, threads[current].isPlain else {
+            return watchedMutex(operation, address, site)
+        }
+        return stepMutex(operation, address, site)
+    }
+
+    @inline(never)
+    private func watchedMutex(_ operation: OperationKind, _ address: UInt, _ site: Site) -> Bool {
+        switch mode {
+        case .exploring, .finishing: break
+        case .draining:
+            drainStep(current)
+            return true
+        case .afterwards: return mutexAfterwards(operation, address, site)
+        case .idle: return true
+        }
+        if case .skipped = mutant?.effect(on: operation, site) { return true }
+        if threads[current].operations > 0 {
+            if joinOperation(), let result = mutexWithin(operation, object(at: address)) {
+                return result
+            }
+            if mode == .draining { return true }
+        }
+        if recorder != nil {
+            pendingSites[Int(current)] = site
+            needsTidying = true
+        }
+        return stepMutex(operation, address, site)
+    }
+
+    /// What a mutex is asked as a step of its own.
+    @inline(__always)
+    private func stepMutex(_ operation: OperationKind, _ address: UInt, _ site: Site) -> Bool {
+        let thread = current
+        let lock = object(at: address)
         let kind: StepKind =
-            operation.kind == .lock ? .lock : operation.kind == .unlock ? .unlock : .tryLock
-        threads[Int(thread)].object = lock
-        threads[Int(thread)].kind = kind
+            operation == .lock ? .lock : operation == .unlock ? .unlock : .tryLock
+        threads[thread].object = lock
+        threads[thread].other = -1
+        threads[thread].kind = kind
         park(thread)
         if mode == .draining { return true }
         if kind == .unlock, objects[lock].lock.owner != thread {
@@ -75,16 +110,12 @@ extension Scheduler {
         }
         var succeeds = true
         if kind == .tryLock {
-            succeeds = take(thread, operation.site).succeeds
+            succeeds = take(thread, site).succeeds
         } else if repeats(thread, kind, lock) {
             _ = objects[lock].lock.apply(
-                kind, by: thread, prefersReaders: false, at: Int32(truncatingIfNeeded: steps))
+                kind, by: thread, prefersReaders: false, at: Int32(truncatingIfNeeded: steps - 1))
         } else {
-            // As `take` does, without asking what kind of step it is.
-            var event = Event(threads[Int(thread)].step(of: thread))
-            event.acquires = change(lock, kind, by: thread)
-            touch(lock, writes: true, &event.footprint)
-            commit(event, site: operation.site)
+            takeMutex(thread, kind, lock, site)
         }
         if kind == .unlock {
             publish(lock, by: thread)
@@ -92,6 +123,19 @@ extension Scheduler {
         }
         if succeeds { acquire(lock, by: thread, kind) }
         return succeeds
+    }
+
+    /// As `take` does, without asking what kind of step it is.
+    @inline(__always)
+    private func takeMutex(_ thread: Int32, _ kind: StepKind, _ lock: Int32, _ site: Site) {
+        let traits: Event.Traits = change(lock, kind, by: thread) ? .acquires : []
+        if isAccess(thread, lock) {
+            return commitAccess(thread, kind, lock, writes: true, traits)
+        }
+        var event = Event(threads[thread].step(of: thread))
+        event.traits = traits
+        touch(lock, writes: true, &event.footprint)
+        commit(event, site: site)
     }
 
     /// A mutex is taken or given back. Returns whether it was taken.
@@ -266,8 +310,8 @@ extension Scheduler {
 
     /// Wakes one waiter of `object`, which the schedule chooses, or all.
     private func wakeUp(_ thread: Int32, _ object: Int32, _ kind: StepKind, _ site: Site) {
-        threads[Int(thread)].object = object
-        threads[Int(thread)].kind = kind
+        threads[thread].object = object
+        threads[thread].kind = kind
         park(thread)
         if mode != .draining { take(thread, site) }
     }
@@ -308,14 +352,14 @@ extension Scheduler {
 
     private func join(_ thread: Int32, _ operation: Operation) {
         let target = Int32(truncatingIfNeeded: Int(bitPattern: operation.other))
-        threads[Int(thread)].other = target
-        threads[Int(thread)].kind = .join
-        if target >= 0, threads[Int(target)].state == .parked {
-            noteBlockingTask(thread, operation.site)
-        }
+        threads[thread].other = target
+        threads[thread].kind = .join
+        // It could not be started any more.
+        if target < 0 { return }
+        if threads[target].state == .parked { noteBlockingTask(thread, operation.site) }
         park(thread)
-        if mode == .draining || target < 0 { return }
-        threads[Int(thread)].enabler = threads[Int(target)].handsOn
+        if mode == .draining { return }
+        threads[thread].enabler = threads[target].handsOn
         commit(Event(thread: thread, kind: .join), site: operation.site)
         if attention.races { sync.join(thread, with: target) }
     }
@@ -344,8 +388,8 @@ extension Scheduler {
             return time
         }
         if mode == .draining { return time }
-        threads[Int(thread)].object = ObjectTable.clock
-        threads[Int(thread)].kind = .readClock
+        threads[thread].object = ObjectTable.clock
+        threads[thread].kind = .readClock
         park(thread)
         if mode == .draining { return time }
         take(thread, site)
@@ -355,18 +399,18 @@ extension Scheduler {
     private func fence(_ thread: Int32, _ operation: Operation) {
         if attention.races { sync.fence(thread, operation.order) }
         // Only a full fence drains the store buffer; for a thread that has none it is no step.
-        guard operation.order == .sequentiallyConsistent, threads[Int(thread)].isAsymmetric else {
+        guard operation.order == .sequentiallyConsistent, threads[thread].isAsymmetric else {
             return
         }
-        threads[Int(thread)].kind = .fence
+        threads[thread].kind = .fence
         park(thread)
         if mode == .draining { return }
         commit(Event(thread: thread, kind: .fence), site: operation.site)
     }
 
     private func barrier(_ thread: Int32, _ operation: Operation) {
-        threads[Int(thread)].object = ObjectTable.barrier
-        threads[Int(thread)].kind = .membarrier
+        threads[thread].object = ObjectTable.barrier
+        threads[thread].kind = .membarrier
         park(thread)
         if mode == .draining { return }
         take(thread, operation.site)

@@ -77,6 +77,7 @@ extension Scheduler {
         recorder?.note(thread: current, .allocate(block.name), site: site)
         block.allocated = Int32(recorder.map { $0.count - 1 } ?? -1)
         storages.add(block)
+        notePlainness()
         labels[lifetime] = block.name
         needsTidying = true
     }
@@ -86,8 +87,8 @@ extension Scheduler {
     private func awaitAllocator() -> Bool {
         guard mode == .exploring || mode == .finishing else { return false }
         if joinOperation() { return true }
-        threads[Int(current)].kind = .allocate
-        threads[Int(current)].object = ObjectTable.allocator
+        threads[current].kind = .allocate
+        threads[current].object = ObjectTable.allocator
         park(current)
         return mode != .draining
     }
@@ -101,7 +102,7 @@ extension Scheduler {
             }
             return
         }
-        var event = Event(threads[Int(current)].step(of: current))
+        var event = Event(threads[current].step(of: current))
         event.footprint.add(ObjectTable.allocator, writes: true)
         event.footprint.add(lifetime, writes: true)
         event.footprint.add(former, writes: true)
@@ -127,20 +128,20 @@ extension Scheduler {
     private func beginSecondLife(of former: Int32, at base: UInt, _ size: Int) {
         let block = storages.blocks.count - 1
         storages[block].isSecondLife = true
-        for thread in 0..<threadCount where threads[Int(thread)].state == .parked {
-            if threads[Int(thread)].object == former {
-                threads[Int(thread)].object = storages[block].lifetime
+        for thread in 0..<threads.count where threads[thread].state == .parked {
+            if threads[thread].object == former {
+                threads[thread].object = storages[block].lifetime
             }
             for object in [\ThreadRecord.object, \.other] {
-                let known = threads[Int(thread)][keyPath: object]
-                guard objects.isLive(known), threads[Int(thread)].kind != .join else { continue }
+                let known = threads[thread][keyPath: object]
+                guard objects.isLive(known), threads[thread].kind != .join else { continue }
                 let address = objects[known].address
                 guard address >= base, address < base + UInt(max(size, 1)) else { continue }
                 // The queue of a wait point is found by its word.
                 let isQueue = address & 1 == 1
                 let (found, isNew) = objects.find(address & ~1, by: thread)
                 if isNew { adopt(found) }
-                threads[Int(thread)][keyPath: object] =
+                threads[thread][keyPath: object] =
                     isQueue ? objects.companion(of: found, 1) : found
             }
         }
@@ -156,14 +157,14 @@ extension Scheduler {
                 .misuse,
                 "\(name(ofThread: thread)) freed memory that was not allocated while exploring")
         }
-        threads[Int(thread)].object = storages[announced].lifetime
-        threads[Int(thread)].kind = .free
+        threads[thread].object = storages[announced].lifetime
+        threads[thread].kind = .free
         park(thread)
         if mode == .draining { return }
         // Meanwhile the memory may have come to a second life.
         let index = storages.block(at: operation.object) ?? announced
-        threads[Int(thread)].object = storages[index].lifetime
-        var event = Event(threads[Int(thread)].step(of: thread))
+        threads[thread].object = storages[index].lifetime
+        var event = Event(threads[thread].step(of: thread))
         event.footprint.add(storages[index].lifetime, writes: true)
         if options.reusesAddresses { event.footprint.add(ObjectTable.allocator, writes: true) }
         let block = storages[index]
@@ -195,11 +196,11 @@ extension Scheduler {
             guard block.isFreed else { continue }
             let entry = recorder.map { $0.count - 1 } ?? -1
             let owner =
-                threads[Int(event.thread)].isBuffer
-                ? threads[Int(event.thread)].bufferLink : event.thread
+                threads[event.thread].isBuffer
+                ? threads[event.thread].bufferLink : event.thread
             fail(
                 .useAfterFree,
-                "\(name(ofThread: block.freedBy)) freed \(block.name)\(at(block.freed)); \(name(ofThread: owner)) \(verb(event)) \(name(of: threads[Int(event.thread)].object))\(at(Int32(entry)))",
+                "\(name(ofThread: block.freedBy)) freed \(block.name)\(at(block.freed)); \(name(ofThread: owner)) \(verb(event)) \(name(of: threads[event.thread].object))\(at(Int32(entry)))",
                 steps: [Int(block.allocated), Int(block.freed), entry].filter { $0 >= 0 },
                 objects: [object])
         }
@@ -222,11 +223,11 @@ extension Scheduler {
     func access(_ thread: Int32, _ operation: Operation, writes: Bool) {
         trackRaces()
         let object = object(at: operation.object)
-        threads[Int(thread)].object = object
+        threads[thread].object = object
         if objects[object].storage >= 0 {
             // Only memory that can be freed makes an access a step; the accesses among themselves
             // are raced for below.
-            threads[Int(thread)].kind = .touch
+            threads[thread].kind = .touch
             park(thread)
             if mode == .draining { return }
             var event = Event(thread: thread, kind: .touch)
@@ -296,18 +297,26 @@ extension Scheduler {
                     objects: [storages[index].lifetime])
             }
             storages[index].isFreed = true
-        case .lock, .readLock, .writeLock, .tryLock, .tryWriteLock:
-            let lock = object(at: address)
-            let owner = objects[lock].lock.owner
-            if owner >= 0 {
-                if kind == .tryLock || kind == .tryWriteLock { return false }
-                fail(
-                    .deadlock,
-                    "\(name(of: lock)) is still held by \(name(ofThread: owner)), which has ended")
-            }
+        case .readLock, .writeLock, .tryWriteLock: return mutexAfterwards(kind, address, site)
         default:
             checkAfterwards(address, site)
         }
+        return true
+    }
+
+    /// A lock is taken or given back once every thread has ended.
+    func mutexAfterwards(_ kind: OperationKind, _ address: UInt, _ site: Site) -> Bool {
+        if kind == .unlock {
+            checkAfterwards(address, site)
+            return true
+        }
+        let lock = object(at: address)
+        let owner = objects[lock].lock.owner
+        guard owner >= 0 else { return true }
+        if kind == .tryLock || kind == .tryWriteLock { return false }
+        fail(
+            .deadlock,
+            "\(name(of: lock)) is still held by \(name(ofThread: owner)), which has ended")
         return true
     }
 
@@ -341,7 +350,7 @@ extension Scheduler {
 
     /// While recording, gives an object that has no label a name that says what it is.
     func nameObject(of thread: Int32) {
-        let object = threads[Int(thread)].object
+        let object = threads[thread].object
         guard object > ObjectTable.last, labels[object] == nil else { return }
         // A wait point's queue goes by the name of its word, which may have been given one.
         if objects[object].address & 1 == 1,
@@ -350,7 +359,7 @@ extension Scheduler {
             return
         }
         let kind =
-            switch threads[Int(thread)].kind {
+            switch threads[thread].kind {
             case .lock, .tryLock, .unlock: "mutex"
             case .readLock, .tryReadLock, .readUnlock, .writeRequest, .writeLock, .tryWriteLock,
                 .writeUnlock:
@@ -367,14 +376,14 @@ extension Scheduler {
 
     func name(ofThread thread: Int32) -> String {
         guard thread >= 0 else { return "nobody" }
-        return threadNames[Int(thread)].isEmpty ? "thread \(thread)" : threadNames[Int(thread)]
+        return threads.names[Int(thread)].isEmpty ? "thread \(thread)" : threads.names[Int(thread)]
     }
 
     func names(ofThreads set: UInt64) -> String {
         var set = set
         var names: [String] = []
         while set != 0 {
-            names.append(threadNames[set.trailingZeroBitCount])
+            names.append(threads.names[set.trailingZeroBitCount])
             set &= set - 1
         }
         return names.joined(separator: ", ")

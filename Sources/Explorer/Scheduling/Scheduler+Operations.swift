@@ -23,7 +23,7 @@ struct OpenOperation: BitwiseCopyable {
 // begins another. Splitting a step is always sound.
 extension Scheduler {
     /// Whether the running thread is in the midst of such a step.
-    var isInStep: Bool { current >= 0 && threads[Int(current)].isInOperation }
+    var isInStep: Bool { current >= 0 && threads[current].isInOperation }
 
     var isCoarse: Bool { options.granularity == .coarse && !attention.steps.isFine }
 
@@ -38,7 +38,7 @@ extension Scheduler {
     }
 
     func coverObject(at address: UInt, begins: Bool) {
-        guard current >= 0, threads[Int(current)].operations > 0,
+        guard current >= 0, threads[current].operations > 0,
             mode == .exploring || mode == .finishing
         else {
             return
@@ -54,6 +54,7 @@ extension Scheduler {
         let subject = object(at: address)
         threads[index].operations += 1
         if threads[index].operations == 1 {
+            openOperations.extend(to: index + 1, with: OpenOperation())
             openOperations[index] = OpenOperation(site: site, name: name, subject: subject)
         }
         // Without room its parts stand for themselves.
@@ -78,7 +79,7 @@ extension Scheduler {
     /// then.
     @inline(__always)
     func joinOperation() -> Bool {
-        guard current >= 0, threads[Int(current)].operations > 0 else { return false }
+        guard current >= 0, threads[current].operations > 0 else { return false }
         return joinOperationSlow()
     }
 
@@ -130,7 +131,7 @@ extension Scheduler {
     /// Ends the step of a thread that is in the midst of an operation; what it does next is no part
     /// of it.
     func suspendOperation(of thread: Int32) {
-        guard thread >= 0, threads[Int(thread)].isInOperation else { return }
+        guard thread >= 0, threads[thread].isInOperation else { return }
         let index = Int(thread)
         threads[index].isInOperation = false
         guard mode == .exploring || mode == .finishing else { return }
@@ -144,65 +145,45 @@ extension Scheduler {
 
     /// Where the last event of `thread` is, or will be that of the step that it is in the midst of.
     func lastPosition(of thread: Int32) -> Int32 {
-        threads[Int(thread)].isInOperation
-            ? Int32(truncatingIfNeeded: steps) : threads[Int(thread)].handsOn
+        threads[thread].isInOperation
+            ? Int32(truncatingIfNeeded: steps) : threads[thread].handsOn
     }
 
     // MARK: What is done within
 
     /// An atomic operation within a step.
-    func beginWithin(_ operation: Operation) -> Directive {
-        let index = Int(current)
-        let object = object(at: operation.object)
-        let kind: StepKind =
-            switch operation.kind {
-            case .load: .load
-            // Nobody can see that it is asymmetric: no step lies between it and what follows.
-            case .store, .asymmetricStore: .store
-            case .readModifyWrite: .update
-            default: .compareExchange
-            }
-        threads[index].announce(kind, object, operation)
+    func beginWithin(_ access: AtomicAccess, _ address: UInt, _ operand: Bits) -> Directive {
+        // Nobody can see that a store is asymmetric: no step lies between it and what follows.
+        let kind = StepKind(atomic: access.kind)
+        threads[current].announce(kind, object(at: address), access, operand)
         return .perform
     }
 
     func endWithin(_ old: Bits, _ new: Bits, wrote: Bool) {
-        let object = threads[Int(current)].object
+        let object = threads[current].object
         touch(object, writes: wrote)
         if wrote { noteWord(object, old, new) }
         if attention.races {
-            trackAtomic(current, object, threads[Int(current)].kind, wrote: wrote)
+            trackAtomic(current, object, threads[current].kind, wrote: wrote)
         }
     }
 
     /// Whether an operation of this kind can be a part of a step.
     static func canBePart(_ kind: OperationKind) -> Bool {
         switch kind {
-        case .lock, .tryLock, .unlock, .parkWhile, .wake, .fence, .membarrier, .plainRead,
+        case .parkWhile, .wake, .fence, .membarrier, .plainRead,
             .plainWrite:
             true
         default: false
         }
     }
 
-    /// Another operation within a step. Nil when it ends the step, and is to be done as one of its
-    /// own.
-    func performWithin(_ operation: Operation) -> Bool? {
+    /// A mutex is locked or unlocked within a step. Nil when it ends the step, and is to be done as
+    /// one of its own.
+    func mutexWithin(_ kind: OperationKind, _ lock: Int32) -> Bool? {
         let thread = current
-        switch operation.kind {
-        case .lock, .tryLock:
-            let lock = object(at: operation.object)
-            guard !objects[lock].lock.isHeld else {
-                if operation.kind == .lock { break }
-                touch(lock, writes: false)
-                return false
-            }
-            touch(lock, writes: true)
-            change(lock, .lock, by: thread)
-            acquire(lock, by: thread, .lock)
-            return true
+        switch kind {
         case .unlock:
-            let lock = object(at: operation.object)
             // Taken by a step of its own, it is given back by one.
             guard objects[lock].lock.owner == thread,
                 objects[lock].lock.acquired == Int32(truncatingIfNeeded: steps)
@@ -211,6 +192,26 @@ extension Scheduler {
             change(lock, .unlock, by: thread)
             publish(lock, by: thread)
             return true
+        default:
+            guard !objects[lock].lock.isHeld else {
+                if kind == .lock { break }
+                touch(lock, writes: false)
+                return false
+            }
+            touch(lock, writes: true)
+            change(lock, .lock, by: thread)
+            acquire(lock, by: thread, .lock)
+            return true
+        }
+        suspendOperation(of: thread)
+        return nil
+    }
+
+    /// Another operation within a step. Nil when it ends the step, and is to be done as one of its
+    /// own.
+    func performWithin(_ operation: Operation) -> Bool? {
+        let thread = current
+        switch operation.kind {
         case .parkWhile:
             let word = object(at: operation.object)
             let value = unsafe UnsafePointer<UInt32>(bitPattern: operation.object)!.pointee
@@ -234,7 +235,7 @@ extension Scheduler {
             if attention.races { sync.fence(thread, operation.order) }
             return true
         case .membarrier:
-            guard bufferedCount == 0 else { break }
+            guard stores.count == 0 else { break }
             if attention.races { sync.fence(thread, .sequentiallyConsistent) }
             return true
         case .plainRead, .plainWrite:

@@ -22,7 +22,8 @@ extension Scheduler {
         guard threads[index].state == .parked || threads[index].isBuffer else { return false }
         switch threads[index].kind {
         case .load, .bufferedStore, .touch: return true
-        case .unlock, .signal: return threads[index].buffered == 0
+        case .store, .update, .compareExchange, .unlock, .signal:
+            return threads[index].buffered == 0
         case .lock:
             return objects[threads[index].object].lock.owner < 0 && threads[index].buffered == 0
         default: return isEnabledSlow(index)
@@ -31,13 +32,13 @@ extension Scheduler {
 
     @inline(never)
     private func isEnabledSlow(_ index: Int) -> Bool {
-        if threads[index].isBuffer { return threads[Int(threads[index].bufferLink)].buffered > 0 }
+        if threads[index].isBuffer { return threads[threads[index].bufferLink].buffered > 0 }
         let thread = Int32(truncatingIfNeeded: index)
         switch threads[index].kind {
         case .join:
             let target = threads[index].other
-            return target < 0 || threads[Int(target)].state == .finished
-                || threads[Int(target)].state == .dead
+            return target < 0 || threads[target].state == .finished
+                || threads[target].state == .dead
         case .resume:
             return threads[index].isWoken
         case .job:
@@ -56,10 +57,10 @@ extension Scheduler {
     /// choice.
     @inline(__always)
     func choices(of thread: Int32) -> UInt64 {
-        guard threads[Int(thread)].kind == .signal || threads[Int(thread)].kind == .wake else {
+        guard threads[thread].kind == .signal || threads[thread].kind == .wake else {
             return 0
         }
-        return threads[Int(thread)].step(of: thread).choices(in: self)
+        return threads[thread].step(of: thread).choices(in: self)
     }
 
     /// The waiter that a signal wakes when nothing else says which; -1 when there is no choice.
@@ -73,20 +74,23 @@ extension Scheduler {
     @discardableResult
     @inline(__always)
     func take(_ thread: Int32, _ site: Site, closing opener: Int32 = -1) -> Step.Effect {
-        let step = threads[Int(thread)].step(of: thread)
+        let step = threads[thread].step(of: thread)
         let position = Int32(truncatingIfNeeded: steps)
         let effect = step.apply(to: self, choosing: choice, at: position)
         var event = Event(step)
         event.kind = effect.kind
         event.footprint = effect.footprint
-        event.acquires = effect.acquires
-        event.waits = effect.waits
+        event.traits.set(.acquires, effect.acquires)
+        event.traits.set(.waits, effect.waits)
         // A try that fails changes nothing.
-        event.isSilent =
+        event.traits.set(
+            .silent,
             !effect.acquires
-            && (step.kind == .tryLock || step.kind == .tryReadLock || step.kind == .tryWriteLock)
+                && (step.kind == .tryLock || step.kind == .tryReadLock
+                    || step.kind == .tryWriteLock)
+        )
         event.opener = opener
-        event.mayGrow = step.mayGrow && !(step.kind == .park && effect.waits)
+        event.traits.set(.mayGrow, step.mayGrow && !(step.kind == .park && effect.waits))
         if step.kind == .park { event.old = word(step.object) }
         if effect.waits || step.kind == .arm { noteBlockingTask(thread, site) }
         if recorder != nil, step.kind == .signal || step.kind == .broadcast || step.kind == .wake {
@@ -136,19 +140,42 @@ extension Scheduler {
     /// done.
     @inline(__always)
     func repeats(_ thread: Int32, _ kind: StepKind, _ object: Int32) -> Bool {
-        guard steps < replayedSteps, !jobs.isUsed, !isWatchedClosely, options.time == .any else {
-            return false
-        }
-        guard strategy.with({ $0.repeats(thread, kind, object) }) else { return false }
-        threads[Int(thread)].repeatStep(at: Int32(truncatingIfNeeded: steps))
-        choice = -1
-        steps += 1
+        guard steps < replayedSteps, isPlain, history.isStep(steps, of: thread, kind, object)
+        else { return false }
+        noteRepeated(thread)
         return true
     }
 
-    /// Whether a step has consequences beyond its event.
-    private var isWatchedClosely: Bool {
-        mode != .exploring || recorder != nil || spinnerCount > 0 || !storages.isEmpty
+    /// The step that a thread takes is the last execution's.
+    @inline(__always)
+    func noteRepeated(_ thread: Int32) {
+        threads[thread].repeatStep(at: Int32(truncatingIfNeeded: steps))
+        choice = -1
+        steps += 1
+    }
+
+    /// A step of `thread` happened that accesses one object, and of which nothing else is to be
+    /// told.
+    @inline(__always)
+    func commitAccess(
+        _ thread: Int32, _ kind: StepKind, _ object: Int32, writes: Bool, _ traits: Event.Traits
+    ) {
+        let previous = threads[thread].handsOn
+        threads[thread].last = Int32(truncatingIfNeeded: steps)
+        history.append(kind, by: thread, of: object, writes: writes, traits, after: previous)
+        for index in 0..<changes.count { history.addVersion(changes[index]) }
+        changes.removeAll()
+        choice = -1
+        steps += 1
+    }
+
+    /// Whether the next step of `thread`, which is an access of `object`, is new and no more than
+    /// that.
+    @inline(__always)
+    func isAccess(_ thread: Int32, _ object: Int32) -> Bool {
+        isPlain && keepsHistory && steps >= replayedSteps && !jobs.isUsed
+            && threads[thread].isPlain && threads[thread].enabler < 0
+            && objects[object].standsAlone
     }
 
     /// A step of `thread` happened. Returns its position.
@@ -158,10 +185,11 @@ extension Scheduler {
         var event = event
         let thread = Int(event.thread)
         if jobs.isUsed, event.kind != .tick { addJobs(to: &event) }
-        event.isVague =
-            event.kind == .operation || options.reusesAddresses && reachesSecondLife(event)
+        if event.kind == .operation || options.reusesAddresses && reachesSecondLife(event)
             || jobs.isUsed && isDeclared
-        if event.isVague { event.mayGrow = true }
+        {
+            event.traits.formUnion([.vague, .mayGrow])
+        }
         let position = Int32(truncatingIfNeeded: steps)
         threads[thread].take(&event, at: position)
         // What happens after time has passed comes after all that happened before.
@@ -175,7 +203,9 @@ extension Scheduler {
                 event, object: threads[thread].object, other: threads[thread].other, site: site)
         }
         if mode == .exploring {
-            if let divergence = strategy.with({ $0.committed(event) }) { diverge(divergence) }
+            if let divergence = strategy.with({ $0.committed(event, at: Int(position)) }) {
+                diverge(divergence)
+            }
         }
         changes.removeAll()
         if spinnerCount > 0 { wakeSpinners(event) }
@@ -190,8 +220,8 @@ extension Scheduler {
             touch(ObjectTable.threads, writes: false)
         } else if mode == .exploring || mode == .finishing {
             let thread = current
-            threads[Int(thread)].kind = .census
-            threads[Int(thread)].object = ObjectTable.threads
+            threads[thread].kind = .census
+            threads[thread].object = ObjectTable.threads
             park(thread)
             if mode != .draining {
                 var event = Event(thread: thread, kind: .census)
@@ -199,7 +229,7 @@ extension Scheduler {
                 commit(event, site: site)
             }
         }
-        return (0..<spawned.count).map { UInt32(spawned[$0]) + 1 }
+        return (0..<threads.started.count).map { UInt32(threads.started[$0]) + 1 }
     }
 
     // MARK: Spinning
@@ -212,6 +242,7 @@ extension Scheduler {
         threads[thread].isSpinning = true
         threads[thread].isWoken = false
         threads[thread].round = -1
+        while spinReads.count <= thread { spinReads.append(Footprint()) }
         spinReads[thread] = Footprint()
     }
 
@@ -221,16 +252,16 @@ extension Scheduler {
             if mode == .draining { drainStep(thread) }
             return
         }
-        threads[Int(thread)].kind = .resume
-        threads[Int(thread)].object =
+        threads[thread].kind = .resume
+        threads[thread].object =
             spinReads[Int(thread)].count > 0 ? spinReads[Int(thread)].object(0) : -1
         park(thread)
         if mode == .draining { return }
-        var event = Event(threads[Int(thread)].step(of: thread))
+        var event = Event(threads[thread].step(of: thread))
         event.footprint = spinReads[Int(thread)]
-        event.round = threads[Int(thread)].round
+        event.round = threads[thread].round
         // It wakes nobody.
-        event.isSilent = true
+        event.traits.insert(.silent)
         commit(event, site: site)
     }
 
@@ -253,7 +284,7 @@ extension Scheduler {
                 }
             }
         }
-        for thread in 0..<Int(threadCount)
+        for thread in 0..<Int(threads.count)
         where thread != own && threads[thread].isSpinning && !threads[thread].isWoken {
             for index in 0..<Int(spinReads[thread].count)
             where event.wakes(spinReads[thread].object(index), spinReads[thread]) {
@@ -264,7 +295,7 @@ extension Scheduler {
 
     func endSpin() {
         guard mode == .exploring || mode == .finishing else { return }
-        threads[Int(current)].isSpinning = false
+        threads[current].isSpinning = false
         spinnerCount -= 1
     }
 
@@ -273,10 +304,10 @@ extension Scheduler {
     /// Remembers the step that each blocked thread would have taken: the reduction must reverse its
     /// races too.
     func noteBlocked() {
-        for thread in 0..<threadCount
-        where threads[Int(thread)].state == .parked && !threads[Int(thread)].isBuffer {
+        for thread in 0..<threads.count
+        where threads[thread].state == .parked && !threads[thread].isBuffer {
             guard !isEnabled(thread) else { continue }
-            let record = threads[Int(thread)]
+            let record = threads[thread]
             var event = Event(record.step(of: thread))
             event.previous = record.handsOn
             event.enabler = record.enabler

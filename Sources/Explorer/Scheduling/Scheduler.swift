@@ -29,17 +29,25 @@ final class Scheduler: Observer, @unchecked Sendable {
     let options: ExplorationOptions
     /// Who picks. Used at every step, so without a retain; whoever sets it keeps it.
     private(set) var strategy = Borrowed<Strategy>()
-    var mode = Mode.idle
+    /// The events of the execution, for a strategy that reduces. Those before `replayedSteps` are
+    /// the last execution's, which this one repeats.
+    let history = History()
+    private(set) var keepsHistory = false
+    var replayedSteps = 0
+    /// Up to here the running thread goes on, as it did in the last execution, with steps that are
+    /// accesses of one object.
+    var runEnd = 0
+    var mode = Mode.idle {
+        didSet { notePlainness() }
+    }
+    /// Whether a step has no consequences beyond its event: nobody records or spins, no memory can
+    /// be freed, nothing is mutated, and time does not pass by itself.
+    private(set) var isPlain = false
 
     // Threads
-    let threads = Stack<ThreadRecord>(capacity: 32)
-    let fibers = Stack<Fiber?>(capacity: 32)
-    private let bodies = Stack<ThreadBody?>(capacity: 32)
-    var threadNames: [String] = []
-    let spawned = Stack<Int32>(capacity: 32)
+    let threads: ThreadTable
     /// The running thread; -1 while none runs.
     var current: Int32 = -1
-    var threadCount: Int32 = 0
     let host = Fiber.host()
     let traps = TrapCatcher()
     /// What tasks need.
@@ -52,13 +60,12 @@ final class Scheduler: Observer, @unchecked Sendable {
     let objects = ObjectTable()
     let sync = SyncClocks()
     let storages = StorageTable()
-    var storeBuffers: [[BufferedStore]] = []
-    /// By thread: the addresses that it ever stored to asymmetrically.
-    var bufferedAddresses: [[UInt]] = []
-    var bufferedCount = 0
+    let stores = StoreBuffers()
     /// By thread: what its spin loop's condition has touched in the present round.
     var spinReads: [Footprint] = []
-    var spinnerCount = 0
+    var spinnerCount = 0 {
+        didSet { notePlainness() }
+    }
     /// At the end: the steps that blocked threads would have taken.
     let blockedSteps = Stack<Event>(capacity: 16)
     /// By thread: the operation that it is inside of.
@@ -81,8 +88,6 @@ final class Scheduler: Observer, @unchecked Sendable {
     var lastTick: Int32 = -1
     /// Steps taken, which are the events of the execution while it is explored.
     var steps = 0
-    /// How many steps repeat the last execution's.
-    var replayedSteps = 0
     var choice: Int32 = -1
     var outcome = Outcome.complete
     let schedule = Stack<UInt32>(capacity: 256)
@@ -116,6 +121,7 @@ final class Scheduler: Observer, @unchecked Sendable {
 
     init(_ options: ExplorationOptions) {
         self.options = options
+        threads = ThreadTable(limit: options.threadLimit)
         mutant = options.mutation.map { Mutant($0) }
         seesAll = JobCapture.isAnnounced && !options.isLimitedToExecutors
         heartbeat = Heartbeat(threadID: quiesce_thread_id())
@@ -123,14 +129,25 @@ final class Scheduler: Observer, @unchecked Sendable {
     }
 
     deinit {
-        for index in 0..<fibers.count where !threads[index].isTask { fibers[index]?.destroy() }
         jobs.destroyCarriers()
         host.destroy()
     }
 
     var isRecordingTrace: Bool { recorder != nil }
 
-    func use(_ strategy: Strategy) { self.strategy = Borrowed(strategy) }
+    func use(_ strategy: Strategy) {
+        self.strategy = Borrowed(strategy)
+        keepsHistory = strategy.keepsHistory
+        history.removeAll()
+        replayedSteps = 0
+    }
+
+    func notePlainness() {
+        isPlain =
+            mode == .exploring && recorder == nil && mutant == nil && spinnerCount == 0
+            && storages.isEmpty && options.time == .any
+        runEnd = 0
+    }
 
     func record(_ recorder: Recorder) {
         self.recorder = recorder
@@ -195,25 +212,11 @@ final class Scheduler: Observer, @unchecked Sendable {
         labelledSubject = -1
         if attention.races { sync.beginExecution() }
         if jobs.isUsed { resetJobs() }
-        for thread in 0..<Int(threadCount) {
-            threads[thread].state = .unused
-            threads[thread].lastStarted = -1
-            threads[thread].buffered = 0
-            threads[thread].last = -1
-            threads[thread].lastFlush = -1
-            threads[thread].operations = 0
-            threads[thread].declarations = 0
-            threads[thread].isInOperation = false
-            if threads[thread].isAsymmetric {
-                threads[thread].isAsymmetric = false
-                bufferedAddresses[thread].removeAll(keepingCapacity: true)
-                storeBuffers[thread].removeAll(keepingCapacity: true)
-            }
-        }
-        spawned.removeAll()
+        threads.beginExecution()
+        stores.beginExecution()
         blockedSteps.removeAll()
-        schedule.removeAll()
-        bufferedCount = 0
+        schedule.truncate(
+            to: options.time == .discrete ? 0 : min(schedule.count, replayedSteps))
         spinnerCount = 0
         timerCount = 0
         changes.removeAll()
@@ -244,10 +247,7 @@ final class Scheduler: Observer, @unchecked Sendable {
     private func release() { capturing { releaseAll() } }
 
     private func releaseAll() {
-        for thread in 0..<bodies.count {
-            bodies[thread]?.release()
-            bodies[thread] = nil
-        }
+        threads.releaseBodies()
         if hasAfterwards {
             hasAfterwards = false
             afterwardsBodies.removeAll(keepingCapacity: true)
@@ -263,8 +263,8 @@ final class Scheduler: Observer, @unchecked Sendable {
                 fatalError("the Swift runtime trapped while it scheduled explored jobs")
             }
             noteTrap(thread, trap)
-            let starter = threads[Int(thread)].starter
-            threads[Int(thread)].starter = -1
+            let starter = threads[thread].starter
+            threads[thread].starter = -1
             if starter < 0, jobs.hasChores {
                 enterCarrier()
                 continue
@@ -290,8 +290,8 @@ final class Scheduler: Observer, @unchecked Sendable {
     /// The fiber to switch to in order to run `thread`.
     @inline(__always)
     private func fiber(of thread: Int32) -> Fiber {
-        if threads[Int(thread)].isFresh { return carrier() }
-        return fibers[Int(thread)]!
+        if threads[thread].isFresh { return carrier() }
+        return threads[thread].fiber!
     }
 
     /// Switches from one thread to another.
@@ -300,35 +300,42 @@ final class Scheduler: Observer, @unchecked Sendable {
         current = to
         let fiber = fiber(of: to)
         traps.runs(fiber)
-        fibers[Int(from)]!.switchTo(fiber)
+        threads[from].fiber!.switchTo(fiber)
     }
 
     /// Gives control back to the explorer. Returns only if `thread` is drained.
     func leave(_ thread: Int32) {
-        fibers[Int(thread)]!.switchTo(host)
+        threads[thread].fiber!.switchTo(host)
     }
 
     /// Picks who runs next, flushing store buffers on the way. -1 when the execution is over.
     @inline(__always)
     func pick() -> Int32 {
         while true {
-            if steps >= options.stepLimit { cut() }
-            if options.time == .discrete, timePasses() { continue }
-            let decision = mode == .exploring ? strategy.with { $0.choose() } : fairDecision()
-            guard decision.thread >= 0 else {
-                conclude(decision)
-                return -1
+            let decision: Strategy.Decision
+            if isPlain, steps < replayedSteps {
+                decision = .init(thread: history[steps].thread, choice: history.choice(steps))
+                if !attention.races {
+                    runEnd = history.endOfRun(steps, before: replayedSteps)
+                }
+            } else {
+                if steps >= options.stepLimit { cut() }
+                if options.time == .discrete, timePasses() { continue }
+                decision = mode == .exploring ? strategy.with { $0.choose() } : fairDecision()
+                guard decision.thread >= 0 else {
+                    conclude(decision)
+                    return -1
+                }
             }
             choice = decision.choice
-            if threads[Int(decision.thread)].isBuffer {
-                schedule.append(encode(decision))
-                flush(decision.thread)
-                continue
+            // What is repeated is in the schedule already.
+            if steps >= schedule.count || options.time == .discrete {
+                schedule.append(
+                    decision.choice < 0 && !threads[decision.thread].isBuffer
+                        ? UInt32(threads[decision.thread].spawnIndex) : encode(decision))
             }
-            schedule.append(
-                decision.choice < 0
-                    ? UInt32(threads[Int(decision.thread)].spawnIndex) : encode(decision))
-            return decision.thread
+            guard threads[decision.thread].isBuffer else { return decision.thread }
+            flush(decision.thread)
         }
     }
 
@@ -337,10 +344,10 @@ final class Scheduler: Observer, @unchecked Sendable {
     func park(_ thread: Int32) {
         heartbeat.tick()
         if recorder != nil { nameObject(of: thread) }
-        let starter = threads[Int(thread)].starter
+        let starter = threads[thread].starter
         if starter >= 0 {
             // The first step is known: whoever spawned this thread goes on.
-            threads[Int(thread)].starter = -1
+            threads[thread].starter = -1
             transfer(from: thread, to: starter)
             return
         }
@@ -350,7 +357,7 @@ final class Scheduler: Observer, @unchecked Sendable {
     /// Somebody is picked and runs; returns when that is `thread`, at once or later.
     @inline(__always)
     func waitForTurn(_ thread: Int32) {
-        if jobs.hasChores { return waitForChores(thread) }
+        if jobs.isUsed, jobs.hasChores { return waitForChores(thread) }
         let next = pick()
         if next == thread { return }
         if next < 0 { leave(thread) } else { transfer(from: thread, to: next) }
@@ -361,15 +368,15 @@ final class Scheduler: Observer, @unchecked Sendable {
     private func timePasses() -> Bool {
         guard timerCount > 0, mode != .draining else { return false }
         var next = UInt64.max
-        for thread in 0..<threadCount {
+        for thread in 0..<threads.count {
             if isEnabled(thread) { return false }
-            if threads[Int(thread)].armed >= 0, threads[Int(thread)].state == .parked {
-                next = min(next, threads[Int(thread)].deadline)
+            if threads[thread].armed >= 0, threads[thread].state == .parked {
+                next = min(next, threads[thread].deadline)
             }
         }
         guard next < .max, next > time else { return false }
         time = next
-        if timeThread < 0 { timeThread = addThread(parent: -1) }
+        if timeThread < 0 { timeThread = threads.add(parent: -1) }
         var step = Step(thread: timeThread, kind: .tick)
         step.deadline = next
         lastTick = commit(Event(step), site: Site("", 0))
@@ -377,9 +384,9 @@ final class Scheduler: Observer, @unchecked Sendable {
     }
 
     private func encode(_ decision: Strategy.Decision) -> UInt32 {
-        let record = threads[Int(decision.thread)]
-        let index = record.isBuffer ? threads[Int(record.bufferLink)].spawnIndex : record.spawnIndex
-        let chosen = decision.choice < 0 ? 0 : threads[Int(decision.choice)].spawnIndex + 1
+        let record = threads[decision.thread]
+        let index = record.isBuffer ? threads[record.bufferLink].spawnIndex : record.spawnIndex
+        let chosen = decision.choice < 0 ? 0 : threads[decision.choice].spawnIndex + 1
         return ScheduleStep(thread: Int(index), isFlush: record.isBuffer, choice: Int(chosen) - 1)
             .encoded
     }
@@ -392,7 +399,7 @@ final class Scheduler: Observer, @unchecked Sendable {
             return
         }
         outcome = .complete
-        for thread in 0..<Int(threadCount) {
+        for thread in 0..<Int(threads.count) {
             if threads[thread].state == .parked && !threads[thread].mayWaitForEver
                 && !threads[thread].isBuffer
                 || threads[thread].state == .suspended
@@ -424,8 +431,8 @@ final class Scheduler: Observer, @unchecked Sendable {
     private func fairDecision() -> Strategy.Decision {
         guard mode == .finishing else { return .nobody }
         var thread = current
-        for _ in 0..<threadCount {
-            thread = thread + 1 < threadCount ? thread + 1 : 0
+        for _ in 0..<threads.count {
+            thread = thread + 1 < threads.count ? thread + 1 : 0
             if isEnabled(thread) { return .init(thread: thread, choice: firstChoice(of: thread)) }
         }
         return .nobody
@@ -445,16 +452,16 @@ final class Scheduler: Observer, @unchecked Sendable {
         let isWithin = joinOperation()
         guard mode != .draining else { return -1 }
         if isWithin, attention.steps.threads { touch(ObjectTable.threads, writes: true) }
-        if threads[Int(parent)].isAsymmetric, !isWithin {
+        if threads[parent].isAsymmetric, !isWithin {
             // Starting a thread is a full barrier.
-            threads[Int(parent)].kind = .fence
+            threads[parent].kind = .fence
             park(parent)
             guard mode != .draining else { return -1 }
             commit(Event(thread: parent, kind: .fence), site: Site("", 0))
         }
         if attention.steps.threads, !isWithin {
-            threads[Int(parent)].kind = .spawn
-            threads[Int(parent)].object = ObjectTable.threads
+            threads[parent].kind = .spawn
+            threads[parent].object = ObjectTable.threads
             park(parent)
             guard mode != .draining else { return -1 }
             var event = Event(thread: parent, kind: .spawn)
@@ -463,7 +470,7 @@ final class Scheduler: Observer, @unchecked Sendable {
             recorder?.describe(old: "", new: name)
         }
         let child = startThread(name: name, isService: isService, parent: parent, body)
-        threads[Int(child)].starter = parent
+        threads[child].starter = parent
         transfer(from: parent, to: child)
         return child
     }
@@ -472,108 +479,47 @@ final class Scheduler: Observer, @unchecked Sendable {
     func startThread(
         name: String, isService: Bool, parent: Int32, _ body: @escaping @Sendable () -> Void
     ) -> Int32 {
-        let thread = childNumber(of: parent)
-        if attention.names { threadNames[Int(thread)] = name }
-        threads[Int(thread)].state = .parked
-        threads[Int(thread)].isService = isService
-        threads[Int(thread)].isIdle = false
-        threads[Int(thread)].starter = -1
-        threads[Int(thread)].armed = -1
-        threads[Int(thread)].last = -1
-        threads[Int(thread)].enabler = -1
-        threads[Int(thread)].origin = parent >= 0 ? lastPosition(of: parent) : -1
-        threads[Int(thread)].isSpinning = false
-        if threads[Int(thread)].isTask {
-            threads[Int(thread)].isTask = false
-            fibers[Int(thread)] = nil
-        }
-        threads[Int(thread)].spawnIndex = Int32(truncatingIfNeeded: spawned.count)
-        threads[Int(thread)].kind = .touch
-        spawned.append(thread)
+        let thread = threads.start(by: parent)
+        if attention.names { threads.names[Int(thread)] = name }
+        threads[thread].state = .parked
+        threads[thread].isService = isService
+        threads[thread].origin = parent >= 0 ? lastPosition(of: parent) : -1
+        threads[thread].kind = .touch
         if attention.races, parent >= 0 { sync.spawn(thread, by: parent) }
-        bodies[Int(thread)]?.release()
-        bodies[Int(thread)] = ThreadBody(body)
-        if fibers[Int(thread)] == nil { fibers[Int(thread)] = .make() }
-        fibers[Int(thread)]!.prepare(self, world: world!, id: UInt32(thread) + 1)
-        if jobs.lender != 0 { fibers[Int(thread)]!.lend(jobs.lender) }
+        threads[thread].body.fill(body)
+        let fiber = threads[thread].fiber ?? .make()
+        threads[thread].fiber = fiber
+        fiber.prepare(self, world: world!, id: UInt32(thread) + 1)
+        if jobs.lender != 0 { fiber.lend(jobs.lender) }
         return thread
-    }
-
-    /// The number of `parent`'s next child: the same in every execution.
-    func childNumber(of parent: Int32) -> Int32 {
-        guard parent >= 0 else { return threadCount > 0 ? 0 : addThread(parent: -1) }
-        let last = threads[Int(parent)].lastStarted
-        let known = last < 0 ? threads[Int(parent)].firstChild : threads[Int(last)].nextSibling
-        if known >= 0 {
-            threads[Int(parent)].lastStarted = known
-            return known
-        }
-        let thread = addThread(parent: parent)
-        if last < 0 {
-            threads[Int(parent)].firstChild = thread
-        } else {
-            threads[Int(last)].nextSibling = thread
-        }
-        threads[Int(parent)].lastStarted = thread
-        return thread
-    }
-
-    private func addThread(parent: Int32) -> Int32 {
-        guard threadCount < Int32(options.threadLimit) else {
-            fatalError("an exploration has more than \(options.threadLimit) threads")
-        }
-        var record = ThreadRecord()
-        record.parent = parent
-        threads.append(record)
-        fibers.append(nil)
-        bodies.append(nil)
-        threadNames.append("")
-        openOperations.append(OpenOperation())
-        storeBuffers.append([])
-        bufferedAddresses.append([])
-        spinReads.append(Footprint())
-        threadCount += 1
-        return threadCount - 1
-    }
-
-    /// The thread that stands for the store buffer of `thread`.
-    func bufferThread(of thread: Int32) -> Int32 {
-        let known = threads[Int(thread)].bufferLink
-        if known >= 0 { return known }
-        let buffer = addThread(parent: thread)
-        threads[Int(buffer)].isBuffer = true
-        threads[Int(buffer)].bufferLink = thread
-        threads[Int(thread)].bufferLink = buffer
-        threadNames[Int(buffer)] = "store buffer of \(threadNames[Int(thread)])"
-        return buffer
     }
 
     /// The life of a fiber. Never returns: it is switched away from for good.
     func runBody() {
         let thread = current
-        if thread < 0 || threads[Int(thread)].isTask { carryJobs() }
+        if thread < 0 || threads[thread].isTask { carryJobs() }
         if mode == .afterwards {
             for body in afterwardsBodies { body() }
             leave(thread)
         }
-        bodies[Int(thread)]?.run()
+        threads[thread].body.run()
         endThread(thread)
         fatalError("an ended thread was resumed")
     }
 
     private func endThread(_ thread: Int32) {
         releaseLocals()
-        if threads[Int(thread)].isAsymmetric, mode == .exploring || mode == .finishing {
+        if threads[thread].isAsymmetric, mode == .exploring || mode == .finishing {
             // A thread's end drains its store buffer, as its last step.
-            threads[Int(thread)].kind = .fence
+            threads[thread].kind = .fence
             park(thread)
             if mode != .draining { commit(Event(thread: thread, kind: .fence), site: Site("", 0)) }
         }
-        threads[Int(thread)].state = .finished
+        threads[thread].state = .finished
         if mode == .draining { return leave(thread) }
-        let starter = threads[Int(thread)].starter
+        let starter = threads[thread].starter
         if starter >= 0 {
-            threads[Int(thread)].starter = -1
+            threads[thread].starter = -1
             return transfer(from: thread, to: starter)
         }
         waitForTurn(thread)
@@ -591,8 +537,8 @@ final class Scheduler: Observer, @unchecked Sendable {
 
     private func noteTrap(_ thread: Int32, _ trap: quiesce_trap) {
         suspendOperation(of: thread)
-        threads[Int(thread)].state = .dead
-        let report = TrapReport(trap, fiber: fibers[Int(thread)]!)
+        threads[thread].state = .dead
+        let report = TrapReport(trap, fiber: threads[thread].fiber!)
         if attention.steps.creations, mode == .exploring, report.isStuck || report.isSecondLock {
             // If it was not the extra steps that did it, it will be seen without them.
             wanted.steps.creations = false
@@ -632,16 +578,16 @@ final class Scheduler: Observer, @unchecked Sendable {
         var rounds = options.drainLimit / Scheduler.drainTurn + 1
         while isLeft, rounds > 0 {
             rounds -= 1
-            for thread in 0..<threadCount where isDrainable(thread) {
+            for thread in 0..<threads.count where isDrainable(thread) {
                 drainSteps = 0
                 enter(thread)
-                if traps.take() != nil { threads[Int(thread)].state = .dead }
+                if traps.take() != nil { threads[thread].state = .dead }
             }
             isLeft = isAnyParked
         }
         guard isLeft else { return }
-        for thread in 0..<threadCount where isDrainable(thread) {
-            threads[Int(thread)].state = .dead
+        for thread in 0..<threads.count where isDrainable(thread) {
+            threads[thread].state = .dead
             abandoned += 1
         }
     }
@@ -651,17 +597,17 @@ final class Scheduler: Observer, @unchecked Sendable {
         let thread = startThread(name: name, isService: true, parent: 0, body)
         enter(thread)
         if let trap = traps.take() { noteTrap(thread, trap) }
-        threads[Int(thread)].state = .finished
+        threads[thread].state = .finished
     }
 
     private static let drainTurn = 20
 
     private func isDrainable(_ thread: Int32) -> Bool {
-        threads[Int(thread)].state == .parked && !threads[Int(thread)].isBuffer
+        threads[thread].state == .parked && !threads[thread].isBuffer
     }
 
     private var isAnyParked: Bool {
-        for thread in 0..<threadCount where isDrainable(thread) { return true }
+        for thread in 0..<threads.count where isDrainable(thread) { return true }
         return false
     }
 
@@ -674,7 +620,22 @@ final class Scheduler: Observer, @unchecked Sendable {
 
     // MARK: What Substrate asks (each in its own file)
 
-    override func begin(_ operation: Operation) -> Directive { beginAtomic(operation) }
+    override func atomic(
+        _ access: AtomicAccess, at address: UInt, _ operand: UInt64, _ desired: UInt64, _ site: Site
+    ) -> UInt64 {
+        guard isPlainAtomic(access.kind) else {
+            return super.atomic(access, at: address, operand, desired, site)
+        }
+        return performAtomic(access, address, operand, desired)
+    }
+    override func begin(
+        _ access: AtomicAccess, at address: UInt, _ operand: Bits, _ site: Site
+    ) -> Directive {
+        beginAtomic(access, address, operand, site)
+    }
+    override func mutex(_ kind: OperationKind, at address: UInt, _ site: Site) -> Bool {
+        performMutex(kind, address, site)
+    }
     override func subject(_ address: UInt, begins: Bool) { labelParts(of: address, begins: begins) }
     override func cover(_ address: UInt, begins: Bool) { coverObject(at: address, begins: begins) }
     override func operationBegins(
@@ -682,9 +643,9 @@ final class Scheduler: Observer, @unchecked Sendable {
     ) {
         beginOperation(name, address, writes: writes, site)
     }
-    override var isInOperation: Bool { current >= 0 && threads[Int(current)].declarations > 0 }
+    override var isInOperation: Bool { current >= 0 && threads[current].declarations > 0 }
     override func operationDoes(_ deed: String) {
-        if current >= 0, threads[Int(current)].operations > 0 { recorder?.deeds[current] = deed }
+        if current >= 0, threads[current].operations > 0 { recorder?.deeds[current] = deed }
     }
     override func operationEnds() { endOperation() }
     override func end(old: Bits, new: Bits, wrote: Bool) {
@@ -705,7 +666,8 @@ final class Scheduler: Observer, @unchecked Sendable {
     }
     override func name(ofThread number: UInt32) -> String? {
         if !attention.names { wanted.names = true }
-        return number > 0 && number <= UInt32(threadCount) ? name(ofThread: Int32(number) - 1) : nil
+        return number > 0 && number <= UInt32(threads.count)
+            ? name(ofThread: Int32(number) - 1) : nil
     }
     override func threads(at site: Site) -> [UInt32] { startedThreads(site) }
     override func adopt(

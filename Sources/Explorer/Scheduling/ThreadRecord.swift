@@ -3,9 +3,6 @@
 import Substrate
 
 /// What the scheduler knows of a thread of the exploration.
-///
-/// A thread is told by who spawned it and as which of its children, so that it has the same number
-/// in every execution.
 struct ThreadRecord: BitwiseCopyable {
     enum State: UInt8 {
         case unused
@@ -19,31 +16,78 @@ struct ThreadRecord: BitwiseCopyable {
         case dead
     }
 
+    // What every step reads and writes comes first: it is one line of the cache.
     var state = State.unused
+    // The step that it waits for.
+    var kind = StepKind.resume
+    var order = MemoryOrder.relaxed
+    var failureOrder = MemoryOrder.relaxed
+    /// Whether it has made an asymmetric store: from then on its weaker stores wait behind one
+    /// another.
+    var isAsymmetric = false
+    var isTask = false
+    /// Whether this stands for another thread's store buffer: its steps are flushes.
+    var isBuffer = false
+    /// Waiting: has somebody woken it, or did its deadline pass?
+    var isWoken = false
+    var object: Int32 = -1
+    var other: Int32 = -1
+    /// Its last event, and the event that enables its next.
+    var last: Int32 = -1
+    var enabler: Int32 = -1
+    /// While it runs to its first step: who spawned it and waits.
+    var starter: Int32 = -1
+    /// How many operations it is inside of that are steps.
+    var operations: Int32 = 0
+    /// Stores that have not been flushed.
+    var buffered: Int32 = 0
+    /// In which order this execution's threads were threads.started.
+    var spawnIndex: Int32 = 0
+    /// Before its first event: the last one of whoever started it.
+    var origin: Int32 = -1
+    var expected = Bits()
+
+    // The tree of threads and what each runs on last as long as the exploration; the rest, as long
+    // as the execution.
+    var parent: Int32
+    var firstChild: Int32 = -1
+    var nextSibling: Int32 = -1
+    /// The thread that stands for this one's store buffer, or the one whose buffer this stands for.
+    var bufferLink: Int32 = -1
+    /// What it runs on. A task has a fiber only while one carries its job.
+    var fiber: Fiber?
+    var body = ThreadBody()
+
+    init(parent: Int32) { self.parent = parent }
+
+    /// Forgets all that belongs to an execution.
+    mutating func restart() {
+        var fresh = ThreadRecord(parent: parent)
+        fresh.firstChild = firstChild
+        fresh.nextSibling = nextSibling
+        fresh.bufferLink = bufferLink
+        fresh.isBuffer = isBuffer
+        fresh.fiber = isTask ? nil : fiber
+        fresh.body = body
+        self = fresh
+    }
+
+    /// The last of its children that was started.
+    var lastStarted: Int32 = -1
+
+    /// Whether its atomic operations are steps of their own that take effect at once.
+    @inline(__always)
+    var isPlain: Bool { operations == 0 && !isAsymmetric }
+
     var isService = false
     /// Whether it waits for somebody to serve.
     var isIdle = false
-    /// Whether this stands for another thread's store buffer: its steps are flushes.
-    var isBuffer = false
 
     /// Whether its waiting for ever is neither a deadlock nor a leak.
+    @inline(__always)
     var mayWaitForEver: Bool { isService || isIdle }
 
-    // The tree of threads. Links last as long as the exploration; the cursor, as long as the
-    // execution.
-    var parent: Int32 = -1
-    var firstChild: Int32 = -1
-    var nextSibling: Int32 = -1
-    var lastStarted: Int32 = -1
-    /// The thread that stands for this one's store buffer, or the one whose buffer this stands for.
-    var bufferLink: Int32 = -1
-    /// In which order this execution's threads were spawned.
-    var spawnIndex: Int32 = 0
-    /// While it runs to its first step: who spawned it and waits.
-    var starter: Int32 = -1
-
     // A task. Its job is what the runtime runs next of it.
-    var isTask = false
     var job: UInt = 0
     var standing = Standing.running
     var place = Place.pool
@@ -80,32 +124,15 @@ struct ThreadRecord: BitwiseCopyable {
     }
 
     /// Whether picking it means to run a job from its beginning.
+    @inline(__always)
     var isFresh: Bool { isTask && standing == .ready && place != .actor }
 
-    // The step it waits for.
-    var kind = StepKind.resume
-    var object: Int32 = -1
-    var other: Int32 = -1
-    var order = MemoryOrder.relaxed
-    var failureOrder = MemoryOrder.relaxed
-    var expected = Bits()
     var deadline: UInt64 = 0
     var prefersReaders = false
-    /// Waiting: has somebody woken it, or did its deadline pass?
-    var isWoken = false
+    /// Whether the deadline of its wait has passed.
     var isTimedOut = false
     /// The event that armed its timer, -1 while none is armed.
     var armed: Int32 = -1
-    /// Its last event, and the event that enables its next.
-    var last: Int32 = -1
-    var enabler: Int32 = -1
-    /// Before its first event: the last one of whoever started it.
-    var origin: Int32 = -1
-    /// Stores that have not been flushed.
-    var buffered: Int32 = 0
-    /// Whether it has made an asymmetric store: from then on its weaker stores wait behind one
-    /// another.
-    var isAsymmetric = false
     /// The last flush of its stores.
     var lastFlush: Int32 = -1
     var isSpinning = false
@@ -113,8 +140,6 @@ struct ThreadRecord: BitwiseCopyable {
     var round: Int32 = -1
     /// How many operations it is inside of.
     var declarations: Int32 = 0
-    /// The same, where each is a step.
-    var operations: Int32 = 0
     /// Whether the step that they are has begun.
     var isInOperation = false
 
@@ -129,23 +154,29 @@ struct ThreadRecord: BitwiseCopyable {
     }
 
     /// What comes after the thread's end, or what it starts, comes after this event.
+    @inline(__always)
     var handsOn: Int32 { last >= 0 ? last : origin }
 
     /// Says which atomic operation comes next.
     @inline(__always)
-    mutating func announce(_ kind: StepKind, _ object: Int32, _ operation: Operation) {
+    mutating func announce(
+        _ kind: StepKind, _ object: Int32, _ access: AtomicAccess, _ operand: Bits
+    ) {
         self.kind = kind
         self.object = object
         other = -1
-        order = operation.order
-        failureOrder = operation.failureOrder
-        expected = operation.operand
+        order = access.order
+        failureOrder = access.failureOrder
+        expected = operand
     }
 
     /// Takes the step at `position`, whose event is known.
     @inline(__always)
     mutating func repeatStep(at position: Int32) {
         enabler = -1
+        cause = -1
+        hasEnabled = false
+        hasStepped = true
         last = position
     }
 

@@ -50,7 +50,7 @@ class DepthFirst: Strategy {
         let thread = frame.candidates[frame.next].thread
         let isPreemption =
             frame.preempted >= 0 && thread != frame.preempted
-            && !scheduler.threads[Int(thread)].isBuffer
+            && !scheduler.threads[thread].isBuffer
         return frame.preemptions + (isPreemption ? 1 : 0)
     }
 
@@ -59,9 +59,9 @@ class DepthFirst: Strategy {
         let current = scheduler.current
         let goesOn = current >= 0 && scheduler.isEnabled(current)
         if goesOn { append(current, to: &result) }
-        for thread in 0..<scheduler.threadCount
+        for thread in 0..<scheduler.threads.count
         where thread != current && scheduler.isEnabled(thread) {
-            if goesOn, used >= bound, !scheduler.threads[Int(thread)].isBuffer {
+            if goesOn, used >= bound, !scheduler.threads[thread].isBuffer {
                 isBounded = true
                 continue
             }

@@ -29,15 +29,11 @@ class OptimalReduction: Strategy {
         var footprint: Footprint
     }
 
-    private let history = History()
+    private let history: History
     private let frames = Stack<Frame>(capacity: 256)
     private let sleepers = Stack<Sleeper>(capacity: 1024)
     private let trees = WakeupTrees()
 
-    /// Events of this execution that happened already; those before `replayed` are the last
-    /// execution's.
-    private var position = 0
-    private var replayed = 0
     /// Where this execution left the last one.
     private var branch = 0
     /// What the wake-up tree wants to happen after the step being taken.
@@ -46,53 +42,61 @@ class OptimalReduction: Strategy {
     private var isVague = false
 
     private let sequence: ReversalSequence
-    private let races: RaceReversal
+    private var races: RaceReversal!
     /// The threads of the nodes that an insertion has passed; inverted for one that has no step in
     /// the sequence.
     private let path = Stack<Int32>(capacity: 64)
 
     override init(_ scheduler: Scheduler) {
+        history = scheduler.history
         sequence = ReversalSequence(history, scheduler)
-        races = RaceReversal(history, scheduler, sequence)
         super.init(scheduler)
-        races.insert = { [unowned self] in insertSequence(at: $0) }
+        races = RaceReversal(history, scheduler, sequence, for: self)
     }
 
     // MARK: Running
 
-    override func beginExecution() {
-        position = 0
-        scheduler.replayedSteps = replayed
-    }
+    override var keepsHistory: Bool { true }
+
+    /// How many events of this execution have happened.
+    private var position: Int { scheduler.steps }
 
     override func repeatLast() {
-        replayed = history.count
+        scheduler.replayedSteps = history.count
     }
 
     override func choose() -> Decision {
-        if position < replayed {
-            return Decision(
-                thread: history.events[position].thread, choice: history.events[position].choice)
+        let position = position
+        if position < scheduler.replayedSteps {
+            return Decision(thread: history[position].thread, choice: history.choice(position))
         }
-        if frames.count == position { enterFrame() }
+        if frames.count == position { enterFrame(at: position) }
         // What a wake-up tree wants comes first.
-        if frames[position].tree >= 0 {
-            let index = frames[position].tree
-            let node = trees[index]
-            frames[position].tree = node.next
-            trees.release(index)
-            guard scheduler.isEnabled(node.thread), isPossible(node.choice, of: node.thread) else {
-                // Nothing that cannot happen is ever inserted.
-                trees.releaseAll(node.firstChild)
-                scheduler.defect =
-                    "at step \(position + 1) its wake-up tree wants a step of \(scheduler.name(ofThread: node.thread)) that cannot be taken"
-                return .allAsleep
-            }
-            pendingTree = node.firstChild
-            return Decision(thread: node.thread, choice: node.choice)
-        }
+        if frames[position].tree >= 0 { return wanted(at: position) }
         pendingTree = -1
-        return arbitrary()
+        let current = scheduler.current
+        if current >= 0, frames[position].sleepCount == 0, scheduler.isEnabled(current),
+            scheduler.choices(of: current) == 0
+        {
+            return Decision(thread: current)
+        }
+        return arbitrary(at: position)
+    }
+
+    private func wanted(at position: Int) -> Decision {
+        let index = frames[position].tree
+        let node = trees[index]
+        frames[position].tree = node.next
+        trees.release(index)
+        guard scheduler.isEnabled(node.thread), isPossible(node.choice, of: node.thread) else {
+            // Nothing that cannot happen is ever inserted.
+            trees.releaseAll(node.firstChild)
+            scheduler.defect =
+                "at step \(position + 1) its wake-up tree wants a step of \(scheduler.name(ofThread: node.thread)) that cannot be taken"
+            return .allAsleep
+        }
+        pendingTree = node.firstChild
+        return Decision(thread: node.thread, choice: node.choice)
     }
 
     private func isPossible(_ choice: Int32, of thread: Int32) -> Bool {
@@ -100,13 +104,13 @@ class OptimalReduction: Strategy {
         return waiters == 0 ? choice < 0 : choice >= 0 && waiters & (1 << UInt64(choice)) != 0
     }
 
-    private func arbitrary() -> Decision {
+    private func arbitrary(at position: Int) -> Decision {
         let current = scheduler.current
-        if current >= 0, let decision = awake(current) { return decision }
+        if current >= 0, let decision = awake(current, position) { return decision }
         var someoneSleeps = current >= 0 && scheduler.isEnabled(current)
-        for thread in 0..<scheduler.threadCount where thread != current {
+        for thread in 0..<scheduler.threads.count where thread != current {
             guard scheduler.isEnabled(thread) else { continue }
-            if let decision = awake(thread) { return decision }
+            if let decision = awake(thread, position) { return decision }
             someoneSleeps = true
         }
         return someoneSleeps ? .allAsleep : .nobody
@@ -114,41 +118,45 @@ class OptimalReduction: Strategy {
 
     /// A step of `thread` that can happen and does not sleep.
     @inline(__always)
-    private func awake(_ thread: Int32) -> Decision? {
+    private func awake(_ thread: Int32, _ position: Int) -> Decision? {
         guard scheduler.isEnabled(thread) else { return nil }
         var waiters = scheduler.choices(of: thread)
-        if waiters == 0 { return isAsleep(thread, -1) ? nil : Decision(thread: thread) }
+        if waiters == 0 { return isAsleep(thread, -1, position) ? nil : Decision(thread: thread) }
         while waiters != 0 {
             let choice = Int32(waiters.trailingZeroBitCount)
-            if !isAsleep(thread, choice) { return Decision(thread: thread, choice: choice) }
+            if !isAsleep(thread, choice, position) {
+                return Decision(thread: thread, choice: choice)
+            }
             waiters &= waiters - 1
         }
         return nil
     }
 
     @inline(__always)
-    private func isAsleep(_ thread: Int32, _ choice: Int32) -> Bool {
-        let frame = frames[position]
-        for index in Int(frame.sleepBase)..<Int(frame.sleepBase + frame.sleepCount)
+    private func isAsleep(_ thread: Int32, _ choice: Int32, _ position: Int) -> Bool {
+        let first = Int(frames[position].sleepBase)
+        for index in first..<first &+ Int(frames[position].sleepCount)
         where sleepers[index].thread == thread && sleepers[index].choice == choice { return true }
         return false
     }
 
     /// Begins the prefix that ends with the last event: those who slept before it and do not
     /// conflict with it sleep on.
-    private func enterFrame() {
+    @inline(__always)
+    private func enterFrame(at position: Int) {
         let base = sleepers.count
         if position > 0, frames[position - 1].sleepCount > 0 { keepSleepers(of: position - 1) }
         frames.append(
             Frame(
-                tree: pendingTree, sleepBase: Int32(base), sleepCount: Int32(sleepers.count - base),
+                tree: pendingTree, sleepBase: Int32(truncatingIfNeeded: base),
+                sleepCount: Int32(truncatingIfNeeded: sleepers.count &- base),
                 objectCount: scheduler.objects.count))
         pendingTree = -1
     }
 
     /// Those who slept at the prefix `before` and do not conflict with the event after it sleep on.
     private func keepSleepers(of before: Int) {
-        let (thread, footprint) = (history.events[before].thread, history.events[before].footprint)
+        let (thread, footprint) = (history[before].thread, history.footprint(before))
         let frame = frames[before]
         let findsMore = !scheduler.areStable(footprint, among: frame.objectCount)
         for index in Int(frame.sleepBase)..<Int(frame.sleepBase + frame.sleepCount) {
@@ -163,43 +171,33 @@ class OptimalReduction: Strategy {
         }
     }
 
-    override func repeats(_ thread: Int32, _ kind: StepKind, _ object: Int32) -> Bool {
-        guard position < replayed, history.isStep(position, of: thread, kind, object) else {
-            return false
-        }
-        position += 1
-        return true
-    }
-
-    override func committed(_ event: Event) -> Divergence? {
-        if position < replayed {
-            let expected = history.events[position]
+    override func committed(_ event: Event, at position: Int) -> Divergence? {
+        if position < scheduler.replayedSteps {
+            let expected = history[position]
             let filter =
-                expected.isAmended
-                ? expected.footprint.filter & event.footprint.filter : expected.footprint.filter
+                expected.traits.contains(.amended)
+                ? expected.filter & event.footprint.filter : expected.filter
             if expected.thread != event.thread || expected.kind != event.kind
                 || filter != event.footprint.filter
             {
                 return Divergence(
-                    step: position + 1, expected: scheduler.describe(expected),
+                    step: position + 1, expected: scheduler.describe(history.event(position)),
                     found: scheduler.describe(event))
             }
-            position += 1
             return nil
         }
         // Nobody was asked to pick the passing of time.
-        if event.kind == .tick, frames.count == position { enterFrame() }
+        if event.kind == .tick, frames.count == position { enterFrame(at: position) }
         history.append(event)
         for index in 0..<scheduler.changes.count { history.addVersion(scheduler.changes[index]) }
-        if event.isVague { isVague = true }
-        position += 1
-        if event.choice >= 0 { races.insertOtherChoices(of: position - 1) }
+        if event.traits.contains(.vague) { isVague = true }
+        if event.choice >= 0 { races.insertOtherChoices(of: position) }
         return nil
     }
 
     override func amended(_ event: Event) {
         // Of a repeated step it is known already.
-        if position > replayed { history.amendLast(event) }
+        if position > scheduler.replayedSteps { history.amendLast(event) }
     }
 
     // MARK: Reversing races
@@ -216,19 +214,18 @@ class OptimalReduction: Strategy {
                     "after \(history.count) steps everybody who could go on had been explored"
             }
         } else {
+            let races: RaceReversal = races
             // Those before the branch were reversed after an earlier execution; but what has
             // happened since may conflict with a step that touches more where it comes earlier.
-            for event in 0..<branch where history.events[event].mayGrow {
-                races.reverseRaces(of: history.events, event, at: event)
+            for event in 0..<branch where history[event].traits.contains(.mayGrow) {
+                races.reverseRaces(of: event)
             }
-            for event in branch..<history.count {
-                races.reverseRaces(of: history.events, event, at: event)
-            }
+            for event in branch..<history.count { races.reverseRaces(of: event) }
             if outcome != .cut {
                 // A thread that is blocked at the end has not taken its step: had it come earlier,
                 // it might have.
                 for index in 0..<scheduler.blockedSteps.count {
-                    races.reverseRaces(of: scheduler.blockedSteps, index, at: history.count)
+                    races.reverseRaces(ofBlocked: scheduler.blockedSteps[index])
                 }
             }
             for index in 0..<scheduler.stoppedTimers.count {
@@ -248,31 +245,32 @@ class OptimalReduction: Strategy {
         }
     }
 
+    /// Goes back to the longest prefix from which something is left to explore. What was explored
+    /// from there sleeps from now on.
     private func backtrack() -> Bool {
-        while !frames.isEmpty {
-            let last = frames.count - 1
-            let frame = frames[last]
-            sleepers.truncate(to: Int(frame.sleepBase + frame.sleepCount))
-            sleepers.append(
-                Sleeper(
-                    thread: history.events[last].thread, choice: history.events[last].choice,
-                    footprint: history.events[last].footprint))
-            frames[last].sleepCount += 1
-            history.truncate(to: last)
-            if frame.tree >= 0 {
-                branch = last
-                replayed = last
-                return true
-            }
-            frames.truncate(to: last)
+        var last = frames.count - 1
+        while last >= 0, frames[last].tree < 0 { last -= 1 }
+        frames.truncate(to: last + 1)
+        guard last >= 0 else {
+            history.removeAll()
+            return false
         }
-        return false
+        sleepers.truncate(to: Int(frames[last].sleepBase + frames[last].sleepCount))
+        sleepers.append(
+            Sleeper(
+                thread: history[last].thread, choice: history.choice(last),
+                footprint: history.footprint(last)))
+        frames[last].sleepCount += 1
+        history.truncate(to: last)
+        branch = last
+        scheduler.replayedSteps = last
+        return true
     }
 
     // MARK: Inserting a sequence
 
     /// Inserts the sequence into the wake-up tree of the prefix of length `position`.
-    private func insertSequence(at position: Int) {
+    func insertSequence(at position: Int) {
         path.removeAll()
         // Something explored already begins an equivalent of this.
         let frame = frames[position]
@@ -336,13 +334,12 @@ class OptimalReduction: Strategy {
             return KnownFootprint(footprint: node.footprint)
         }
         if var left = later {
-            for event in position..<history.count where history.events[event].thread == node.thread
-            {
+            for event in position..<history.count where history[event].thread == node.thread {
                 if left > 0 {
                     left -= 1
                     continue
                 }
-                let found = history.events[event].footprint
+                let found = history.footprint(event)
                 guard found.count == node.footprint.count else { break }
                 // The same operation touches the same things in the same order; how is known.
                 var result = Footprint()
@@ -376,10 +373,9 @@ class OptimalReduction: Strategy {
     private func attach(position: Int, parent: Int32, after tail: Int32) {
         var parent = parent
         var tail = tail
-        sequence.forEachLeft { event, isLast in
-            let node = trees.make(
-                thread: event.thread, choice: event.choice, footprint: event.footprint)
-            if isLast, event.isVague { trees[node].isVague = true }
+        sequence.forEachLeft { thread, choice, footprint, isVague in
+            let node = trees.make(thread: thread, choice: choice, footprint: footprint)
+            if isVague { trees[node].isVague = true }
             if tail >= 0 {
                 trees[tail].next = node
             } else if parent >= 0 {

@@ -22,7 +22,7 @@ final class RandomWalk: Strategy {
 
     override func choose() -> Decision {
         enabled.removeAll()
-        for thread in 0..<scheduler.threadCount where scheduler.isEnabled(thread) {
+        for thread in 0..<scheduler.threads.count where scheduler.isEnabled(thread) {
             enabled.append(thread)
         }
         guard !enabled.isEmpty else { return .nobody }

@@ -26,10 +26,10 @@ final class Replay: Strategy {
         let current = scheduler.current
         if decision.thread >= 0, decision.thread != current, current >= 0,
             scheduler.isEnabled(current),
-            !scheduler.threads[Int(decision.thread)].isBuffer
+            !scheduler.threads[decision.thread].isBuffer
         {
             preemptions += 1
-            let record = scheduler.threads[Int(current)]
+            let record = scheduler.threads[current]
             scheduler.recorder?.note(
                 thread: current, .preempted(atAwait: record.isTask && record.kind == .job),
                 site: nil)
@@ -38,13 +38,14 @@ final class Replay: Strategy {
     }
 
     private func follow(_ step: ScheduleStep) -> Decision {
-        guard step.thread < scheduler.spawned.count else {
-            return differ("a step of thread \(step.thread)", "\(scheduler.spawned.count) threads")
+        guard step.thread < scheduler.threads.started.count else {
+            return differ(
+                "a step of thread \(step.thread)", "\(scheduler.threads.started.count) threads")
         }
-        var thread = scheduler.spawned[step.thread]
-        if step.isFlush { thread = scheduler.bufferThread(of: thread) }
+        var thread = scheduler.threads.started[step.thread]
+        if step.isFlush { thread = scheduler.threads.buffer(of: thread) }
         guard scheduler.isEnabled(thread) else {
-            let state = scheduler.threads[Int(thread)].state
+            let state = scheduler.threads[thread].state
             return differ(
                 "a step of \(scheduler.name(ofThread: thread))",
                 state == .finished || state == .dead
@@ -53,10 +54,10 @@ final class Replay: Strategy {
         var choice: Int32 = -1
         let waiters = scheduler.choices(of: thread)
         if step.choice >= 0 {
-            guard step.choice < scheduler.spawned.count else {
+            guard step.choice < scheduler.threads.started.count else {
                 return differ("a choice of thread \(step.choice)", "none")
             }
-            choice = scheduler.spawned[step.choice]
+            choice = scheduler.threads.started[step.choice]
             guard waiters & (1 << UInt64(choice)) != 0 else {
                 return differ(
                     "that \(scheduler.name(ofThread: choice)) waits to be woken", "that it does not"

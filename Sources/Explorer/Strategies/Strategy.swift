@@ -23,17 +23,17 @@ class Strategy {
         static var allAsleep: Decision { Decision(thread: -2) }
     }
 
+    /// Whether the scheduler keeps a history for it.
+    var keepsHistory: Bool { false }
     /// A new execution begins.
     func beginExecution() {}
     /// Picks the next step.
     func choose() -> Decision { .nobody }
-    /// The step that was picked happened. Returns how it differs from the one that was recorded, if
+    /// The step that was picked happened, as the event at `position`. Returns how it differs from the one that was recorded, if
     /// it does.
-    func committed(_ event: Event) -> Divergence? { nil }
+    func committed(_ event: Event, at position: Int) -> Divergence? { nil }
     /// The last step has done more than was known when it was committed.
     func amended(_ event: Event) {}
-    /// Whether the step is the one that the last execution took here, and was checked to be so.
-    func repeats(_ thread: Int32, _ kind: StepKind, _ object: Int32) -> Bool { false }
     /// The execution ended. Returns whether there is another.
     func endExecution(_ outcome: Outcome) -> Bool { false }
     /// The next execution is to be the last one again.
@@ -45,7 +45,7 @@ class Strategy {
         if current >= 0, scheduler.isEnabled(current) {
             return Decision(thread: current, choice: scheduler.firstChoice(of: current))
         }
-        for thread in 0..<scheduler.threadCount where scheduler.isEnabled(thread) {
+        for thread in 0..<scheduler.threads.count where scheduler.isEnabled(thread) {
             return Decision(thread: thread, choice: scheduler.firstChoice(of: thread))
         }
         return .nobody

@@ -9,13 +9,13 @@
 @safe
 struct Stack<Element: BitwiseCopyable>: ~Copyable {
     @safe
-    private struct Header {
+    fileprivate struct Header {
         var base: UnsafeMutablePointer<Element>
         var capacity: Int
         var count: Int
     }
 
-    private let header: UnsafeMutablePointer<Header>
+    fileprivate let header: UnsafeMutablePointer<Header>
 
     init(capacity: Int = 64) {
         unsafe header = .allocate(capacity: 1)
@@ -50,9 +50,9 @@ struct Stack<Element: BitwiseCopyable>: ~Copyable {
     @inline(__always)
     func append(_ element: Element) {
         let count = count
-        if unsafe count == header.pointee.capacity { grow(to: count + 1) }
+        if unsafe count == header.pointee.capacity { grow(to: count &+ 1) }
         unsafe (header.pointee.base + count).initialize(to: element)
-        unsafe header.pointee.count = count + 1
+        unsafe header.pointee.count = count &+ 1
     }
 
     /// Appends copies of `element` until there are `newCount`.
@@ -78,24 +78,13 @@ struct Stack<Element: BitwiseCopyable>: ~Copyable {
     @inline(__always)
     func removeAll() { unsafe header.pointee.count = 0 }
 
-    /// Appends `length` elements starting at `start` of this stack again.
-    @inline(__always)
-    func duplicate(from start: Int, length: Int) {
-        let count = count
-        precondition(start >= 0 && length >= 0 && start + length <= count)
-        if unsafe count + length > header.pointee.capacity { grow(to: count + length) }
-        let base = unsafe header.pointee.base
-        unsafe (base + count).update(from: base + start, count: length)
-        unsafe header.pointee.count = count + length
-    }
-
     /// Takes the elements of `other` in place of its own.
     func replace(with other: borrowing Stack) {
         unsafe swap(&header.pointee, &other.header.pointee)
     }
 
     @inline(never)
-    private func grow(to needed: Int) {
+    fileprivate func grow(to needed: Int) {
         let larger = unsafe max(header.pointee.capacity * 2, needed)
         let moved = UnsafeMutablePointer<Element>.allocate(capacity: larger)
         unsafe moved.update(from: header.pointee.base, count: count)

@@ -17,14 +17,13 @@ extension Scheduler {
     func resetJobs() {
         jobs.beginExecution()
         stoppedTimers.removeAll()
-        for thread in 0..<Int(threadCount) where threads[thread].isTask { fibers[thread] = nil }
     }
 
     /// Starts the main task. False when nothing of it was captured.
     func startMainTask(_ start: () -> Void) -> Bool {
         current = -1
         capturing(start)
-        return !spawned.isEmpty
+        return !threads.started.isEmpty
     }
 
     /// Has the jobs of tasks that `body` starts on the explorer's own stack come here, and what
@@ -82,18 +81,18 @@ extension Scheduler {
         if jobs.awaitsLender || !seesAll { return }
         var thread = jobs.table.value(of: job)
         if thread < 0 { thread = makeTask(job) }
-        switch threads[Int(thread)].standing {
+        switch threads[thread].standing {
         case .ready, .inActorQueue, .completed: return
         case .running where thread != current || isStillRunning(job): return
         case .suspended, .running: break
         }
         let executor = unsafe UInt(
             bitPattern: quiesce_jobs_destination(UnsafeRawPointer(bitPattern: job)!))
-        threads[Int(thread)].executor = executor
+        threads[thread].executor = executor
         if executor != 0 { if thread == current { arrive(thread) } else { noteEffect() } }
         if isDeclared { noteArrival(of: thread) }
         noteQueued(thread)
-        threads[Int(thread)].standing = .inActorQueue
+        threads[thread].standing = .inActorQueue
         unsafe quiesce_jobs_level(UnsafeMutableRawPointer(bitPattern: job)!)
     }
 
@@ -102,15 +101,15 @@ extension Scheduler {
     func taskBegins(_ job: UInt) {
         let thread = jobs.table.value(of: job)
         guard seesAll, thread >= 0, thread != current,
-            threads[Int(thread)].standing == .inActorQueue
+            threads[thread].standing == .inActorQueue
         else { return }
         let previous = current
-        if previous >= 0, !threads[Int(previous)].isTask {
+        if previous >= 0, !threads[previous].isTask {
             // An executor of the program's own runs it on a thread: it is part of that.
-            threads[Int(thread)].standing = .suspended
+            threads[thread].standing = .suspended
             return
         }
-        let fiber = previous >= 0 ? fibers[Int(previous)]! : jobs.running!
+        let fiber = previous >= 0 ? threads[previous].fiber! : jobs.running!
         if previous >= 0 {
             endJob(previous)
             if attention.races { sync.spawn(thread, by: previous) }
@@ -119,9 +118,9 @@ extension Scheduler {
         }
         becomesReady(thread, .actor)
         // It comes after the one before it in the queue, however long ago that was.
-        threads[Int(thread)].cause = jobs.lastOfActor.value(of: threads[Int(thread)].executor)
-        threads[Int(thread)].state = .parked
-        fibers[Int(thread)] = fiber
+        threads[thread].cause = jobs.lastOfActor.value(of: threads[thread].executor)
+        threads[thread].state = .parked
+        threads[thread].fiber = fiber
         quiesce_jobs_leave_by_queue()
         awaitTurn(thread)
         beginJob(thread, on: fiber)
@@ -129,12 +128,12 @@ extension Scheduler {
 
     func taskCompleted(_ job: UInt) {
         let thread = jobs.table.value(of: job)
-        guard seesAll, thread >= 0, threads[Int(thread)].standing != .completed else { return }
-        threads[Int(thread)].standing = .completed
+        guard seesAll, thread >= 0, threads[thread].standing != .completed else { return }
+        threads[thread].standing = .completed
         jobs.table.set(job, -1)
         jobs.unfinished -= 1
         if isDeclared { noteCompletion(of: thread) }
-        if thread != current { threads[Int(thread)].state = .finished }
+        if thread != current { threads[thread].state = .finished }
     }
 
     /// The running task or thread orders itself with a task: cancels it, resumes it, finds that it
@@ -142,18 +141,18 @@ extension Scheduler {
     func taskTouched(_ job: UInt) {
         let thread = jobs.table.value(of: job)
         guard seesAll, thread >= 0, thread != current, current >= 0 else { return }
-        if recorder != nil, threads[Int(thread)].standing != .completed,
-            !threads[Int(thread)].isCancelled,
+        if recorder != nil, threads[thread].standing != .completed,
+            !threads[thread].isCancelled,
             unsafe quiesce_jobs_is_cancelled(UnsafeRawPointer(bitPattern: job)!)
         {
-            threads[Int(thread)].isCancelled = true
+            threads[thread].isCancelled = true
             // Where it is a step the step says so.
             if lastEvent.kind != .cancel || lastEvent.thread != current {
                 noteTask("cancels", thread)
             }
         }
         noteEffect()
-        if isDeclared { amendShared(threads[Int(thread)].taskObject) }
+        if isDeclared { amendShared(threads[thread].taskObject) }
     }
 
     /// A job is to run when time has passed.
@@ -173,7 +172,7 @@ extension Scheduler {
         guard sleeper >= 0 else { return }
         threads[index].armed = lastPosition(of: sleeper)
         threads[index].enabler = threads[index].armed
-        threads[Int(sleeper)].timer = thread
+        threads[sleeper].timer = thread
         timerCount += 1
         amend { event in
             event.arms = threads[index].deadline
@@ -185,52 +184,32 @@ extension Scheduler {
 
     private func makeTask(_ job: UInt) -> Int32 {
         jobs.isUsed = true
-        let parent = current >= 0 ? current : spawned.isEmpty ? -1 : jobs.beforeChores
-        let thread = childNumber(of: parent)
+        let parent = current >= 0 ? current : threads.started.isEmpty ? -1 : jobs.beforeChores
+        let thread = threads.start(by: parent)
         let index = Int(thread)
-        if let fiber = fibers[index] {
-            // In another execution it was a thread.
-            if !threads[index].isTask { jobs.adopt(fiber) }
-            fibers[index] = nil
-        }
+        // In another execution it was a thread.
+        if let fiber = threads[index].fiber { jobs.adopt(fiber) }
+        threads[index].fiber = nil
         threads[index].isTask = true
-        threads[index].isService = false
-        threads[index].isOneShot = false
         threads[index].job = job
         threads[index].standing = .suspended
         threads[index].state = .suspended
-        threads[index].starter = -1
-        threads[index].armed = -1
-        threads[index].timer = -1
-        threads[index].hasStepped = false
-        threads[index].cause = -1
-        threads[index].last = -1
-        threads[index].origin = -1
-        threads[index].enabler = -1
-        threads[index].isSpinning = false
-        threads[index].object = -1
-        threads[index].executor = 0
-        threads[index].hasEnabled = false
-        threads[index].isCancelled = false
-        threads[index].taskObject = -1
         if options.reduction == .declared {
             objects.forget(job)
             threads[index].taskObject = objects.find(job, by: parent, isMade: true).object
         }
-        threads[index].spawnIndex = Int32(truncatingIfNeeded: spawned.count)
-        if !attention.jobs, !spawned.isEmpty { wanted.jobs = true }
-        spawned.append(thread)
+        if !attention.jobs, threads.started.count > 1 { wanted.jobs = true }
         jobs.table.set(job, thread)
         jobs.unfinished += 1
-        if attention.names { threadNames[index] = taskName(job, thread) }
+        if attention.names { threads.names[index] = taskName(job, thread) }
         return thread
     }
 
     /// The running task goes to the queue of an actor. Until then others may come before it.
     private func arrive(_ thread: Int32) {
-        guard threads[Int(thread)].last >= 0, takeStep(.arrive) else { return }
+        guard threads[thread].last >= 0, takeStep(.arrive) else { return }
         if let recorder {
-            recorder.describe(old: "", new: nameOfExecutor(threads[Int(thread)].executor))
+            recorder.describe(old: "", new: nameOfExecutor(threads[thread].executor))
         }
     }
 
@@ -242,24 +221,24 @@ extension Scheduler {
         suspendOperation(of: current)
         let thread = current
         guard mode == .exploring || mode == .finishing,
-            threads[Int(thread)].standing == .running || !threads[Int(thread)].isTask
+            threads[thread].standing == .running || !threads[thread].isTask
         else { return false }
-        threads[Int(thread)].kind = kind
-        threads[Int(thread)].object = -1
-        threads[Int(thread)].other = task
+        threads[thread].kind = kind
+        threads[thread].object = -1
+        threads[thread].other = task
         park(thread)
         if mode == .draining { return false }
-        commit(Event(threads[Int(thread)].step(of: thread)), site: Site("", 0))
+        commit(Event(threads[thread].step(of: thread)), site: Site("", 0))
         return true
     }
 
     /// The running thread has started or resumed a task. Where that may matter it takes a step
     /// before it goes on, so that the task may come first.
     private func noteEnabled(_ thread: Int32) {
-        threads[Int(current)].hasEnabled = true
+        threads[current].hasEnabled = true
         if attention.steps.creations {
             pause(
-                "\(threads[Int(thread)].last < 0 ? "creates" : "resumes") \(name(ofThread: thread))"
+                "\(threads[thread].last < 0 ? "creates" : "resumes") \(name(ofThread: thread))"
             )
         }
     }
@@ -267,7 +246,7 @@ extension Scheduler {
     /// The running thread does something whose place among the steps of others matters: what it
     /// started or resumed on the way here might come before. From the next execution on it may.
     private func noteEffect() {
-        if current >= 0, threads[Int(current)].hasEnabled, !wanted.steps.forbidsCreations {
+        if current >= 0, threads[current].hasEnabled, !wanted.steps.forbidsCreations {
             wanted.steps.creations = true
         }
     }
@@ -281,11 +260,11 @@ extension Scheduler {
     /// `thread` goes into a queue: whoever puts it there enables it.
     private func noteQueued(_ thread: Int32) {
         if current >= 0, thread != current {
-            threads[Int(thread)].enabler = lastPosition(of: current)
+            threads[thread].enabler = lastPosition(of: current)
             if attention.races { sync.spawn(thread, by: current) }
             // Where it is a step the step says so.
             if !attention.steps.creations {
-                noteTask(threads[Int(thread)].last < 0 ? "creates" : "resumes", thread)
+                noteTask(threads[thread].last < 0 ? "creates" : "resumes", thread)
             }
         }
         stopTimer(of: thread)
@@ -327,9 +306,9 @@ extension Scheduler {
 
     /// A task that sleeps was resumed: if its timer did not do that, it is a timer no more.
     private func stopTimer(of thread: Int32) {
-        let timer = threads[Int(thread)].timer
+        let timer = threads[thread].timer
         guard timer >= 0 else { return }
-        threads[Int(thread)].timer = -1
+        threads[thread].timer = -1
         if timer == current { return }
         let index = Int(timer)
         var fire = Event(threads[index].step(of: timer))
@@ -355,7 +334,7 @@ extension Scheduler {
         // It belongs to the step that has not ended.
         if isInStep { return change(&openOperations[Int(current)].event) }
         change(&lastEvent)
-        lastEvent.isAmended = true
+        lastEvent.traits.insert(.amended)
         strategy.with { $0.amended(lastEvent) }
         recorder?.amend(lastEvent)
     }
@@ -383,7 +362,7 @@ extension Scheduler {
         current = -1
         let fiber = carrier()
         traps.runs(fiber)
-        fibers[Int(thread)]!.switchTo(fiber)
+        threads[thread].fiber!.switchTo(fiber)
     }
 
     /// `thread` waits until it is picked.
@@ -401,10 +380,10 @@ extension Scheduler {
             if next < 0 {
                 runChores(on: fiber)
                 next = mode == .draining ? -1 : pick()
-                if next < 0 || !threads[Int(next)].isFresh {
+                if next < 0 || !threads[next].isFresh {
                     jobs.giveBack(fiber)
                     if next >= 0 { current = next }
-                    let target = next < 0 ? host : fibers[Int(next)]!
+                    let target = next < 0 ? host : threads[next].fiber!
                     traps.runs(next < 0 ? nil : target)
                     fiber.switchTo(target)
                     fatalError("a fiber that was left for good was resumed")
@@ -418,8 +397,8 @@ extension Scheduler {
 
     private func runJob(_ thread: Int32, on fiber: Fiber) {
         beginJob(thread, on: fiber)
-        let job = threads[Int(thread)].job
-        if threads[Int(thread)].place == .main {
+        let job = threads[thread].job
+        if threads[thread].place == .main {
             JobCapture.runOnMain(job)
         } else {
             JobCapture.runOnPool(job)
@@ -448,7 +427,7 @@ extension Scheduler {
     private func beginJob(_ thread: Int32, on fiber: Fiber) {
         let index = Int(thread)
         heartbeat.tick()
-        fibers[index] = fiber
+        threads[index].fiber = fiber
         let block = unsafe quiesce_current_block()
         unsafe block.pointee.id = UInt32(thread) + 1
         unsafe block.pointee.row = nil
@@ -465,6 +444,7 @@ extension Scheduler {
             disarm(index)
             return
         }
+        if threads[index].kind == .job, repeatsJob(thread) { return }
         var event = Event(threads[index].step(of: thread))
         if event.kind == .fire {
             if hasOrderedTime { event.footprint.add(ObjectTable.clock, writes: true) }
@@ -477,11 +457,21 @@ extension Scheduler {
         threads[index].hasStepped = false
     }
 
+    /// Whether the beginning of the job repeats the last execution's step.
+    private func repeatsJob(_ thread: Int32) -> Bool {
+        guard steps < replayedSteps, isPlain, history[steps].thread == thread,
+            history[steps].kind == .job
+        else { return false }
+        noteRepeated(thread)
+        threads[thread].hasStepped = false
+        return true
+    }
+
     /// The job of `thread` is over.
     private func endJob(_ thread: Int32) {
         let index = Int(thread)
         releaseLocals()
-        fibers[index] = nil
+        threads[index].fiber = nil
         if threads[index].home != 0 {
             jobs.lastOfActor.set(threads[index].home, threads[index].last)
         }
@@ -514,27 +504,27 @@ extension Scheduler {
     /// actor.
     func noteMainEnds() {
         jobs.mainHasEnded = true
-        if !seesAll, spawned[0] != current { threads[Int(spawned[0])].state = .finished }
+        if !seesAll, threads.started[0] != current { threads[threads.started[0]].state = .finished }
     }
 
     /// Tasks that are neither finished nor able to go on.
     var stuckTasks: [Int32] {
-        tasks.filter { threads[Int($0)].state == .suspended }
+        tasks.filter { threads[$0].state == .suspended }
     }
 
     private var tasks: [Int32] {
-        (0..<spawned.count).map { spawned[$0] }.filter { threads[Int($0)].isTask }
+        (0..<threads.started.count).map { threads.started[$0] }.filter { threads[$0].isTask }
     }
 
     /// Cancels the tasks that are left, so that they come to an end.
     func cancelTasks() {
         guard jobs.unfinished > 0 else { return }
         let left = tasks.filter {
-            threads[Int($0)].standing != .completed && threads[Int($0)].state != .dead
-                && !threads[Int($0)].isOneShot && (seesAll || threads[Int($0)].state == .suspended)
+            threads[$0].standing != .completed && threads[$0].state != .dead
+                && !threads[$0].isOneShot && (seesAll || threads[$0].state == .suspended)
         }
         guard !left.isEmpty else { return }
-        let addresses = left.map { threads[Int($0)].job }
+        let addresses = left.map { threads[$0].job }
         runAside(name: "the end") {
             for job in addresses {
                 unsafe quiesce_jobs_cancel(UnsafeMutableRawPointer(bitPattern: job)!)

@@ -27,7 +27,7 @@ extension Scheduler {
                 return
             }
             noteRecords(at: mutex)
-            threads[Int(current)].expected = Bits(low: UInt64(mutex))
+            threads[current].expected = Bits(low: UInt64(mutex))
             guard takeStep(.records, on: owner(of: mutex)) else { return }
         }
         noteRecords(at: mutex)
@@ -43,7 +43,7 @@ extension Scheduler {
         jobs.locks.truncate(to: jobs.locks.count - 1)
         noteRecords(at: mutex)
         guard mode == .exploring || mode == .finishing else { return }
-        for thread in 0..<Int(threadCount)
+        for thread in 0..<Int(threads.count)
         where threads[thread].state == .parked && threads[thread].kind == .records
             && threads[thread].expected.low == UInt64(mutex)
         {
@@ -59,10 +59,10 @@ extension Scheduler {
     /// The task whose records `mutex` protects, which is a part of the task; -1 where it is none's.
     private func owner(of mutex: UInt) -> Int32 {
         var found: Int32 = -1
-        for index in 0..<spawned.count where threads[Int(spawned[index])].isTask {
-            let task = threads[Int(spawned[index])].job
+        for index in 0..<threads.started.count where threads[threads.started[index]].isTask {
+            let task = threads[threads.started[index]].job
             guard task <= mutex, mutex - task < Self.taskSize else { continue }
-            if found < 0 || threads[Int(found)].job < task { found = spawned[index] }
+            if found < 0 || threads[found].job < task { found = threads.started[index] }
         }
         return found
     }
@@ -75,7 +75,7 @@ extension Scheduler {
     private func noteRecords(at mutex: UInt) {
         guard isDeclared else { return }
         let task = owner(of: mutex)
-        if task >= 0, task != current { amendShared(threads[Int(task)].taskObject) }
+        if task >= 0, task != current { amendShared(threads[task].taskObject) }
     }
 
     /// Whether nobody holds the mutex that the thread waits for.
@@ -85,7 +85,7 @@ extension Scheduler {
 
     /// Who holds the mutex that the thread waits for, -1 for nobody.
     func holderOfRecords(for thread: Int32) -> Int32 {
-        let index = place(of: UInt(threads[Int(thread)].expected.low))
+        let index = place(of: UInt(threads[thread].expected.low))
         return index < 0 ? -1 : jobs.locks[index].holder
     }
 
@@ -102,7 +102,7 @@ extension Scheduler {
     /// before could have come before the job.
     func taskCancelled(_ task: UInt) {
         guard current >= 0, seesAll,
-            !threads[Int(current)].isTask || threads[Int(current)].hasStepped
+            !threads[current].isTask || threads[current].hasStepped
         else { return }
         let thread = task == 0 ? -1 : jobs.table.value(of: task)
         guard takeStep(.cancel, on: thread) else { return }

@@ -34,7 +34,7 @@ extension Scheduler {
         if event.kind == .cancel || event.kind == .records {
             // Of a task that is not known it may be any.
             if event.step.other < 0 { return event.footprint.set(ObjectTable.jobs, writes: true) }
-            share(threads[Int(event.step.other)].taskObject, &event)
+            share(threads[event.step.other].taskObject, &event)
         }
         guard threads[index].isTask else { return }
         share(threads[index].taskObject, &event)
@@ -64,15 +64,15 @@ extension Scheduler {
 
     /// The last step has put `thread` into the queue of an executor.
     func noteArrival(of thread: Int32) {
-        amendShared(threads[Int(thread)].taskObject)
-        if threads[Int(thread)].executor != 0 {
-            amendShared(queue(of: threads[Int(thread)].executor))
+        amendShared(threads[thread].taskObject)
+        if threads[thread].executor != 0 {
+            amendShared(queue(of: threads[thread].executor))
         }
     }
 
     /// `thread` has completed: the order in which the tasks of a group complete shows.
     func noteCompletion(of thread: Int32) {
-        let parent = threads[Int(thread)].parent
-        if parent >= 0, threads[Int(parent)].isTask { amendShared(threads[Int(parent)].taskObject) }
+        let parent = threads[thread].parent
+        if parent >= 0, threads[parent].isTask { amendShared(threads[parent].taskObject) }
     }
 }

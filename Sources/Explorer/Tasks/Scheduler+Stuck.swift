@@ -10,18 +10,18 @@ extension Scheduler {
         let stuck = stuckTasks
         guard !stuck.isEmpty else { return nil }
         // Who waits for a task that it started is not where the trouble is.
-        let culprits = stuck.filter { task in !stuck.contains { threads[Int($0)].parent == task } }
+        let culprits = stuck.filter { task in !stuck.contains { threads[$0].parent == task } }
         var steps: [Int] = []
         for task in stuck where culprits.contains(task) { steps.append(noteStuck(task)) }
         let waits = culprits.map { "\(name(ofThread: $0)) \(whereItWaits($0))" }
         let others = stuck.filter { !culprits.contains($0) }.map { name(ofThread: $0) }
-        let mainIsStuck = stuck.contains(spawned[0])
+        let mainIsStuck = stuck.contains(threads.started[0])
         if !blocked.isEmpty {
             let threads = blocked.map { "\(name(ofThread: $0)) \(waiting($0))" }
             return Verdict(
                 .deadlock, (waits + threads).joined(separator: "; ") + "; nobody can go on",
                 steps: steps,
-                objects: blocked.map { self.threads[Int($0)].object })
+                objects: blocked.map { self.threads[$0].object })
         }
         let rest =
             others.isEmpty
@@ -43,13 +43,13 @@ extension Scheduler {
     /// A thread is about to block. If it is one of those that tasks share, that is wrong whatever
     /// comes of it. The main task is let off: it stands for a test that may well be synchronous.
     func noteBlockingTask(_ thread: Int32, _ site: Site) {
-        guard threads[Int(thread)].isTask, threads[Int(thread)].spawnIndex > 0, verdict == nil
+        guard threads[thread].isTask, threads[thread].spawnIndex > 0, verdict == nil
         else { return }
         let what =
-            switch threads[Int(thread)].kind {
-            case .join: "waits for \(name(ofThread: threads[Int(thread)].other)) to end"
+            switch threads[thread].kind {
+            case .join: "waits for \(name(ofThread: threads[thread].other)) to end"
             case .arm: "sleeps"
-            default: "waits on \(waitName(threads[Int(thread)].object))"
+            default: "waits on \(waitName(threads[thread].object))"
             }
         recorder?.note(thread: thread, .note("✗ blocks"), site: site)
         fail(
@@ -60,7 +60,7 @@ extension Scheduler {
     }
 
     private func whereItWaits(_ task: Int32) -> String {
-        switch threads[Int(task)].standing {
+        switch threads[task].standing {
         case .inActorQueue: return "waits for an actor that is never free"
         default:
             guard let place = placeOfTask(task) else { return "is suspended" }

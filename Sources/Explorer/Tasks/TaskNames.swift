@@ -6,15 +6,15 @@ import CSubstrate
 extension Scheduler {
     /// A task's name: its own, else where it was created.
     func taskName(_ job: UInt, _ thread: Int32) -> String {
-        if spawned.count == 1 { return "main" }
+        if threads.started.count == 1 { return "main" }
         if let name = unsafe quiesce_jobs_name(UnsafeMutableRawPointer(bitPattern: job)!) {
             return unsafe String(cString: name)
         }
         guard recorder != nil, let place = placeOfCreation() else {
-            return "task \(spawned.count - 1)"
+            return "task \(threads.started.count - 1)"
         }
         let name = place.short
-        let same = threadNames.count { $0 == name || $0.hasPrefix(name + " #") }
+        let same = threads.names.count { $0 == name || $0.hasPrefix(name + " #") }
         return same == 0 ? name : "\(name) #\(same + 1)"
     }
 
@@ -48,12 +48,12 @@ extension Scheduler {
 
     /// The functions in which a task goes on, innermost first.
     func framesOfTask(_ thread: Int32) -> [UInt] {
-        guard seesAll, !threads[Int(thread)].isOneShot, threads[Int(thread)].standing != .completed
+        guard seesAll, !threads[thread].isOneShot, threads[thread].standing != .completed
         else { return [] }
         var frames = [UInt](repeating: 0, count: 12)
         let count = unsafe frames.withUnsafeMutableBufferPointer {
             unsafe quiesce_jobs_frames(
-                UnsafeRawPointer(bitPattern: threads[Int(thread)].job)!, $0.baseAddress!,
+                UnsafeRawPointer(bitPattern: threads[thread].job)!, $0.baseAddress!,
                 Int32($0.count))
         }
         return Array(frames.prefix(Int(count)))

@@ -9,9 +9,8 @@
 /// The source of a step, as far as it can be read.
 enum SourceFile {
     /// The last part of a path.
-    static func name(_ file: StaticString) -> String {
-        let path = "\(file)"
-        return path.split(separator: "/").last.map(String.init) ?? path
+    static func name(_ path: String) -> String {
+        path.split(separator: "/").last.map(String.init) ?? path
     }
 
     /// One line of a file without its indentation, or nil where the file is not at hand.

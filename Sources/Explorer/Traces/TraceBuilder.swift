@@ -128,8 +128,8 @@ struct TraceBuilder {
     }
 
     private func columnThread(of entry: Recorder.Entry) -> Int32 {
-        scheduler.threads[Int(entry.thread)].isBuffer
-            ? scheduler.threads[Int(entry.thread)].bufferLink : entry.thread
+        scheduler.threads[entry.thread].isBuffer
+            ? scheduler.threads[entry.thread].bufferLink : entry.thread
     }
 
     private func columns(of shown: [Int]) -> [Int32] {
@@ -139,7 +139,7 @@ struct TraceBuilder {
             if !threads.contains(thread) { threads.append(thread) }
         }
         return threads.sorted {
-            scheduler.threads[Int($0)].spawnIndex < scheduler.threads[Int($1)].spawnIndex
+            scheduler.threads[$0].spawnIndex < scheduler.threads[$1].spawnIndex
         }
     }
 
@@ -183,11 +183,12 @@ struct TraceBuilder {
         case .membarrier: return "membarrier"
         case .lock: return "lock \(name)"
         case .tryLock, .tryReadLock, .tryWriteLock:
-            return "try \(name): \(event.acquires ? "got it" : "taken")"
+            return "try \(name): \(event.traits.contains(.acquires) ? "got it" : "taken")"
         case .unlock: return "unlock \(name)"
         case .readLock: return "read-lock \(name)"
         case .readUnlock: return "read-unlock \(name)"
-        case .writeRequest: return event.acquires ? "write-lock \(name)" : "wait to write \(name)"
+        case .writeRequest:
+            return event.traits.contains(.acquires) ? "write-lock \(name)" : "wait to write \(name)"
         case .writeLock: return "write-lock \(name)"
         case .writeUnlock: return "write-unlock \(name)"
         case .wait: return "wait \(name)"
@@ -314,7 +315,7 @@ struct TraceBuilder {
                 badge: badge(of: index),
                 label: label == "touch" ? (entry.isWrite == true ? "write" : "read") : label,
                 file: SourceFile.name(site.file), line: Int(site.line),
-                text: SourceFile.line(site.line, of: "\(site.file)"))
+                text: SourceFile.line(site.line, of: site.file))
         }
     }
 
@@ -367,7 +368,7 @@ struct TraceBuilder {
             let first = numbers[verdict.steps[verdict.steps.count - 2]],
             let second = numbers[verdict.steps[verdict.steps.count - 1]]
         else { return nil }
-        let before = Int(recorder.history.events[access.position].previous)
+        let before = Int(recorder.history[access.position].previous)
         if before >= 0, recorder.history.happens(free.position, before: before) {
             return "Step \(second) comes after step \(first) in every schedule that gets this far."
         }

@@ -42,7 +42,9 @@ extension Atomic where Value: AtomicInteger {
         line: UInt = #line
     ) -> (oldValue: Value, newValue: Value) {
         if let observer = Watch.observer {
-            return watchedInteger(observer, .add, operand, MemoryOrder(ordering), Site(file, line))
+            return watchedUpdate(observer, MemoryOrder(ordering), Site(file, line)) {
+                $0 + operand
+            }
         }
         return loop(ordering: ordering) { $0 + operand }
     }
@@ -56,8 +58,9 @@ extension Atomic where Value: AtomicInteger {
         line: UInt = #line
     ) -> (oldValue: Value, newValue: Value) {
         if let observer = Watch.observer {
-            return watchedInteger(
-                observer, .subtract, operand, MemoryOrder(ordering), Site(file, line))
+            return watchedUpdate(observer, MemoryOrder(ordering), Site(file, line)) {
+                $0 - operand
+            }
         }
         return loop(ordering: ordering) { $0 - operand }
     }
@@ -113,7 +116,9 @@ extension Atomic where Value: AtomicInteger {
         line: UInt = #line
     ) -> (oldValue: Value, newValue: Value) {
         if let observer = Watch.observer {
-            return watchedInteger(observer, .min, operand, MemoryOrder(ordering), Site(file, line))
+            return watchedUpdate(observer, MemoryOrder(ordering), Site(file, line)) {
+                Swift.min($0, operand)
+            }
         }
         return loop(ordering: ordering) { Swift.min($0, operand) }
     }
@@ -127,7 +132,9 @@ extension Atomic where Value: AtomicInteger {
         line: UInt = #line
     ) -> (oldValue: Value, newValue: Value) {
         if let observer = Watch.observer {
-            return watchedInteger(observer, .max, operand, MemoryOrder(ordering), Site(file, line))
+            return watchedUpdate(observer, MemoryOrder(ordering), Site(file, line)) {
+                Swift.max($0, operand)
+            }
         }
         return loop(ordering: ordering) { Swift.max($0, operand) }
     }

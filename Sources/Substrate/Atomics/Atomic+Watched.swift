@@ -10,7 +10,16 @@ extension Atomic {
     borrowing func watchedLoad(_ observer: WatchingObserver, _ order: MemoryOrder, _ site: Site)
         -> Value
     {
-        switch observer.begin(Operation(.load, address, order, site: site)) {
+        if fitsWord {
+            let bits = Bits(
+                low: observer.atomic(access(.load, order), at: address, 0, 0, site))
+            if observer.isRecording {
+                let text = described(bits)
+                observer.describe(old: text, new: text)
+            }
+            return decoded(bits)
+        }
+        switch observer.begin(access(.load, order), at: address, Bits(), site) {
         case .forward(let bits):
             return decoded(bits)
         case .perform, .done:
@@ -33,11 +42,15 @@ extension Atomic {
         _ site: Site
     ) {
         let bits = encoded(desired)
-        var operation = Operation(kind, address, order, site: site)
-        operation.operand = bits
-        // The store buffer's entry needs the width.
-        operation.other = UInt(MemoryLayout<Value.AtomicRepresentation>.size)
-        switch observer.begin(operation) {
+        if fitsWord {
+            let old = observer.atomic(access(kind, order), at: address, bits.low, 0, site)
+            if observer.isRecording {
+                observer.describe(
+                    old: kind == .store ? described(Bits(low: old)) : "", new: described(bits))
+            }
+            return
+        }
+        switch observer.begin(access(kind, order), at: address, bits, site) {
         case .perform:
             let old = Value.AtomicRepresentation.exchange(
                 decoded(bits), in: raw, ordering: .sequentiallyConsistent)
@@ -57,6 +70,9 @@ extension Atomic {
         _ observer: WatchingObserver, _ desired: consuming Value, _ order: MemoryOrder, _ site: Site
     ) -> Value {
         let bits = encoded(desired)
+        if fitsWord {
+            return decoded(watchedWord(observer, .set, bits, order, site))
+        }
         return watchedUpdate(observer, order, site) { _ in decoded(bits) }.oldValue
     }
 
@@ -66,7 +82,7 @@ extension Atomic {
         _ observer: WatchingObserver, _ order: MemoryOrder, _ site: Site,
         _ update: (consuming Value) -> Value
     ) -> (oldValue: Value, newValue: Value) {
-        let directive = observer.begin(Operation(.readModifyWrite, address, order, site: site))
+        let directive = observer.begin(access(.readModifyWrite, order), at: address, Bits(), site)
         let old = encoded(Value.AtomicRepresentation.load(raw, ordering: .sequentiallyConsistent))
         let new = encoded(update(decoded(old)))
         if case .done = directive { return (decoded(old), decoded(new)) }
@@ -85,9 +101,18 @@ extension Atomic {
     ) -> (exchanged: Bool, original: Value) {
         let wanted = encoded(expected)
         let new = encoded(desired)
-        var operation = Operation(.compareExchange, address, success, failure: failure, site: site)
-        operation.operand = wanted
-        let directive = observer.begin(operation)
+        if fitsWord {
+            let found = observer.atomic(
+                access(.compareExchange, success, failure), at: address, wanted.low, new.low, site)
+            let exchanged = found == wanted.low
+            if observer.isRecording {
+                observer.describe(
+                    old: described(Bits(low: found)), new: described(exchanged ? new : wanted))
+            }
+            return (exchanged, decoded(Bits(low: found)))
+        }
+        let directive = observer.begin(
+            access(.compareExchange, success, failure), at: address, wanted, site)
         if case .done = directive { return (true, decoded(wanted)) }
         let old = encoded(Value.AtomicRepresentation.load(raw, ordering: .sequentiallyConsistent))
         var exchanged = old == wanted
@@ -101,6 +126,36 @@ extension Atomic {
             observer.describe(old: described(old), new: described(exchanged ? new : wanted))
         }
         return (exchanged, decoded(old))
+    }
+
+    /// A read-modify-write of a word whose update the observer knows. Returns the bits that it
+    /// found.
+    @inlinable
+    borrowing func watchedWord(
+        _ observer: WatchingObserver, _ update: AtomicAccess.Update, _ operand: Bits,
+        _ order: MemoryOrder, _ site: Site
+    ) -> Bits {
+        let access = access(.readModifyWrite, order, update: update)
+        let old = observer.atomic(access, at: address, operand.low, 0, site)
+        if observer.isRecording {
+            let new = access.result(old, operand.low, 0) ?? old
+            observer.describe(old: described(Bits(low: old)), new: described(Bits(low: new)))
+        }
+        return Bits(low: old)
+    }
+
+    /// Whether the observer can perform operations of it as those of a word.
+    @inlinable
+    var fitsWord: Bool { MemoryLayout<Value.AtomicRepresentation>.size <= 8 }
+
+    @inlinable
+    func access(
+        _ kind: OperationKind, _ order: MemoryOrder, _ failure: MemoryOrder = .relaxed,
+        update: AtomicAccess.Update = .set
+    ) -> AtomicAccess {
+        AtomicAccess(
+            kind, order, failure: failure, size: MemoryLayout<Value.AtomicRepresentation>.size,
+            update: update)
     }
 
     @inlinable
@@ -119,34 +174,23 @@ extension Atomic {
     }
 }
 
-/// What a watched integer operation computes.
-@frozen
-@usableFromInline
-enum IntegerUpdate {
-    case wrappingAdd, wrappingSubtract, add, subtract, and, or, xor, min, max
-}
-
 extension Atomic where Value: AtomicInteger {
     // The operand comes as it is, not in a closure: one whose captures lie on the stack costs the
     // fast path a store.
     @inlinable
     @inline(never)
     borrowing func watchedInteger(
-        _ observer: WatchingObserver, _ update: IntegerUpdate, _ operand: Value,
+        _ observer: WatchingObserver, _ update: AtomicAccess.Update, _ operand: Value,
         _ order: MemoryOrder, _ site: Site
     ) -> (oldValue: Value, newValue: Value) {
-        watchedUpdate(observer, order, site) { value in
-            switch update {
-            case .wrappingAdd: value &+ operand
-            case .wrappingSubtract: value &- operand
-            case .add: value + operand
-            case .subtract: value - operand
-            case .and: value & operand
-            case .or: value | operand
-            case .xor: value ^ operand
-            case .min: Swift.min(value, operand)
-            case .max: Swift.max(value, operand)
-            }
+        let old = decoded(watchedWord(observer, update, encoded(operand), order, site))
+        switch update {
+        case .set: return (old, operand)
+        case .wrappingAdd: return (old, old &+ operand)
+        case .wrappingSubtract: return (old, old &- operand)
+        case .and: return (old, old & operand)
+        case .or: return (old, old | operand)
+        case .xor: return (old, old ^ operand)
         }
     }
 }

@@ -47,12 +47,12 @@ public struct Condition: ~Copyable, Sendable {
         }
         waiters.wrappingAdd(1, ordering: .relaxed)
         let seen = sequence.load(ordering: .relaxed)
-        mutex.release(site.file, site.line)
+        mutex.release(site)
         let end = deadline.map { max($0.nanoseconds, 1) } ?? 0
         let result = BlockingObserver.told {
             unsafe withUnsafePointer(to: sequence) { unsafe quiesce_futex_wait($0, seen, end) }
         }
-        mutex.acquire(site.file, site.line)
+        mutex.acquire(site)
         waiters.wrappingSubtract(1, ordering: .relaxed)
         return result == 0
     }
@@ -92,11 +92,12 @@ extension Mutex where Value: ~Copyable {
         while predicate: (inout Value) throws(Failure) -> Bool,
         _ body: (inout Value) throws(Failure) -> Result
     ) throws(Failure) -> Result {
-        acquire(file, line)
-        defer { release(file, line) }
+        let site = Site(file, line)
+        acquire(site)
+        defer { release(site) }
         let value = unsafe cell.address
         while unsafe try predicate(&value.pointee) {
-            _ = condition.block(self, until: nil, Site(file, line))
+            _ = condition.block(self, until: nil, site)
         }
         return unsafe try body(&value.pointee)
     }

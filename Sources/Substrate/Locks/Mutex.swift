@@ -30,8 +30,8 @@ public struct Mutex<Value: ~Copyable>: ~Copyable {
         file: StaticString = #filePath, line: UInt = #line,
         _ body: (inout sending Value) throws(Failure) -> sending Result
     ) throws(Failure) -> sending Result {
-        acquire(file, line)
-        defer { release(file, line) }
+        acquire(Site(file, line))
+        defer { release(Site(file, line)) }
         let value = unsafe cell.address
         return unsafe try body(&value.pointee)
     }
@@ -43,8 +43,8 @@ public struct Mutex<Value: ~Copyable>: ~Copyable {
         file: StaticString = #filePath, line: UInt = #line,
         _ body: (inout sending Value) throws(Failure) -> sending Result
     ) throws(Failure) -> sending Result? {
-        guard tryAcquire(file, line) else { return nil }
-        defer { release(file, line) }
+        guard tryAcquire(Site(file, line)) else { return nil }
+        defer { release(Site(file, line)) }
         let value = unsafe cell.address
         return unsafe try body(&value.pointee)
     }
@@ -72,7 +72,7 @@ extension Mutex where Value: ~Copyable {
     @inlinable
     @inline(__always)
     public borrowing func lock(file: StaticString = #filePath, line: UInt = #line) {
-        acquire(file, line)
+        acquire(Site(file, line))
     }
 
     /// Acquires the lock if it is free, and says whether it did.
@@ -83,7 +83,7 @@ extension Mutex where Value: ~Copyable {
     @inlinable
     @inline(__always)
     public borrowing func tryLock(file: StaticString = #filePath, line: UInt = #line) -> Bool {
-        tryAcquire(file, line)
+        tryAcquire(Site(file, line))
     }
 
     /// Releases the lock, which this thread must hold.
@@ -94,7 +94,7 @@ extension Mutex where Value: ~Copyable {
     @inlinable
     @inline(__always)
     public borrowing func unlock(file: StaticString = #filePath, line: UInt = #line) {
-        release(file, line)
+        release(Site(file, line))
     }
 
     @usableFromInline
@@ -104,7 +104,7 @@ extension Mutex where Value: ~Copyable {
 
     @inlinable
     @inline(__always)
-    borrowing func acquire(_ file: StaticString, _ line: UInt) {
+    borrowing func acquire(_ site: Site) {
         let token = unsafe quiesce_current_block().pointee.token
         if _fastPath(
             token != 0
@@ -112,12 +112,12 @@ extension Mutex where Value: ~Copyable {
         ) {
             return
         }
-        acquireSlow(file, line)
+        acquireSlow(site)
     }
 
     @inlinable
     @inline(__always)
-    borrowing func release(_ file: StaticString, _ line: UInt) {
+    borrowing func release(_ site: Site) {
         let token = unsafe quiesce_current_block().pointee.token
         if _fastPath(
             token != 0
@@ -125,15 +125,14 @@ extension Mutex where Value: ~Copyable {
         ) {
             return
         }
-        releaseSlow(file, line)
+        releaseSlow(site)
     }
 
     @inlinable
     @inline(__always)
-    borrowing func tryAcquire(_ file: StaticString, _ line: UInt) -> Bool {
+    borrowing func tryAcquire(_ site: Site) -> Bool {
         if let observer = Watch.observer {
-            return observer.perform(
-                Operation(.tryLock, address, .acquiring, site: Site(file, line)))
+            return observer.mutex(.tryLock, at: address, site)
         }
         return word.compareExchange(expected: 0, desired: LockWord.token(), ordering: .acquiring)
             .exchanged
@@ -141,16 +140,15 @@ extension Mutex where Value: ~Copyable {
 
     @usableFromInline
     @inline(never)
-    borrowing func acquireSlow(_ file: StaticString, _ line: UInt) {
+    borrowing func acquireSlow(_ site: Site) {
         if let observer = Watch.observer {
-            let site = Site(file, line)
             // Whether somebody has to be told shows by a try. A primitive's own locks are held for
             // a moment.
             if BlockingObserver.current == nil || observer.with({ $0.isInOperation }) {
-                _ = observer.perform(Operation(.lock, address, .acquiring, site: site))
-            } else if !observer.perform(Operation(.tryLock, address, .acquiring, site: site)) {
+                _ = observer.mutex(.lock, at: address, site)
+            } else if !observer.mutex(.tryLock, at: address, site) {
                 BlockingObserver.told {
-                    _ = observer.perform(Operation(.lock, address, .acquiring, site: site))
+                    _ = observer.mutex(.lock, at: address, site)
                 }
             }
             return
@@ -160,9 +158,9 @@ extension Mutex where Value: ~Copyable {
 
     @usableFromInline
     @inline(never)
-    borrowing func releaseSlow(_ file: StaticString, _ line: UInt) {
+    borrowing func releaseSlow(_ site: Site) {
         if let observer = Watch.observer {
-            _ = observer.perform(Operation(.unlock, address, .releasing, site: Site(file, line)))
+            _ = observer.mutex(.unlock, at: address, site)
             return
         }
         LockWord.release(word, LockWord.token())

@@ -28,12 +28,49 @@ open class Observer: @unchecked Sendable {
         case done
     }
 
-    /// An atomic operation is about to happen.
-    open func begin(_ operation: Operation) -> Directive { .perform }
+    /// Performs an atomic operation of the word at `address`, which has at most eight bytes: what
+    /// `begin`, the processor and `end` do together. Returns what it found; a compare-exchange that
+    /// takes what it finds for what it expected returns the latter.
+    ///
+    /// - Parameters:
+    ///   - operand: what a store writes, a read-modify-write combines, a compare-exchange expects.
+    ///   - desired: what a compare-exchange writes.
+    open func atomic(
+        _ access: AtomicAccess, at address: UInt, _ operand: UInt64, _ desired: UInt64, _ site: Site
+    ) -> UInt64 {
+        let directive = begin(access, at: address, Bits(low: operand), site)
+        switch directive {
+        case .forward(let bits) where access.kind == .load: return bits.low
+        case .done where access.kind == .compareExchange: return operand
+        default: break
+        }
+        let found = access.load(address)
+        if case .done = directive { return found }
+        var result = access.result(found, operand, desired)
+        var answer = found
+        if case .forward = directive {
+            result = desired
+            answer = operand
+        }
+        if let result { access.store(result, address) }
+        end(
+            old: Bits(low: found), new: Bits(low: result ?? found), wrote: result != nil)
+        return answer
+    }
+
+    /// An atomic operation of what is at `address` is about to happen. `operand` is what a store
+    /// writes, or what a compare-exchange expects.
+    open func begin(_ access: AtomicAccess, at address: UInt, _ operand: Bits, _ site: Site)
+        -> Directive
+    { .perform }
     /// The atomic operation that began last on this thread happened.
     open func end(old: Bits, new: Bits, wrote: Bool) {}
     /// The value that the last operation read or wrote, as text; called only while recording.
     open func describe(old: String, new: String) {}
+
+    /// Locks (`.lock`, `.tryLock`) or unlocks (`.unlock`) the mutex at `address`. Says whether a try
+    /// succeeded.
+    open func mutex(_ kind: OperationKind, at address: UInt, _ site: Site) -> Bool { true }
 
     /// Performs an operation that needs no processor primitive, or that waits. The result says
     /// whether a try succeeded, and for a wait whether it ended before its deadline.
@@ -154,8 +191,19 @@ struct WatchingObserver {
     @inlinable var isRecording: Bool { with { unsafe $0.isRecording } }
 
     @inlinable
-    func begin(_ operation: Operation) -> Observer.Directive {
-        unsafe reference._withUnsafeGuaranteedRef { $0.begin(operation) }
+    func atomic(
+        _ access: AtomicAccess, at address: UInt, _ operand: UInt64, _ desired: UInt64, _ site: Site
+    ) -> UInt64 {
+        unsafe reference._withUnsafeGuaranteedRef {
+            $0.atomic(access, at: address, operand, desired, site)
+        }
+    }
+
+    @inlinable
+    func begin(_ access: AtomicAccess, at address: UInt, _ operand: Bits, _ site: Site)
+        -> Observer.Directive
+    {
+        unsafe reference._withUnsafeGuaranteedRef { $0.begin(access, at: address, operand, site) }
     }
 
     @inlinable
@@ -165,6 +213,11 @@ struct WatchingObserver {
 
     @inlinable
     func describe(old: String, new: String) { with { $0.describe(old: old, new: new) } }
+
+    @inlinable
+    func mutex(_ kind: OperationKind, at address: UInt, _ site: Site) -> Bool {
+        with { $0.mutex(kind, at: address, site) }
+    }
 
     @inlinable
     func perform(_ operation: Operation) -> Bool { with { $0.perform(operation) } }

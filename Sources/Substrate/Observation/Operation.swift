@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// One operation on one object, as an observer sees it before it happens.
+/// One operation on one object, as an observer sees it before it happens, where it is neither
+/// atomic nor a mutex's: those come in registers.
 public struct Operation {
     public var kind: OperationKind
     public var order: MemoryOrder
-    /// The order that counts when a compare-exchange fails.
-    public var failureOrder: MemoryOrder
     /// Whether the operation prefers its object's readers (`RWLock`).
     public var prefersReaders = false
     /// Whether a wait is for somebody to serve: it may last for ever.
@@ -14,8 +13,7 @@ public struct Operation {
     public var object: UInt
     /// A second object: the mutex of a condition wait, the thread of a join.
     public var other: UInt = 0
-    /// The bits that a compare-exchange or a parking wait expects, a store writes; the count of a
-    /// wake; the size of an allocation.
+    /// The bits that a parking wait expects; the count of a wake.
     public var operand: Bits = Bits()
     /// When a wait or a sleep ends, in monotonic nanoseconds; 0 for never.
     public var deadline: UInt64 = 0
@@ -23,13 +21,11 @@ public struct Operation {
 
     @inlinable
     public init(
-        _ kind: OperationKind, _ object: UInt, _ order: MemoryOrder,
-        failure: MemoryOrder = .relaxed, site: Site
+        _ kind: OperationKind, _ object: UInt, _ order: MemoryOrder, site: Site
     ) {
         self.kind = kind
         self.object = object
         self.order = order
-        self.failureOrder = failure
         self.site = site
     }
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /// What an operation does to its object.
-public enum OperationKind: UInt8, Sendable {
+public enum OperationKind: UInt8, Sendable, BitwiseCopyable {
     // Atomics
     case load, store, asymmetricStore, readModifyWrite, compareExchange, fence, membarrier
     // Locks

@@ -20,9 +20,22 @@ final class RecordingObserver: Observer, @unchecked Sendable {
 
     var kinds: [OperationKind] { operations.map(\.kind) }
 
-    override func begin(_ operation: Operation) -> Directive {
+    /// The atomic operations among them.
+    var accesses: [AtomicAccess] = []
+
+    override func begin(_ access: AtomicAccess, at address: UInt, _ operand: Bits, _ site: Site)
+        -> Directive
+    {
+        accesses.append(access)
+        var operation = Operation(access.kind, address, access.order, site: site)
+        operation.operand = operand
         operations.append(operation)
         return directive
+    }
+    override func mutex(_ kind: OperationKind, at address: UInt, _ site: Site) -> Bool {
+        operations.append(
+            Operation(kind, address, kind == .unlock ? .releasing : .acquiring, site: site))
+        return answer
     }
     override func end(old: Bits, new: Bits, wrote: Bool) { ends.append((old, new, wrote)) }
     override func describe(old: String, new: String) { descriptions.append((old, new)) }
