@@ -35,19 +35,19 @@ static inline __attribute__((always_inline)) void quiesce_prefetch(const void *_
 }
 /// The word of `size` bytes (1, 2, 4 or 8) at `address`, as an atomic operation reads and writes it.
 static inline __attribute__((always_inline)) uint64_t quiesce_word_load(uintptr_t address, uint8_t size) {
+    if (__builtin_expect(size == 8, 1)) return __atomic_load_n((uint64_t *)address, __ATOMIC_SEQ_CST);
     switch (size) {
     case 1: return __atomic_load_n((uint8_t *)address, __ATOMIC_SEQ_CST);
     case 2: return __atomic_load_n((uint16_t *)address, __ATOMIC_SEQ_CST);
-    case 4: return __atomic_load_n((uint32_t *)address, __ATOMIC_SEQ_CST);
-    default: return __atomic_load_n((uint64_t *)address, __ATOMIC_SEQ_CST);
+    default: return __atomic_load_n((uint32_t *)address, __ATOMIC_SEQ_CST);
     }
 }
 static inline __attribute__((always_inline)) void quiesce_word_store(uintptr_t address, uint8_t size, uint64_t value) {
+    if (__builtin_expect(size == 8, 1)) return __atomic_store_n((uint64_t *)address, value, __ATOMIC_RELEASE);
     switch (size) {
-    case 1: __atomic_store_n((uint8_t *)address, (uint8_t)value, __ATOMIC_RELEASE); break;
-    case 2: __atomic_store_n((uint16_t *)address, (uint16_t)value, __ATOMIC_RELEASE); break;
-    case 4: __atomic_store_n((uint32_t *)address, (uint32_t)value, __ATOMIC_RELEASE); break;
-    default: __atomic_store_n((uint64_t *)address, value, __ATOMIC_RELEASE); break;
+    case 1: return __atomic_store_n((uint8_t *)address, (uint8_t)value, __ATOMIC_RELEASE);
+    case 2: return __atomic_store_n((uint16_t *)address, (uint16_t)value, __ATOMIC_RELEASE);
+    default: return __atomic_store_n((uint32_t *)address, (uint32_t)value, __ATOMIC_RELEASE);
     }
 }
 void quiesce_yield(void);

@@ -50,8 +50,7 @@ struct LockState: BitwiseCopyable, Hashable {
             hold(thread, position)
             return Outcome(acquires: true)
         case .unlock, .wait, .writeUnlock:
-            owner = -1
-            acquired = -1
+            free()
             return Outcome()
         case .readLock:
             readers += 1
@@ -87,9 +86,17 @@ struct LockState: BitwiseCopyable, Hashable {
         }
     }
 
-    private mutating func hold(_ thread: Int32, _ position: Int32) {
+    @inline(__always)
+    mutating func hold(_ thread: Int32, _ position: Int32) {
         owner = thread
         acquired = position
+    }
+
+    /// Nobody holds it alone any more.
+    @inline(__always)
+    mutating func free() {
+        owner = -1
+        acquired = -1
     }
 }
 

@@ -105,7 +105,8 @@ struct Event: BitwiseCopyable {
         static let vague = Traits(rawValue: 16)
         /// The step may touch more at another place: other things than those that it conflicts on.
         static let mayGrow = Traits(rawValue: 32)
-        /// The step conflicts with an earlier one that nothing else orders before it.
+        /// The step may be the second of a race: it is known of the others that nothing that they
+        /// conflict with is unordered but for that.
         static let races = Traits(rawValue: 64)
 
         @inline(__always)

@@ -137,20 +137,11 @@ final class History {
             && Int(accesses[first].event) == position
     }
 
-    /// Whether the event, which has no details, is an access of this kind of this object.
+    /// Whether the event, which has no details, is this access.
     @inline(__always)
-    func isAccess(_ position: Int, _ kind: StepKind, of object: Int32) -> Bool {
-        self[position].kind == kind && accesses[Int(self[position].accesses)].object == object
-    }
-
-    /// The end of the run that begins at `position` and lies before `limit`: of events of one
-    /// thread that have no details.
-    @inline(__always)
-    func endOfRun(_ position: Int, before limit: Int) -> Int {
-        let thread = self[position].thread
-        var end = position
-        while end < limit, self[end].thread == thread, self[end].detail < 0 { end &+= 1 }
-        return end
+    func isAccess(_ position: Int, by thread: Int32, _ kind: StepKind, of object: Int32) -> Bool {
+        self[position].thread == thread && self[position].kind == kind
+            && accesses[Int(self[position].accesses)].object == object
     }
 
     /// Whether `earlier` happens before `later` or is it.
@@ -167,6 +158,25 @@ final class History {
         return unsafe clock(event)[thread]
     }
 
+    /// Whether the clock of `event` reaches no more than one of `stamps`, which are as many as a
+    /// clock is wide.
+    @inline(__always)
+    func follows(_ event: Int, onlyOneOf stamps: borrowing Stack<UInt32>) -> Bool {
+        let clock = unsafe clock(event)
+        precondition(stamps.count == width)
+        let limits = unsafe stamps.address(of: 0)
+        var reached = SIMD8<UInt32>(repeating: 0)
+        var lane = 0
+        repeat {
+            let reaches = unsafe History.load(clock + lane) .>= History.load(limits + lane)
+            reached &-= SIMD8(
+                truncatingIfNeeded: unsafe unsafeBitCast(
+                    reaches, to: SIMD8<Int32>.self))
+            lane &+= History.lanes
+        } while lane < width
+        return reached.wrappedSum() <= 1
+    }
+
     // MARK: Appending
 
     /// Appends `event`, computing its clock. `event.previous` and `enabler` must be set.
@@ -177,13 +187,13 @@ final class History {
         if event.kind == .tick { joinAll(before: position) }
         let first = Int32(truncatingIfNeeded: accesses.count)
         for index in 0..<Int(event.footprint.count) {
-            addAccess(
+            _ = addAccess(
                 event.footprint.object(index), writes: event.footprint.writes(index), position)
         }
         finishRow(
             position,
             Entry(
-                thread: event.thread, kind: event.kind, traits: event.traits,
+                thread: event.thread, kind: event.kind, traits: event.traits.union(.races),
                 previous: event.previous, accesses: first,
                 detail: Int32(truncatingIfNeeded: details.count), filter: event.footprint.filter))
         details.append(event)
@@ -201,7 +211,8 @@ final class History {
     ) {
         let position = beginRow(thread, previous)
         let first = Int32(truncatingIfNeeded: accesses.count)
-        addAccess(object, writes: writes, position)
+        var traits = traits
+        if addAccess(object, writes: writes, position) { traits.insert(.races) }
         finishRow(
             position,
             Entry(
@@ -232,24 +243,28 @@ final class History {
         return position
     }
 
+    /// Adds an access of the event at `position`. Whether it conflicts with an event that nothing
+    /// known so far orders before it.
     @inline(__always)
-    private func addAccess(_ object: Int32, writes: Bool, _ position: Int) {
+    private func addAccess(_ object: Int32, writes: Bool, _ position: Int) -> Bool {
         if Int(object) >= heads.count { heads.extend(to: Int(object) &+ 1, with: -1) }
         let head = heads[Int(object)]
         var lastWrite: Int32 = -1
+        var races = false
         if head >= 0 {
             lastWrite = accesses[Int(head)].writes ? head : accesses[Int(head)].lastWrite
             if Footprint.isOfSorts(object) {
                 joinOtherSort(position, writes: writes, head)
+                races = true
             } else if writes {
                 var record = head
                 repeat {
-                    join(position, Int(accesses[Int(record)].event))
+                    if join(position, Int(accesses[Int(record)].event)) { races = true }
                     if accesses[Int(record)].writes { break }
                     record = accesses[Int(record)].previous
                 } while record >= 0
             } else if lastWrite >= 0 {
-                join(position, Int(accesses[Int(lastWrite)].event))
+                races = join(position, Int(accesses[Int(lastWrite)].event))
             }
         }
         heads[Int(object)] = Int32(truncatingIfNeeded: accesses.count)
@@ -257,6 +272,7 @@ final class History {
             Access(
                 event: Int32(truncatingIfNeeded: position), object: object, writes: writes,
                 previous: head, lastWrite: lastWrite))
+        return races
     }
 
     private func joinOtherSort(_ position: Int, writes: Bool, _ head: Int32) {
@@ -279,14 +295,16 @@ final class History {
         }
     }
 
-    /// `event` happens before the one at `position`.
+    /// `event` happens before the one at `position`. Whether that was not known.
     @inline(__always)
-    private func join(_ position: Int, _ event: Int) {
+    @discardableResult
+    private func join(_ position: Int, _ event: Int) -> Bool {
         guard
             unsafe clock(position)[Int(self[event].thread)]
                 < UInt32(truncatingIfNeeded: event &+ 1)
-        else { return }
+        else { return false }
         joinClock(position, event)
+        return true
     }
 
     @inline(__always)
@@ -303,7 +321,7 @@ final class History {
 
     @inline(__always)
     private static func load(_ pointer: UnsafeMutablePointer<UInt32>) -> SIMD8<UInt32> {
-        unsafe UnsafeRawPointer(pointer).load(as: SIMD8<UInt32>.self)
+        unsafe UnsafeRawPointer(pointer).loadUnaligned(as: SIMD8<UInt32>.self)
     }
 
     @inline(__always)

@@ -12,12 +12,20 @@ final class ReversalSequence {
     private let scheduler: Scheduler
     /// Where the sequence leads: the prefix that it continues, and its events.
     let place: Configuration
-    /// Its events by position, and -1 for the last.
-    private let events = Stack<Int32>(capacity: 256)
-    private let nextOfThread = Stack<Int32>(capacity: 256)
-    private let isRemoved = Stack<Bool>(capacity: 256)
+    private let elements = Stack<Element>(capacity: 256)
     private let firstOfThread = Stack<Int32>(capacity: 64)
     private let lastOfThread = Stack<Int32>(capacity: 64)
+    /// By thread, what the clock of an event shows that comes after the thread's first element.
+    private let stamps = Stack<UInt32>(capacity: 64)
+
+    private struct Element: BitwiseCopyable {
+        /// The position of its event, -1 for the last.
+        var event: Int32
+        /// The next element of its thread.
+        var next: Int32 = -1
+        var isRemoved = false
+    }
+
     /// The step that is reversed, as it is at the end of the sequence.
     private var last = Event(thread: -1, kind: .touch)
     /// The objects that it touches, one bit each.
@@ -54,44 +62,47 @@ final class ReversalSequence {
     /// An empty sequence after the first `prefix` events.
     func begin(after prefix: Int) {
         place.begin(prefix)
-        events.removeAll()
-        nextOfThread.removeAll()
-        isRemoved.removeAll()
+        elements.removeAll()
         let threads = Int(scheduler.threads.count)
         firstOfThread.refill(threads, with: -1)
         lastOfThread.refill(threads, with: -1)
+        stamps.refill(history.width, with: .max)
+        filter = 0
     }
 
     @inline(__always)
     func append(_ event: Int) {
-        let index = Int32(truncatingIfNeeded: events.count)
-        events.append(Int32(truncatingIfNeeded: event))
         place.add(event)
-        link(index, Int(history[event].thread))
+        filter |= history[event].filter
+        link(Int32(truncatingIfNeeded: event), history[event].thread)
     }
 
     @inline(__always)
-    private func link(_ index: Int32, _ thread: Int) {
-        nextOfThread.append(-1)
-        isRemoved.append(false)
-        if lastOfThread[thread] < 0 {
-            firstOfThread[thread] = index
+    private func link(_ event: Int32, _ thread: Int32) {
+        let index = Int32(truncatingIfNeeded: elements.count)
+        elements.append(Element(event: event))
+        let last = lastOfThread[Int(thread)]
+        if last < 0 {
+            setFirst(index, of: Int(thread))
         } else {
-            nextOfThread[Int(lastOfThread[thread])] = index
+            elements[Int(last)].next = index
         }
-        lastOfThread[thread] = index
+        lastOfThread[Int(thread)] = index
+    }
+
+    @inline(__always)
+    private func setFirst(_ index: Int32, of thread: Int) {
+        firstOfThread[thread] = index
+        guard thread < stamps.count else { return }
+        let event = index < 0 ? -1 : elements[Int(index)].event
+        stamps[thread] = event < 0 ? .max : UInt32(truncatingIfNeeded: event &+ 1)
     }
 
     /// Nothing comes after `last`.
     func end(with last: Event) {
         self.last = last
-        filter = last.footprint.filter
-        for index in 0..<events.count {
-            filter |= history[Int(events[index])].filter
-        }
-        let index = Int32(truncatingIfNeeded: events.count)
-        events.append(-1)
-        link(index, Int(last.thread))
+        filter |= last.footprint.filter
+        link(-1, last.thread)
     }
 
     // MARK: Its weak initials
@@ -109,22 +120,27 @@ final class ReversalSequence {
     /// How the step of `thread` relates to the sequence. (It is a *weak initial* of it unless the
     /// answer is no.)
     func match(_ thread: Int32, _ choice: Int32, _ touched: KnownFootprint) -> Match {
-        let lastIndex = events.count - 1
+        let lastIndex = elements.count - 1
         let index = Int(thread) < firstOfThread.count ? firstOfThread[Int(thread)] : -1
         if index >= 0 {
             let isLast = Int(index) == lastIndex
-            let itsChoice = isLast ? last.choice : history.choice(Int(events[Int(index)]))
+            let itsChoice = isLast ? last.choice : history.choice(Int(elements[Int(index)].event))
             guard itsChoice == choice else { return .no }
             return isFirst(Int(index), isLast) ? .initial(index) : .no
         }
-        if touched.isAnything || !isRemoved[lastIndex] && last.traits.contains(.vague) {
+        if touched.isAnything || !elements[lastIndex].isRemoved && last.traits.contains(.vague) {
             return .no
         }
         if touched.unknownBeyond < 0, touched.footprint.filter & filter == 0 { return .independent }
-        for index in 0..<lastIndex where !isRemoved[index] {
-            if conflicts(touched, history.footprint(Int(events[index]))) { return .no }
+        for index in 0..<lastIndex where !elements[index].isRemoved {
+            let event = Int(elements[index].event)
+            if touched.unknownBeyond < 0, touched.footprint.filter & history[event].filter == 0 {
+                continue
+            }
+            if conflicts(touched, history.footprint(event)) { return .no }
         }
-        return !isRemoved[lastIndex] && conflicts(touched, last.footprint) ? .no : .independent
+        return !elements[lastIndex].isRemoved && conflicts(touched, last.footprint)
+            ? .no : .independent
     }
 
     private func conflicts(_ touched: KnownFootprint, _ footprint: Footprint) -> Bool {
@@ -138,22 +154,22 @@ final class ReversalSequence {
         return true
     }
 
-    /// Whether nothing in the sequence comes before its element `index`.
+    /// Whether nothing in the sequence comes before its element `index`, the first of its thread.
     private func isFirst(_ index: Int, _ isLast: Bool) -> Bool {
-        for thread in 0..<min(firstOfThread.count, history.width) {
-            let first = firstOfThread[thread]
-            guard first >= 0, Int(first) != index, Int(first) < events.count - 1 else { continue }
-            let other = Int(events[Int(first)])
-            if isLast ? isAnchor(other) : history.happens(other, before: Int(events[index])) {
-                return false
-            }
+        guard isLast else {
+            return history.follows(Int(elements[index].event), onlyOneOf: stamps)
         }
-        guard isLast else { return true }
-        if last.traits.contains(.vague) {
-            return !(0..<events.count - 1).contains { !isRemoved[$0] }
+        for thread in 0..<firstOfThread.count {
+            let first = Int(firstOfThread[thread])
+            guard first >= 0, first != index else { continue }
+            if isAnchor(Int(elements[first].event)) { return false }
         }
-        for other in 0..<events.count - 1 where !isRemoved[other] {
-            if last.footprint.conflicts(with: history.footprint(Int(events[other]))) {
+        for other in 0..<elements.count - 1 where !elements[other].isRemoved {
+            if last.traits.contains(.vague) { return false }
+            let event = Int(elements[other].event)
+            if last.footprint.filter & history[event].filter != 0,
+                last.footprint.conflicts(with: history.footprint(event))
+            {
                 return false
             }
         }
@@ -162,19 +178,20 @@ final class ReversalSequence {
 
     /// Takes the element `index`, the first of `thread`, out.
     func remove(_ index: Int32, of thread: Int32) {
-        isRemoved[Int(index)] = true
-        firstOfThread[Int(thread)] = nextOfThread[Int(index)]
+        elements[Int(index)].isRemoved = true
+        setFirst(elements[Int(index)].next, of: Int(thread))
     }
 
     /// Calls `body` with the thread, the choice and the footprint of what is left, in order, and
     /// whether what it touches elsewhere is known.
     @inline(__always)
     func forEachLeft(_ body: (Int32, Int32, Footprint, _ isVague: Bool) -> Void) {
-        for index in 0..<events.count - 1 where !isRemoved[index] {
-            let event = Int(events[index])
+        let count = elements.count - 1
+        for index in 0..<count where !elements[index].isRemoved {
+            let event = Int(elements[index].event)
             body(history[event].thread, history.choice(event), history.footprint(event), false)
         }
-        if !isRemoved[events.count - 1] {
+        if !elements[count].isRemoved {
             body(last.thread, last.choice, last.footprint, last.traits.contains(.vague))
         }
     }

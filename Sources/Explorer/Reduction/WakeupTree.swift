@@ -5,6 +5,7 @@
 /// A wake-up tree says which continuations of a prefix are still to be explored (Abdulla, Aronis,
 /// Jonsson, Sagonas: Optimal Dynamic Partial Order Reduction, POPL 2014). A list of siblings is in
 /// the order of their exploration.
+@safe
 final class WakeupTrees {
     struct Node: BitwiseCopyable {
         var thread: Int32
@@ -21,20 +22,21 @@ final class WakeupTrees {
 
     @inline(__always)
     subscript(index: Int32) -> Node {
-        get { nodes[Int(index)] }
-        set { nodes[Int(index)] = newValue }
+        @inline(__always)
+        unsafeAddress { unsafe UnsafePointer(nodes.address(of: Int(index))) }
+        @inline(__always)
+        unsafeMutableAddress { unsafe nodes.address(of: Int(index)) }
     }
 
     func make(thread: Int32, choice: Int32, footprint: Footprint) -> Int32 {
-        let node = Node(thread: thread, choice: choice, footprint: footprint)
-        if free >= 0 {
-            let index = free
-            free = nodes[Int(index)].next
-            nodes[Int(index)] = node
-            return index
+        let index = free
+        guard index >= 0 else {
+            nodes.append(Node(thread: thread, choice: choice, footprint: footprint))
+            return Int32(truncatingIfNeeded: nodes.count - 1)
         }
-        nodes.append(node)
-        return Int32(truncatingIfNeeded: nodes.count - 1)
+        free = nodes[Int(index)].next
+        nodes[Int(index)] = Node(thread: thread, choice: choice, footprint: footprint)
+        return index
     }
 
     func release(_ index: Int32) {

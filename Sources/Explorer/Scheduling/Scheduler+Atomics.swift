@@ -13,22 +13,29 @@ extension Scheduler {
         let thread = current
         let kind = StepKind(atomic: access.kind)
         let object = objects.find(address, by: thread).object
-        if steps < runEnd, history.isAccess(steps, kind, of: object) {
-            // The step is the last execution's, and so is who takes it.
-            noteRepeated(thread)
-            let found = access.load(address)
-            if let result = access.result(found, operand, desired) {
-                access.store(result, address)
-            }
-            return found
+        if !isNext(thread) {
+            if kind == .compareExchange { trackWords() }
+            threads[thread].announce(kind, object, access, Bits(low: operand))
+            awaitAccess(thread)
         }
-        if kind == .compareExchange { trackWords() }
-        threads[thread].announce(kind, object, access, Bits(low: operand))
-        park(thread)
         let found = access.load(address)
         let result = access.result(found, operand, desired)
         if let result { access.store(result, address) }
-        endAtomic(old: Bits(low: found), new: Bits(low: result ?? found), wrote: result != nil)
+        if isPlain {
+            if repeatsAccess(thread, kind, object) {
+                if attention.races {
+                    trackAtomic(
+                        thread, object, kind, access.order, access.failureOrder,
+                        wrote: result != nil)
+                }
+                return found
+            }
+            finish(
+                thread, kind, object, Bits(low: found), Bits(low: result ?? found),
+                wrote: result != nil)
+        } else {
+            endAtomic(old: Bits(low: found), new: Bits(low: result ?? found), wrote: result != nil)
+        }
         return found
     }
 
@@ -115,21 +122,33 @@ extension Scheduler {
         return .perform
     }
 
-    @inline(__always)
     func endAtomic(old: Bits, new: Bits, wrote: Bool) {
         guard mode == .exploring || mode == .finishing else { return }
         let thread = current
         if threads[thread].isInOperation { return endWithin(old, new, wrote: wrote) }
-        let (kind, object) = (threads[thread].kind, threads[thread].object)
+        finish(thread, threads[thread].kind, threads[thread].object, old, new, wrote: wrote)
+    }
+
+    /// The processor has performed the step that `thread` was picked for.
+    @inline(__always)
+    private func finish(
+        _ thread: Int32, _ kind: StepKind, _ object: Int32, _ old: Bits, _ new: Bits, wrote: Bool
+    ) {
         if !repeats(thread, kind, object) {
             if kind != .compareExchange, isAccess(thread, object) {
-                if wrote { noteWord(object, old, new) }
                 commitAccess(thread, kind, object, writes: wrote, old == new ? .silent : [])
+                if wrote, attention.words {
+                    history.addVersion(StateChange(object: object, state: new, before: old))
+                }
             } else {
                 commitAtomic(old: old, new: new, wrote: wrote)
             }
         }
-        if attention.races { trackAtomic(thread, object, kind, wrote: wrote) }
+        if attention.races {
+            trackAtomic(
+                thread, object, kind, threads[thread].order, threads[thread].failureOrder,
+                wrote: wrote)
+        }
     }
 
     /// The processor has performed the step: what it touches is what the step would say of the
@@ -148,13 +167,16 @@ extension Scheduler {
     }
 
     /// What the thread's atomic operation acquires and publishes.
-    func trackAtomic(_ thread: Int32, _ object: Int32, _ kind: StepKind, wrote: Bool) {
-        let order = threads[thread].order
+    @inline(never)
+    func trackAtomic(
+        _ thread: Int32, _ object: Int32, _ kind: StepKind, _ order: MemoryOrder,
+        _ failureOrder: MemoryOrder, wrote: Bool
+    ) {
         switch kind {
         case .load: sync.load(thread, object, order)
         case .store: sync.store(thread, object, order)
         case .compareExchange where !wrote:
-            sync.load(thread, object, threads[thread].failureOrder)
+            sync.load(thread, object, failureOrder)
         default: sync.update(thread, object, order)
         }
     }

@@ -61,10 +61,33 @@ extension Scheduler {
 
     @inline(__always)
     func performMutex(_ operation: OperationKind, _ address: UInt, _ site: Site) -> Bool {
-        guard isPlain, threads[current].isPlain else {
+        guard isPlain, threads[current].isPlain, operation != .tryLock else {
             return watchedMutex(operation, address, site)
         }
-        return stepMutex(operation, address, site)
+        let thread = current
+        let kind: StepKind = operation == .lock ? .lock : .unlock
+        let lock = objects.find(address, by: thread).object
+        if !isNext(thread) {
+            threads[thread].object = lock
+            threads[thread].other = -1
+            threads[thread].kind = kind
+            awaitAccess(thread)
+        }
+        if isPlain, kind == .lock || objects[lock].lock.owner == thread {
+            if repeatsAccess(thread, kind, lock) {
+                change(lock, kind, by: thread, at: steps &- 1)
+            } else {
+                takeMutex(thread, kind, lock, site)
+            }
+            if attention.races { noteTransfer(of: lock, by: thread, kind) }
+            return true
+        }
+        return endMutex(thread, kind, lock, site)
+    }
+
+    @inline(never)
+    private func noteTransfer(of lock: Int32, by thread: Int32, _ kind: StepKind) {
+        if kind == .unlock { publish(lock, by: thread) } else { acquire(lock, by: thread, kind) }
     }
 
     @inline(never)
@@ -92,7 +115,6 @@ extension Scheduler {
     }
 
     /// What a mutex is asked as a step of its own.
-    @inline(__always)
     private func stepMutex(_ operation: OperationKind, _ address: UInt, _ site: Site) -> Bool {
         let thread = current
         let lock = object(at: address)
@@ -102,6 +124,12 @@ extension Scheduler {
         threads[thread].other = -1
         threads[thread].kind = kind
         park(thread)
+        return endMutex(thread, kind, lock, site)
+    }
+
+    /// The running thread was picked for what it asks of a mutex.
+    @inline(never)
+    private func endMutex(_ thread: Int32, _ kind: StepKind, _ lock: Int32, _ site: Site) -> Bool {
         if mode == .draining { return true }
         if kind == .unlock, objects[lock].lock.owner != thread {
             fail(
@@ -112,41 +140,54 @@ extension Scheduler {
         if kind == .tryLock {
             succeeds = take(thread, site).succeeds
         } else if repeats(thread, kind, lock) {
-            _ = objects[lock].lock.apply(
-                kind, by: thread, prefersReaders: false, at: Int32(truncatingIfNeeded: steps - 1))
+            change(lock, kind, by: thread, at: steps &- 1)
         } else {
             takeMutex(thread, kind, lock, site)
         }
-        if kind == .unlock {
-            publish(lock, by: thread)
-            return true
-        }
-        if succeeds { acquire(lock, by: thread, kind) }
+        if succeeds { noteTransfer(of: lock, by: thread, kind) }
         return succeeds
     }
 
     /// As `take` does, without asking what kind of step it is.
     @inline(__always)
     private func takeMutex(_ thread: Int32, _ kind: StepKind, _ lock: Int32, _ site: Site) {
-        let traits: Event.Traits = change(lock, kind, by: thread) ? .acquires : []
+        let traits: Event.Traits = kind == .lock ? .acquires : []
         if isAccess(thread, lock) {
-            return commitAccess(thread, kind, lock, writes: true, traits)
+            change(lock, kind, by: thread, at: steps)
+            commitAccess(thread, kind, lock, writes: true, traits)
+            history.addVersion(StateChange(object: lock, state: objects[lock].lock.bits))
+            return
         }
+        takeWatchedMutex(thread, kind, lock, traits, site)
+    }
+
+    @inline(never)
+    private func takeWatchedMutex(
+        _ thread: Int32, _ kind: StepKind, _ lock: Int32, _ traits: Event.Traits, _ site: Site
+    ) {
         var event = Event(threads[thread].step(of: thread))
         event.traits = traits
+        noteMutex(lock, kind, by: thread)
         touch(lock, writes: true, &event.footprint)
         commit(event, site: site)
     }
 
-    /// A mutex is taken or given back. Returns whether it was taken.
+    /// A mutex is taken or given back at `position`.
     @inline(__always)
-    @discardableResult
-    func change(_ lock: Int32, _ kind: StepKind, by thread: Int32) -> Bool {
+    private func change(_ lock: Int32, _ kind: StepKind, by thread: Int32, at position: Int) {
+        if kind == .unlock {
+            objects[lock].lock.free()
+        } else {
+            objects[lock].lock.hold(thread, Int32(truncatingIfNeeded: position))
+        }
+    }
+
+    /// A mutex is taken or given back by the step that is being taken.
+    func noteMutex(_ lock: Int32, _ kind: StepKind, by thread: Int32) {
         var state = objects[lock].lock
-        let outcome = state.apply(
+        _ = state.apply(
             kind, by: thread, prefersReaders: false, at: Int32(truncatingIfNeeded: steps))
         set(lock, state)
-        return outcome.acquires
     }
 
     /// What stands for the releases of a lock's readers, who publish to writers and not to each

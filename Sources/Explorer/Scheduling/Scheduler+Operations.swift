@@ -164,7 +164,9 @@ extension Scheduler {
         touch(object, writes: wrote)
         if wrote { noteWord(object, old, new) }
         if attention.races {
-            trackAtomic(current, object, threads[current].kind, wrote: wrote)
+            trackAtomic(
+                current, object, threads[current].kind, threads[current].order,
+                threads[current].failureOrder, wrote: wrote)
         }
     }
 
@@ -189,7 +191,7 @@ extension Scheduler {
                 objects[lock].lock.acquired == Int32(truncatingIfNeeded: steps)
             else { break }
             touch(lock, writes: true)
-            change(lock, .unlock, by: thread)
+            noteMutex(lock, .unlock, by: thread)
             publish(lock, by: thread)
             return true
         default:
@@ -199,7 +201,7 @@ extension Scheduler {
                 return false
             }
             touch(lock, writes: true)
-            change(lock, .lock, by: thread)
+            noteMutex(lock, .lock, by: thread)
             acquire(lock, by: thread, .lock)
             return true
         }

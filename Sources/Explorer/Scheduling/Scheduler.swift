@@ -34,9 +34,6 @@ final class Scheduler: Observer, @unchecked Sendable {
     let history = History()
     private(set) var keepsHistory = false
     var replayedSteps = 0
-    /// Up to here the running thread goes on, as it did in the last execution, with steps that are
-    /// accesses of one object.
-    var runEnd = 0
     var mode = Mode.idle {
         didSet { notePlainness() }
     }
@@ -146,7 +143,6 @@ final class Scheduler: Observer, @unchecked Sendable {
         isPlain =
             mode == .exploring && recorder == nil && mutant == nil && spinnerCount == 0
             && storages.isEmpty && options.time == .any
-        runEnd = 0
     }
 
     func record(_ recorder: Recorder) {
@@ -315,9 +311,6 @@ final class Scheduler: Observer, @unchecked Sendable {
             let decision: Strategy.Decision
             if isPlain, steps < replayedSteps {
                 decision = .init(thread: history[steps].thread, choice: history.choice(steps))
-                if !attention.races {
-                    runEnd = history.endOfRun(steps, before: replayedSteps)
-                }
             } else {
                 if steps >= options.stepLimit { cut() }
                 if options.time == .discrete, timePasses() { continue }

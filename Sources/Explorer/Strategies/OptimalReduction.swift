@@ -157,11 +157,16 @@ class OptimalReduction: Strategy {
     /// Those who slept at the prefix `before` and do not conflict with the event after it sleep on.
     private func keepSleepers(of before: Int) {
         let (thread, footprint) = (history[before].thread, history.footprint(before))
-        let frame = frames[before]
+        let (filter, frame) = (history[before].filter, frames[before])
         let findsMore = !scheduler.areStable(footprint, among: frame.objectCount)
         for index in Int(frame.sleepBase)..<Int(frame.sleepBase + frame.sleepCount) {
+            if sleepers[index].thread == thread { continue }
+            if sleepers[index].footprint.filter & filter != 0,
+                sleepers[index].footprint.conflicts(with: footprint)
+            {
+                continue
+            }
             let sleeper = sleepers[index]
-            if sleeper.thread == thread || sleeper.footprint.conflicts(with: footprint) { continue }
             // What both found in the midst of their steps may be the same.
             if findsMore, !scheduler.areStable(sleeper.footprint, among: frame.objectCount) {
                 isVague = true
@@ -220,7 +225,9 @@ class OptimalReduction: Strategy {
             for event in 0..<branch where history[event].traits.contains(.mayGrow) {
                 races.reverseRaces(of: event)
             }
-            for event in branch..<history.count { races.reverseRaces(of: event) }
+            for event in branch..<history.count where history[event].traits.contains(.races) {
+                races.reverseRaces(of: event)
+            }
             if outcome != .cut {
                 // A thread that is blocked at the end has not taken its step: had it come earlier,
                 // it might have.

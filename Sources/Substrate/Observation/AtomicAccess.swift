@@ -61,7 +61,7 @@ extension AtomicAccess {
     @inlinable
     @inline(__always)
     func updated(_ found: UInt64, _ operand: UInt64) -> UInt64 {
-        let mask = UInt64.max >> (64 - 8 * UInt64(size))
+        let mask = UInt64.max &>> (64 &- UInt64(size) &* 8)
         switch update {
         case .set: return operand
         case .wrappingAdd: return (found &+ operand) & mask
