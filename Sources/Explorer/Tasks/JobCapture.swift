@@ -19,18 +19,38 @@ enum JobCapture {
         unsafe unsafeBitCast(address, to: UnownedJob.self)
     }
 
+    #if os(Linux)
+        fileprivate static func executorJob(_ address: UInt) -> ExecutorJob {
+            ExecutorJob(job(address))
+        }
+    #endif
+
     /// Whether the runtime announces its jobs, so that all are seen. Else what several tasks do on
     /// an actor one right after the other is one step.
     static let isAnnounced: Bool = {
         var listener = unsafe quiesce_job_listener(
-            queued: { unsafe Scheduler.watching($0)?.taskQueued(UInt(bitPattern: $1)) },
-            begins: { unsafe Scheduler.watching($0)?.taskBegins(UInt(bitPattern: $1)) },
-            completed: { unsafe Scheduler.watching($0)?.taskCompleted(UInt(bitPattern: $1)) },
-            touches: { unsafe Scheduler.watching($0)?.taskTouched(UInt(bitPattern: $1)) },
-            cancels: { unsafe Scheduler.watching($0)?.taskCancelled(UInt(bitPattern: $1)) },
-            locks: { unsafe Scheduler.watching($0)?.runtimeLocks(UInt(bitPattern: $1)) },
-            unlocks: { unsafe Scheduler.watching($0)?.runtimeUnlocks(UInt(bitPattern: $1)) },
-            now: { unsafe Scheduler.watching($0)?.runtimeTime ?? 0 })
+            queued: { observer, it in
+                unsafe Scheduler.watching(observer) { $0.taskQueued(UInt(bitPattern: it)) }
+            },
+            begins: { observer, it in
+                unsafe Scheduler.watching(observer) { $0.taskBegins(UInt(bitPattern: it)) }
+            },
+            completed: { observer, it in
+                unsafe Scheduler.watching(observer) { $0.taskCompleted(UInt(bitPattern: it)) }
+            },
+            touches: { observer, it in
+                unsafe Scheduler.watching(observer) { $0.taskTouched(UInt(bitPattern: it)) }
+            },
+            cancels: { observer, it in
+                unsafe Scheduler.watching(observer) { $0.taskCancelled(UInt(bitPattern: it)) }
+            },
+            locks: { observer, it in
+                unsafe Scheduler.watching(observer) { $0.runtimeLocks(UInt(bitPattern: it)) }
+            },
+            unlocks: { observer, it in
+                unsafe Scheduler.watching(observer) { $0.runtimeUnlocks(UInt(bitPattern: it)) }
+            },
+            now: { observer in unsafe Scheduler.watching(observer) { $0.runtimeTime } ?? 0 })
         return unsafe quiesce_jobs_listen(&listener)
     }()
 
@@ -81,20 +101,28 @@ enum JobCapture {
 }
 
 extension Scheduler {
-    /// `observer`, if it is a scheduler.
+    /// Calls `body` with `observer`, if it is a scheduler, which is no reference more: the runtime
+    /// announces much.
     @inline(__always)
-    static func watching(_ observer: UnsafeMutableRawPointer) -> Scheduler? {
-        let object = unsafe Unmanaged<Observer>.fromOpaque(observer).takeUnretainedValue()
-        return type(of: object) == Scheduler.self
-            ? unsafe unsafeDowncast(object, to: Scheduler.self) : nil
+    @discardableResult
+    static func watching<Result>(
+        _ observer: UnsafeMutableRawPointer, _ body: (Scheduler) -> Result
+    ) -> Result? {
+        unsafe Unmanaged<Observer>.fromOpaque(observer)._withUnsafeGuaranteedRef {
+            guard type(of: $0) == Scheduler.self else { return nil }
+            return body(unsafe unsafeDowncast($0, to: Scheduler.self))
+        }
+    }
+
+    /// The same with who watches this thread; nil where nobody does.
+    @inline(__always)
+    static func watchingThisThread<Result>(_ body: (Scheduler) -> Result) -> Result? {
+        guard let observer = unsafe quiesce_current_block().pointee.observer else { return nil }
+        return unsafe watching(observer, body)
     }
 
     /// The scheduler whose fiber calls.
-    @inline(__always)
-    static var watchingThisThread: Scheduler? {
-        guard let observer = unsafe quiesce_current_block().pointee.observer else { return nil }
-        return unsafe watching(observer)
-    }
+    static var watchingThisThread: Scheduler? { watchingThisThread { $0 } }
 }
 
 #if os(Linux)
@@ -118,11 +146,10 @@ extension Scheduler {
         }
 
         func enqueue(_ job: consuming ExecutorJob) {
-            if let scheduler = Scheduler.watchingThisThread {
-                let kind = job.kind.rawValue
-                scheduler.jobQueued(JobCapture.address(UnownedJob(job)), kind: kind, on: .pool)
-            } else {
-                original.enqueue(job)
+            let (kind, address) = (job.kind.rawValue, JobCapture.address(UnownedJob(job)))
+            if Scheduler.watchingThisThread({ $0.jobQueued(address, kind: kind, on: .pool) }) == nil
+            {
+                original.enqueue(JobCapture.executorJob(address))
             }
         }
 
@@ -168,11 +195,10 @@ extension Scheduler {
         init(_ original: any MainExecutor) { self.original = original }
 
         func enqueue(_ job: consuming ExecutorJob) {
-            if let scheduler = Scheduler.watchingThisThread {
-                let kind = job.kind.rawValue
-                scheduler.jobQueued(JobCapture.address(UnownedJob(job)), kind: kind, on: .main)
-            } else {
-                original.enqueue(job)
+            let (kind, address) = (job.kind.rawValue, JobCapture.address(UnownedJob(job)))
+            if Scheduler.watchingThisThread({ $0.jobQueued(address, kind: kind, on: .main) }) == nil
+            {
+                original.enqueue(JobCapture.executorJob(address))
             }
         }
 

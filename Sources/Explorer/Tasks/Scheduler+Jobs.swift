@@ -228,6 +228,7 @@ extension Scheduler {
         threads[thread].other = task
         park(thread)
         if mode == .draining { return false }
+        if repeatsStep(thread, kind) { return true }
         commit(Event(threads[thread].step(of: thread)), site: Site("", 0))
         return true
     }
@@ -444,7 +445,10 @@ extension Scheduler {
             disarm(index)
             return
         }
-        if threads[index].kind == .job, repeatsJob(thread) { return }
+        if threads[index].kind == .job, repeatsStep(thread, .job) {
+            threads[index].hasStepped = false
+            return
+        }
         var event = Event(threads[index].step(of: thread))
         if event.kind == .fire {
             if hasOrderedTime { event.footprint.add(ObjectTable.clock, writes: true) }
@@ -457,13 +461,12 @@ extension Scheduler {
         threads[index].hasStepped = false
     }
 
-    /// Whether the beginning of the job repeats the last execution's step.
-    private func repeatsJob(_ thread: Int32) -> Bool {
+    /// Whether the step, which no operation of Substrate is, repeats the last execution's.
+    private func repeatsStep(_ thread: Int32, _ kind: StepKind) -> Bool {
         guard steps < replayedSteps, isPlain, history[steps].thread == thread,
-            history[steps].kind == .job
+            history[steps].kind == kind
         else { return false }
         noteRepeated(thread)
-        threads[thread].hasStepped = false
         return true
     }
 
