@@ -32,8 +32,7 @@ public final class ExploredWorld: @unchecked Sendable {
     /// Has `body` run once when every other thread has ended and no service can run. It may check,
     /// and free.
     public func afterwards(_ body: @escaping @Sendable () -> Void) {
-        scheduler.afterwardsBodies.append(body)
-        scheduler.hasAfterwards = true
+        scheduler.afterwards.append(body)
     }
 
     /// Adds a line to the running thread's column of a trace. Costs nothing while no trace is
@@ -46,8 +45,7 @@ public final class ExploredWorld: @unchecked Sendable {
     /// Declares that `second` is marked only after `first` was. An execution that marks `second`
     /// first has failed.
     public func order(_ first: String, before second: String) {
-        scheduler.needsTidying = true
-        scheduler.constraints.append(OrderConstraint(first: first, second: second))
+        scheduler.order.declare(first, before: second)
     }
 
     /// Says that the running thread got to the place called `label`. A step where an order names

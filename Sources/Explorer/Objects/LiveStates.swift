@@ -65,7 +65,7 @@ extension Scheduler: ObjectStates {
 
     /// Timers fire in the order of their deadlines; where time is discrete, when they are due.
     func mayFire(_ thread: Int32, at deadline: UInt64) -> Bool {
-        if options.time == .discrete { return deadline <= time }
+        if options.time == .discrete { return deadline <= clock.now }
         for other in 0..<threads.count
         where other != thread && threads[other].state == .parked
             && threads[other].armed >= 0
@@ -79,7 +79,7 @@ extension Scheduler: ObjectStates {
     func setTimer(of thread: Int32, _ deadline: UInt64) {
         if deadline == 0 { return disarm(Int(thread)) }
         threads[thread].armed = Int32(truncatingIfNeeded: steps)
-        timerCount += 1
+        clock.armed += 1
     }
 
     func hasBufferedStores(_ thread: Int32?) -> Bool {

@@ -90,7 +90,7 @@ final class Configuration: ObjectStates {
         where history[event].kind == .tick && contains(event) {
             return history.event(event).step.deadline
         }
-        return Scheduler.beginning
+        return Timekeeper.beginning
     }
 
     func hasBufferedStores(_ thread: Int32?) -> Bool { bufferedStore(of: thread, to: nil) >= 0 }
@@ -200,8 +200,8 @@ final class Configuration: ObjectStates {
 
     private func isTaskTimerClosed(_ event: Int) -> Bool {
         if let fire = history.closer(of: event), contains(fire) { return true }
-        for index in 0..<scheduler.stoppedTimers.count {
-            let stop = scheduler.stoppedTimers[index]
+        for index in 0..<scheduler.clock.stopped.count {
+            let stop = scheduler.clock.stopped[index]
             if Int(stop.fire.opener) == event, contains(Int(stop.position)) { return true }
         }
         return false

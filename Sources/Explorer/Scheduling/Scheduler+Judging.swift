@@ -96,18 +96,14 @@ extension Scheduler {
         case .records: return holderOfRecords(for: thread)
         case .readLock, .writeLock:
             if objects[record.object].lock.owner >= 0 { return objects[record.object].lock.owner }
-            if let section = readSections.first(where: {
-                $0.lock == record.object && $0.thread != thread
-            }) {
-                return section.thread
-            }
+            let reader = readSections.reader(of: record.object, except: thread)
+            if reader >= 0 { return reader }
             // A reader behind a waiting writer.
             return (0..<threads.count).first {
                 threads[$0].kind == .writeLock && threads[$0].object == record.object
                     && threads[$0].state == .parked && $0 != thread
             }
-                ?? (readSections.contains { $0.lock == record.object && $0.thread == thread }
-                    ? thread : -1)
+                ?? readSections.reader(of: record.object, except: -1)
         default: return -1
         }
     }
@@ -149,7 +145,7 @@ extension Scheduler {
 
     /// A wait point's queue goes by the name of its word.
     func waitName(_ object: Int32) -> String {
-        if labels[object] == nil, objects.isLive(object), objects[object].address & 1 == 1 {
+        if names[object] == nil, objects.isLive(object), objects[object].address & 1 == 1 {
             return name(of: self.object(at: objects[object].address - 1))
         }
         return name(of: object)
@@ -172,39 +168,12 @@ extension Scheduler {
                 default: "lock \(name(of: record.object))"
                 }
             let whom = holder >= 0 ? name(ofThread: holder) : "nobody"
-            recorder.note(thread: thread, .blocked(what, on: whom), site: pendingSites[Int(thread)])
+            recorder.note(thread: thread, .blocked(what, on: whom), site: threads[thread].site)
             return recorder.count - 1
         }
     }
 
-    // MARK: Declared orders and waits
-
-    func markReached(_ label: String, _ site: Site) {
-        guard mode == .exploring || mode == .finishing else { return }
-        let thread = current
-        guard constraints.contains(where: { $0.first == label || $0.second == label }) else {
-            recorder?.note(thread: thread, .note(label), site: site)
-            return
-        }
-        // One object for all marks: their order is what is explored.
-        let object = ObjectTable.marks
-        threads[thread].object = object
-        threads[thread].kind = .mark
-        park(thread)
-        if mode == .draining { return }
-        var event = Event(thread: thread, kind: .mark)
-        event.footprint.add(object, writes: true)
-        commit(event, site: site)
-        recorder?.describe(old: "", new: label)
-        marks.insert(label)
-        for constraint in constraints where constraint.second == label {
-            guard !marks.contains(constraint.first) else { continue }
-            fail(
-                .orderViolation,
-                "\(name(ofThread: thread)) got to \(label)\(at(Int32(recorder.map { $0.count - 1 } ?? -1))) before \(constraint.first), which was declared to come first",
-                steps: recorder.map { [$0.count - 1] } ?? [], objects: [object])
-        }
-    }
+    // MARK: Declared waits
 
     func noteWait(_ waitClass: WaitClass, begins: Bool) {
         guard begins, mode == .exploring else { return }

@@ -51,8 +51,8 @@ extension Scheduler {
                 objects[object].storage = block
                 objects[object].lifetime = storages[Int(block)].lifetime
             }
-            if let label = labels[object] {
-                labels[object] = "\(storages[Int(block)].name).\(label)"
+            if let label = names[object] {
+                names[object] = "\(storages[Int(block)].name).\(label)"
             }
         }
     }
@@ -78,8 +78,7 @@ extension Scheduler {
         block.allocated = Int32(recorder.map { $0.count - 1 } ?? -1)
         storages.add(block)
         notePlainness()
-        labels[lifetime] = block.name
-        needsTidying = true
+        names[lifetime] = block.name
     }
 
     /// Which memory an allocation gets depends on what was freed before: so it is a step. False
@@ -330,7 +329,7 @@ extension Scheduler {
             steps: [Int(block.allocated)].filter { $0 >= 0 }, objects: [block.lifetime])
     }
 
-    // MARK: Names
+    // MARK: Labels
 
     func sightObject(_ address: UInt) {
         guard mode == .exploring || mode == .finishing else { return }
@@ -344,71 +343,6 @@ extension Scheduler {
         guard mode == .exploring || mode == .finishing else { return }
         let object = object(at: address)
         let storage = objects[object].storage
-        needsTidying = true
-        labels[object] = storage >= 0 ? "\(storages[Int(storage)].name).\(name)" : name
-    }
-
-    /// While recording, gives an object that has no label a name that says what it is.
-    func nameObject(of thread: Int32) {
-        let object = threads[thread].object
-        guard object > ObjectTable.last, labels[object] == nil else { return }
-        // A wait point's queue goes by the name of its word, which may have been given one.
-        if objects[object].address & 1 == 1,
-            labels[self.object(at: objects[object].address - 1)] != nil
-        {
-            return
-        }
-        let kind =
-            switch threads[thread].kind {
-            case .lock, .tryLock, .unlock: "mutex"
-            case .readLock, .tryReadLock, .readUnlock, .writeRequest, .writeLock, .tryWriteLock,
-                .writeUnlock:
-                "lock"
-            case .wait, .signal, .broadcast: "condition"
-            case .park, .wake: "wait point"
-            case .touch: "memory"
-            default: "atomic"
-            }
-        let number = labels.values.count { $0.hasPrefix(kind + " ") } + 1
-        labels[object] = "\(kind) \(number)"
-        needsTidying = true
-    }
-
-    func name(ofThread thread: Int32) -> String {
-        guard thread >= 0 else { return "nobody" }
-        return threads.names[Int(thread)].isEmpty ? "thread \(thread)" : threads.names[Int(thread)]
-    }
-
-    func names(ofThreads set: UInt64) -> String {
-        var set = set
-        var names: [String] = []
-        while set != 0 {
-            names.append(threads.names[set.trailingZeroBitCount])
-            set &= set - 1
-        }
-        return names.joined(separator: ", ")
-    }
-
-    func name(of object: Int32) -> String {
-        if let label = labels[object] { return label }
-        switch object {
-        case -1: return "nothing"
-        case ObjectTable.clock: return "the clock"
-        case ObjectTable.barrier: return "the barrier"
-        case ObjectTable.threads: return "the threads"
-        case ObjectTable.jobs: return "what jobs share"
-        case ObjectTable.mainActor: return "the main actor"
-        case ObjectTable.arrivals: return "the queues of actors"
-        case ObjectTable.allocator: return "memory"
-        case ObjectTable.marks: return "declared order"
-        default: break
-        }
-        return "object \(object)"
-    }
-
-    func describe(_ event: Event) -> String {
-        var text = "\(name(ofThread: event.thread)): \(event.kind)"
-        if event.footprint.count > 0 { text += " of \(name(of: event.footprint.object(0)))" }
-        return text
+        names[object] = storage >= 0 ? "\(storages[Int(storage)].name).\(name)" : name
     }
 }

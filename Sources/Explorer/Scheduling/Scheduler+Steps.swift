@@ -124,8 +124,7 @@ extension Scheduler {
         guard isRecordingTrace else { return }
         // For want of a better name: where it is in what it is part of.
         let offset = objects[object].address - storages[block].base
-        labels[object] = offset == 0 ? storages[block].name : "\(storages[block].name)+\(offset)"
-        needsTidying = true
+        names[object] = offset == 0 ? storages[block].name : "\(storages[block].name)+\(offset)"
     }
 
     /// What an access of an object touches.
@@ -223,7 +222,9 @@ extension Scheduler {
         let position = Int32(truncatingIfNeeded: steps)
         threads[thread].take(&event, at: position)
         // What happens after time has passed comes after all that happened before.
-        if lastTick > max(event.previous, event.enabler, event.cause) { event.cause = lastTick }
+        if clock.lastTick > max(event.previous, event.enabler, event.cause) {
+            event.cause = clock.lastTick
+        }
         event.choice = choice
         choice = -1
         steps += 1
@@ -238,7 +239,7 @@ extension Scheduler {
             }
         }
         changes.removeAll()
-        if spinnerCount > 0 { wakeSpinners(event) }
+        if spins.count > 0 { wakeSpinners(event) }
         if !storages.isEmpty { checkLifetimes(event) }
         return position
     }
@@ -262,73 +263,6 @@ extension Scheduler {
         return (0..<threads.started.count).map { UInt32(threads.started[$0]) + 1 }
     }
 
-    // MARK: Spinning
-
-    func beginSpin() {
-        guard mode == .exploring || mode == .finishing else { return }
-        let thread = Int(current)
-        suspendOperation(of: current)
-        if !threads[thread].isSpinning { spinnerCount += 1 }
-        threads[thread].isSpinning = true
-        threads[thread].isWoken = false
-        threads[thread].round = -1
-        while spinReads.count <= thread { spinReads.append(Footprint()) }
-        spinReads[thread] = Footprint()
-    }
-
-    func waitInSpin(_ site: Site) {
-        let thread = current
-        guard mode == .exploring || mode == .finishing else {
-            if mode == .draining { drainStep(thread) }
-            return
-        }
-        threads[thread].kind = .resume
-        threads[thread].object =
-            spinReads[Int(thread)].count > 0 ? spinReads[Int(thread)].object(0) : -1
-        park(thread)
-        if mode == .draining { return }
-        var event = Event(threads[thread].step(of: thread))
-        event.footprint = spinReads[Int(thread)]
-        event.round = threads[thread].round
-        // It wakes nobody.
-        event.traits.insert(.silent)
-        commit(event, site: site)
-    }
-
-    private func wakeSpinners(_ event: Event) {
-        let own = Int(event.thread)
-        // What it reads once something was written counts as well: without that, it might go on for
-        // this.
-        if threads[own].isSpinning {
-            if threads[own].round < 0 { threads[own].round = threads[own].last }
-            for index in 0..<Int(event.footprint.count) {
-                // Readers decide a try to write, so that it conflicts with them; so does going on.
-                let added = spinReads[own].addIfRoom(
-                    event.footprint.object(index),
-                    writes: event.kind == .tryWriteLock && event.footprint.writes(index))
-                if !added {
-                    fail(
-                        .misuse,
-                        "the condition of a spin loop reads more than \(Footprint.capacity) objects"
-                    )
-                }
-            }
-        }
-        for thread in 0..<Int(threads.count)
-        where thread != own && threads[thread].isSpinning && !threads[thread].isWoken {
-            for index in 0..<Int(spinReads[thread].count)
-            where event.wakes(spinReads[thread].object(index), spinReads[thread]) {
-                threads[thread].isWoken = true
-            }
-        }
-    }
-
-    func endSpin() {
-        guard mode == .exploring || mode == .finishing else { return }
-        threads[current].isSpinning = false
-        spinnerCount -= 1
-    }
-
     // MARK: Blocked at the end
 
     /// Remembers the step that each blocked thread would have taken: the reduction must reverse its
@@ -341,7 +275,7 @@ extension Scheduler {
             var event = Event(record.step(of: thread))
             event.previous = record.handsOn
             event.enabler = record.enabler
-            event.cause = lastTick > max(event.previous, event.enabler) ? lastTick : -1
+            event.cause = clock.lastTick > max(event.previous, event.enabler) ? clock.lastTick : -1
             switch record.kind {
             case .lock, .writeLock: event.footprint = footprint(record.object, writes: true)
             case .readLock: event.footprint = footprint(record.object, writes: false)

@@ -128,6 +128,9 @@ struct ThreadRecord: BitwiseCopyable {
     var isFresh: Bool { isTask && standing == .ready && place != .actor }
 
     var deadline: UInt64 = 0
+    /// Where the operation is that it performs or waits in, if it is one of Substrate's that is
+    /// watched.
+    var site: Site?
     var prefersReaders = false
     /// Whether the deadline of its wait has passed.
     var isTimedOut = false

@@ -235,8 +235,8 @@ class OptimalReduction: Strategy {
                     races.reverseRaces(ofBlocked: scheduler.blockedSteps[index])
                 }
             }
-            for index in 0..<scheduler.stoppedTimers.count {
-                let stop = scheduler.stoppedTimers[index]
+            for index in 0..<scheduler.clock.stopped.count {
+                let stop = scheduler.clock.stopped[index]
                 if Int(stop.position) >= branch, Int(stop.position) < history.count {
                     races.reverseStop(stop)
                 }

@@ -93,9 +93,3 @@ final class JobState {
         for index in 0..<carriers.count { carriers[index].destroy() }
     }
 }
-
-/// A timer that was stopped: the step that it would have taken, and the step that kept it from it.
-struct StoppedTimer: BitwiseCopyable {
-    var fire: Event
-    var position: Int32
-}

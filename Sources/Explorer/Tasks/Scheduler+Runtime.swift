@@ -94,7 +94,7 @@ extension Scheduler {
     var runtimeTime: UInt64 {
         guard seesAll, jobs.isUsed, mode == .exploring || mode == .finishing else { return 0 }
         if hasOrderedTime { amend { $0.footprint.add(ObjectTable.clock, writes: false) } }
-        return time
+        return clock.now
     }
 
     /// The running thread is about to cancel `task`, or with 0 the children of a group: a step,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-public import Substrate
+import Substrate
 
 /// What a work queue runs: a function that is called on a worker thread some time after the item
 /// was enqueued.
@@ -34,7 +34,7 @@ public class WorkItem: @unchecked Sendable {
     let body: Body
     /// What messages and traces call it.
     public let name: String
-    private let homes: Mutex<Homes>
+    let homes: Mutex<Homes>
     /// Its homes; the state is a word that stands for itself.
     let whole = Subject()
     /// Where it is among the armed timers, under their lock.
@@ -46,7 +46,7 @@ public class WorkItem: @unchecked Sendable {
     }
 
     /// The queues that it may be running on.
-    private struct Homes {
+    struct Homes {
         /// Where it is pending, or was last.
         var current: WorkQueue?
         /// Where it was before, and may have been running when it moved.
@@ -54,7 +54,7 @@ public class WorkItem: @unchecked Sendable {
         var moves: UInt64 = 0
     }
 
-    private struct Earlier {
+    struct Earlier {
         let queue: WorkQueue
         /// Which move it was: an item may come back.
         let move: UInt64
@@ -75,6 +75,9 @@ public class WorkItem: @unchecked Sendable {
 
     /// Lets go of what the function would have been given.
     func discard(_ payload: UInt) {}
+
+    /// Ends the wait of a timer. False when none runs.
+    func hasten() -> Bool { false }
 
     // MARK: Looking
 
@@ -202,7 +205,7 @@ public class WorkItem: @unchecked Sendable {
     /// Makes the item not pending, and returns what its function would have been given; nil when it
     /// was not. Disables it by the same change of its state, if that is wanted and can be counted:
     /// nobody finds a disabled item pending.
-    private func withdraw(disabling: Bool) -> (isCounted: Bool, payload: UInt?) {
+    func withdraw(disabling: Bool) -> (isCounted: Bool, payload: UInt?) {
         while true {
             let found = state.load(ordering: .acquiring)
             if ItemState.isPending(found) {
@@ -232,7 +235,7 @@ public class WorkItem: @unchecked Sendable {
     }
 
     /// Gives back what the queue kept of an item that is not pending any more.
-    private func letGo(_ payload: UInt) {
+    func letGo(_ payload: UInt) {
         if payload != 0 { discard(payload) }
         unsafe Unmanaged.passUnretained(self).release()
     }
@@ -248,8 +251,7 @@ public class WorkItem: @unchecked Sendable {
         disable(file, line).wasPending
     }
 
-    private func disable(_ file: StaticString, _ line: UInt) -> (isCounted: Bool, wasPending: Bool)
-    {
+    func disable(_ file: StaticString, _ line: UInt) -> (isCounted: Bool, wasPending: Bool) {
         let (isCounted, payload) = whole.read("disable") { withdraw(disabling: true) }
         if !isCounted { Misuse.report(.disabledTooOften, file, line) }
         if let payload { letGo(payload) }
@@ -274,148 +276,5 @@ public class WorkItem: @unchecked Sendable {
         }
         if depth == nil { Misuse.report(.enabledTooOften, file, line) }
         return (depth ?? 0) == 0
-    }
-
-    // MARK: Waiting
-
-    /// Disables the item and waits until its function is not running, on any queue. Kernel:
-    /// `disable_work_sync`.
-    ///
-    /// The verb of teardown: when it returns, the function is not running and will not run. What it
-    /// uses can go.
-    ///
-    /// - Returns: whether the item was pending.
-    /// - Throws: `.inside` when the caller is the item's function, and nothing is changed;
-    ///   `.timedOut`, and it is disabled.
-    @available(
-        *, noasync,
-        message: "it would block a thread of the cooperative pool; await the other spelling"
-    )
-    @discardableResult
-    public func disableAndWait(until deadline: Clock.Instant? = nil) throws(WorkError) -> Bool {
-        let (_, wasPending) = try disableFromOutside()
-        try waitForRuns(until: deadline)
-        return wasPending
-    }
-
-    /// Disables the item and waits until its function is not running, as the blocking spelling.
-    ///
-    /// - Throws: as the blocking spelling, and `.cancelled` when the task is cancelled; the item is
-    ///   disabled.
-    @discardableResult
-    public func disableAndWait(until deadline: Clock.Instant? = nil) async throws(WorkError) -> Bool
-    {
-        let (_, wasPending) = try disableFromOutside()
-        try await waitForRuns(until: deadline)
-        return wasPending
-    }
-
-    /// Cancels the item and waits until its function is not running, on any queue. Kernel:
-    /// `cancel_work_sync`.
-    ///
-    /// Meanwhile it is disabled, so that an item that enqueues itself again ends too. Afterwards it
-    /// can be enqueued.
-    ///
-    /// - Returns: whether the item was pending.
-    /// - Throws: `.inside` when the caller is the item's function, and nothing is changed;
-    ///   `.timedOut`, and it is cancelled.
-    @available(
-        *, noasync,
-        message: "it would block a thread of the cooperative pool; await the other spelling"
-    )
-    @discardableResult
-    public func cancelAndWait(until deadline: Clock.Instant? = nil) throws(WorkError) -> Bool {
-        let (isCounted, wasPending) = try disableFromOutside()
-        defer { if isCounted { enable() } }
-        try waitForRuns(until: deadline)
-        return wasPending
-    }
-
-    /// Cancels the item and waits until its function is not running, as the blocking spelling.
-    ///
-    /// - Throws: as the blocking spelling, and `.cancelled` when the task is cancelled; the item is
-    ///   cancelled as well.
-    @discardableResult
-    public func cancelAndWait(until deadline: Clock.Instant? = nil) async throws(WorkError) -> Bool
-    {
-        let (isCounted, wasPending) = try disableFromOutside()
-        defer { if isCounted { enable() } }
-        try await waitForRuns(until: deadline)
-        return wasPending
-    }
-
-    /// Waits until the last enqueueing of this item before the call is over: its function has
-    /// returned, or it was cancelled. What is enqueued meanwhile is not waited for. One that moves
-    /// to another queue in that moment may be missed. Kernel: `flush_work`.
-    ///
-    /// - Returns: whether there was something to wait for.
-    /// - Throws: `.inside` when the wait could not end: the caller is the item's function, or runs
-    ///   on an ordered queue that the item is pending on, or one whose limit is 1; `.timedOut`.
-    @available(
-        *, noasync,
-        message: "it would block a thread of the cooperative pool; await the other spelling"
-    )
-    @discardableResult
-    public func flush(until deadline: Clock.Instant? = nil) throws(WorkError) -> Bool {
-        guard let (home, wasArmed) = try beginFlush() else { return false }
-        // What was pending by its timer may be over already.
-        return try home.flush(self, until: deadline) || wasArmed
-    }
-
-    /// Waits until the last enqueueing of this item before the call is over, as the blocking
-    /// spelling.
-    ///
-    /// - Throws: as the blocking spelling, and `.cancelled` when the task is cancelled.
-    @discardableResult
-    public func flush(until deadline: Clock.Instant? = nil) async throws(WorkError) -> Bool {
-        guard let (home, wasArmed) = try beginFlush() else { return false }
-        // As above.
-        let hadToWait = try await home.flush(self, until: deadline)
-        return hadToWait || wasArmed
-    }
-
-    /// Checks that the wait can end, and then ends that of the item's timer. Nil when the item was
-    /// never enqueued.
-    private func beginFlush() throws(WorkError) -> (home: WorkQueue, wasArmed: Bool)? {
-        try checkNotInside()
-        guard let home else { return nil }
-        if isPending { try home.checkCanFlush() }
-        return (home, hasten())
-    }
-
-    /// Ends the wait of a timer. False when none runs.
-    func hasten() -> Bool { false }
-
-    private func checkNotInside() throws(WorkError) {
-        guard let worker = Worker.running, worker.isRunning(self), let queue = worker.queue else {
-            return
-        }
-        throw .inside(item: name, queue: queue.name)
-    }
-
-    /// Disables the item, unless the caller is its function.
-    private func disableFromOutside() throws(WorkError) -> (isCounted: Bool, wasPending: Bool) {
-        try checkNotInside()
-        return disable(#filePath, #line)
-    }
-
-    /// Waits until the function is not running on any queue.
-    private func waitForRuns(until deadline: Clock.Instant?) throws(WorkError) {
-        let (homes, id) = everyHome
-        for home in homes { try home.waitForRun(of: id, until: deadline) }
-    }
-
-    private func waitForRuns(until deadline: Clock.Instant?) async throws(WorkError) {
-        let (homes, id) = everyHome
-        for home in homes { try await home.waitForRun(of: id, until: deadline) }
-    }
-
-    /// The queues that it may be running on, and who it is.
-    private var everyHome: ([WorkQueue], id: UInt64) {
-        whole.read("locate") {
-            homes.withLock {
-                ($0.earlier.map(\.queue) + ($0.current.map { [$0] } ?? []), id: id.load())
-            }
-        }
     }
 }

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CSubstrate
+import Substrate
+
+// How threads and executions end that do not end by themselves.
+extension Scheduler {
+    func noteTrap(_ thread: Int32, _ trap: quiesce_trap) {
+        suspendOperation(of: thread)
+        threads[thread].state = .dead
+        let report = TrapReport(trap, fiber: threads[thread].fiber!)
+        if attention.steps.creations, mode == .exploring, report.isStuck || report.isSecondLock {
+            // If it was not the extra steps that did it, it will be seen without them.
+            wanted.steps.creations = false
+            wanted.steps.forbidsCreations = true
+            return
+        }
+        if mode == .exploring || mode == .afterwards {
+            recorder?.note(
+                thread: thread, .note("✗ \(report.isStuck ? "stuck" : "trap")"), site: nil)
+            fail(
+                report.isStuck ? .blockedOutside : report.isSecondResume ? .resumedTwice : .trap,
+                report.sentence(thread: name(ofThread: thread))
+                    + (recorder?.lastPlace(of: thread) ?? ""),
+                steps: recorder.map { [$0.count - 1] } ?? [])
+            if report.isStuck { mustStop = true }
+        }
+    }
+
+    func runAfterwards() {
+        guard !afterwards.isEmpty else { return }
+        mode = .afterwards
+        runAside(name: "afterwards") {}
+    }
+
+    /// Lets every thread that has not ended run to its end, every wait granted, so that its stack
+    /// unwinds.
+    ///
+    /// In turns of a few operations, since what one thread waits for another may still do.
+    func drain() {
+        mode = .draining
+        if jobs.isUsed { cancelTasks() }
+        var isLeft = isAnyParked
+        var rounds = options.drainLimit / Scheduler.drainTurn + 1
+        while isLeft, rounds > 0 {
+            rounds -= 1
+            for thread in 0..<threads.count where isDrainable(thread) {
+                drainSteps = 0
+                enter(thread)
+                if traps.take() != nil { threads[thread].state = .dead }
+            }
+            isLeft = isAnyParked
+        }
+        guard isLeft else { return }
+        for thread in 0..<threads.count where isDrainable(thread) {
+            threads[thread].state = .dead
+            abandoned += 1
+        }
+    }
+
+    /// Runs `body` on a fiber of its own when nobody else can run.
+    func runAside(name: String, _ body: @escaping @Sendable () -> Void) {
+        let thread = startThread(name: name, isService: true, parent: 0, body)
+        enter(thread)
+        if let trap = traps.take() { noteTrap(thread, trap) }
+        threads[thread].state = .finished
+    }
+
+    private static let drainTurn = 20
+
+    private func isDrainable(_ thread: Int32) -> Bool {
+        threads[thread].state == .parked && !threads[thread].isBuffer
+    }
+
+    private var isAnyParked: Bool {
+        for thread in 0..<threads.count where isDrainable(thread) { return true }
+        return false
+    }
+
+    /// One operation of a thread that is being drained.
+    func drainStep(_ thread: Int32) {
+        heartbeat.tick()
+        drainSteps += 1
+        if drainSteps > Scheduler.drainTurn { leave(thread) }
+    }
+}
