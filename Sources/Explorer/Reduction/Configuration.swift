@@ -43,10 +43,10 @@ final class Configuration: ObjectStates {
 
     /// The object's version here: its index, or -1. `readers` is what readers have changed since.
     private func version(of object: Int32) -> (index: Int32, readers: Int32) {
-        var index = history.lastVersion(of: object)
+        var index = history.versions.last(of: object)
         var readers: Int32 = 0
         while index >= 0 {
-            let version = history.version(index)
+            let version = history.versions[index]
             if contains(Int(version.event)) {
                 if version.readers == 0 { return (index, readers) }
                 readers += version.readers
@@ -58,19 +58,19 @@ final class Configuration: ObjectStates {
 
     func lock(_ object: Int32) -> LockState {
         let (index, readers) = version(of: object)
-        var state = index < 0 ? LockState() : LockState(bits: history.version(index).state)
+        var state = index < 0 ? LockState() : LockState(bits: history.versions[index].state)
         state.readers += readers
         return state
     }
 
     func waiters(_ object: Int32) -> WaiterState {
         let index = version(of: object).index
-        return index < 0 ? WaiterState() : WaiterState(bits: history.version(index).state)
+        return index < 0 ? WaiterState() : WaiterState(bits: history.versions[index].state)
     }
 
     func word(_ object: Int32) -> Bits {
         let index = version(of: object).index
-        return index < 0 ? found : history.version(index).state
+        return index < 0 ? found : history.versions[index].state
     }
 
     // The step that is applied is the last: nobody sees what it leaves.

@@ -19,13 +19,9 @@ final class History {
 
     /// The events that have more to them than their entries say.
     private let details = Stack<Event>(capacity: 64)
-    private let accesses = Stack<Access>(capacity: 512)
-    /// By object: its last access, -1 for none.
-    private let heads = Stack<Int32>(capacity: 128)
-    private let versions = Stack<Version>(capacity: 512)
-    /// By object: its last version, -1 for none.
-    private let lastVersions = Stack<Int32>(capacity: 128)
-    private let kept = Stack<Version>(capacity: 16)
+    private let accesses = AccessHistory()
+    /// The states of the objects after the events.
+    let versions = ObjectVersions()
 
     private static let lanes = SIMD8<UInt32>.scalarCount
     private static let entrySize = 32
@@ -53,28 +49,6 @@ final class History {
         var detail: Int32 = -1
         /// That of its footprint.
         var filter: UInt64
-    }
-
-    /// One access of one object by one event.
-    struct Access: BitwiseCopyable {
-        var event: Int32
-        var object: Int32
-        var writes: Bool
-        /// The object's access before, and its last write before.
-        var previous: Int32
-        var lastWrite: Int32
-    }
-
-    /// The state of an object after an event.
-    struct Version: BitwiseCopyable {
-        /// -1 where the state is that before all events.
-        var event: Int32
-        var object: Int32
-        /// The object's version before.
-        var previous: Int32
-        /// How many readers of a lock more there are: such changes commute. 0 for all others.
-        var readers: Int32
-        var state: Bits
     }
 
     // MARK: Rows
@@ -247,42 +221,11 @@ final class History {
     /// known so far orders before it.
     @inline(__always)
     private func addAccess(_ object: Int32, writes: Bool, _ position: Int) -> Bool {
-        if Int(object) >= heads.count { heads.extend(to: Int(object) &+ 1, with: -1) }
-        let head = heads[Int(object)]
-        var lastWrite: Int32 = -1
+        let access = accesses.next(object, writes: writes, by: position)
         var races = false
-        if head >= 0 {
-            lastWrite = accesses[Int(head)].writes ? head : accesses[Int(head)].lastWrite
-            if Footprint.isOfSorts(object) {
-                joinOtherSort(position, writes: writes, head)
-                races = true
-            } else if writes {
-                var record = head
-                repeat {
-                    if join(position, Int(accesses[Int(record)].event)) { races = true }
-                    if accesses[Int(record)].writes { break }
-                    record = accesses[Int(record)].previous
-                } while record >= 0
-            } else if lastWrite >= 0 {
-                races = join(position, Int(accesses[Int(lastWrite)].event))
-            }
-        }
-        heads[Int(object)] = Int32(truncatingIfNeeded: accesses.count)
-        accesses.append(
-            Access(
-                event: Int32(truncatingIfNeeded: position), object: object, writes: writes,
-                previous: head, lastWrite: lastWrite))
+        accesses.forEachConflict(of: access) { if join(position, $0) { races = true } }
+        accesses.append(access)
         return races
-    }
-
-    private func joinOtherSort(_ position: Int, writes: Bool, _ head: Int32) {
-        var record = head
-        while record >= 0 {
-            if accesses[Int(record)].writes != writes {
-                join(position, Int(accesses[Int(record)].event))
-            }
-            record = accesses[Int(record)].previous
-        }
     }
 
     @inline(__always)
@@ -359,63 +302,16 @@ final class History {
         unsafe rows = moved
     }
 
-    // MARK: Versions
-
-    /// The last event has changed an object.
-    @inline(__always)
-    func addVersion(_ change: StateChange) {
-        if let before = change.before, lastVersion(of: change.object) < 0 {
-            addVersion(
-                Version(event: -1, object: change.object, previous: -1, readers: 0, state: before))
-        }
-        addVersion(
-            Version(
-                event: Int32(truncatingIfNeeded: count - 1), object: change.object,
-                previous: -1,
-                readers: change.readers, state: change.state))
-    }
-
-    @inline(__always)
-    private func addVersion(_ version: Version) {
-        lastVersions.extend(to: Int(version.object) + 1, with: -1)
-        versions.append(version)
-        versions[versions.count - 1].previous = lastVersions[Int(version.object)]
-        lastVersions[Int(version.object)] = Int32(truncatingIfNeeded: versions.count - 1)
-    }
-
-    /// The last version of `object`, -1 for none.
-    @inline(__always)
-    func lastVersion(of object: Int32) -> Int32 {
-        Int(object) < lastVersions.count ? lastVersions[Int(object)] : -1
-    }
-
-    @inline(__always)
-    func version(_ index: Int32) -> Version { versions[Int(index)] }
-
-    /// Forgets what the events from `count` on have left.
-    private func truncateVersions(to count: Int) {
-        while versions.count > 0, Int(versions[versions.count - 1].event) >= count {
-            dropVersion()
-            // The state before all events was remembered for the version after it.
-            if versions.count > 0, versions[versions.count - 1].event < 0 { dropVersion() }
-        }
-    }
-
-    private func dropVersion() {
-        let version = versions[versions.count - 1]
-        lastVersions[Int(version.object)] = version.previous
-        versions.truncate(to: versions.count - 1)
-    }
+    // MARK: Cutting off
 
     func truncate(to newCount: Int) {
         guard newCount < count else { return }
-        let first = Int(self[newCount].accesses)
-        while accesses.count > first {
-            let record = accesses[accesses.count - 1]
-            heads[Int(record.object)] = record.previous
-            accesses.truncate(to: accesses.count - 1)
-        }
-        truncateVersions(to: newCount)
+        versions.truncate(to: newCount)
+        truncateRows(to: newCount)
+    }
+
+    private func truncateRows(to newCount: Int) {
+        accesses.truncate(to: Int(self[newCount].accesses))
         for position in newCount..<count where self[position].detail >= 0 {
             details.truncate(to: Int(self[position].detail))
             break
@@ -427,18 +323,9 @@ final class History {
 
     /// Replaces the last event by what has become of it.
     func amendLast(_ event: Event) {
-        kept.removeAll()
-        let position = count - 1
-        var first = versions.count
-        while first > 0, versions[first - 1].event < 0 || Int(versions[first - 1].event) == position
-        {
-            first -= 1
-        }
-        for index in first..<versions.count { kept.append(versions[index]) }
-        while versions.count > first { dropVersion() }
-        truncate(to: position)
+        // It has changed the same objects.
+        truncateRows(to: count - 1)
         append(event)
-        for index in 0..<kept.count { addVersion(kept[index]) }
     }
 
     /// The event of its thread that follows `event`, or nil.
@@ -469,45 +356,17 @@ final class History {
     func forEachConflict(of position: Int, _ body: (Int) -> Void) {
         var index = Int(self[position].accesses)
         while index < accesses.count, Int(accesses[index].event) == position {
-            let access = accesses[index]
-            forEachConflict(
-                of: access.object, writes: access.writes, access.previous, access.lastWrite, body)
-            index += 1
+            accesses.forEachConflict(of: accesses[index], body)
+            index &+= 1
         }
     }
 
     /// The same of a step that was not taken and would come last.
     func forEachConflict(of footprint: Footprint, _ body: (Int) -> Void) {
         for index in 0..<Int(footprint.count) {
-            let object = footprint.object(index)
-            guard Int(object) < heads.count else { continue }
-            let head = heads[Int(object)]
-            let lastWrite =
-                head < 0 ? -1 : accesses[Int(head)].writes ? head : accesses[Int(head)].lastWrite
-            forEachConflict(of: object, writes: footprint.writes(index), head, lastWrite, body)
-        }
-    }
-
-    @inline(__always)
-    private func forEachConflict(
-        of object: Int32, writes: Bool, _ previous: Int32, _ lastWrite: Int32, _ body: (Int) -> Void
-    ) {
-        var record = previous
-        if Footprint.isOfSorts(object) {
-            while record >= 0 {
-                if accesses[Int(record)].writes != writes {
-                    body(Int(accesses[Int(record)].event))
-                }
-                record = accesses[Int(record)].previous
-            }
-        } else if writes {
-            while record >= 0 {
-                body(Int(accesses[Int(record)].event))
-                if accesses[Int(record)].writes { break }
-                record = accesses[Int(record)].previous
-            }
-        } else if lastWrite >= 0 {
-            body(Int(accesses[Int(lastWrite)].event))
+            accesses.forEachConflict(
+                of: accesses.next(
+                    footprint.object(index), writes: footprint.writes(index), by: count), body)
         }
     }
 }

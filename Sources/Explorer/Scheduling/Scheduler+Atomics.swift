@@ -138,7 +138,8 @@ extension Scheduler {
             if kind != .compareExchange, isAccess(thread, object) {
                 commitAccess(thread, kind, object, writes: wrote, old == new ? .silent : [])
                 if wrote, attention.words {
-                    history.addVersion(StateChange(object: object, state: new, before: old))
+                    history.versions.add(
+                        StateChange(object: object, state: new, before: old), by: steps - 1)
                 }
             } else {
                 commitAtomic(old: old, new: new, wrote: wrote)

@@ -97,7 +97,8 @@ extension Scheduler {
         if isAccess(thread, lock) {
             change(lock, kind, by: thread, at: steps)
             commitAccess(thread, kind, lock, writes: true, traits)
-            history.addVersion(StateChange(object: lock, state: objects[lock].lock.bits))
+            history.versions.add(
+                StateChange(object: lock, state: objects[lock].lock.bits), by: steps &- 1)
             return
         }
         takeWatchedMutex(thread, kind, lock, traits, site)

@@ -194,7 +194,9 @@ class OptimalReduction: Strategy {
         // Nobody was asked to pick the passing of time.
         if event.kind == .tick, frames.count == position { enterFrame(at: position) }
         history.append(event)
-        for index in 0..<scheduler.changes.count { history.addVersion(scheduler.changes[index]) }
+        for index in 0..<scheduler.changes.count {
+            history.versions.add(scheduler.changes[index], by: position)
+        }
         if event.traits.contains(.vague) { isVague = true }
         if event.choice >= 0 { races.insertOtherChoices(of: position) }
         return nil
