@@ -50,6 +50,10 @@ private final class Model: ObjectStates {
         }
     }
     func word(_ object: Int32) -> Bits { Bits(low: states.value) }
+    // Objects that bring their machines have tests of their own.
+    func state(_ object: Int32) -> Bits { Bits() }
+    func set(_ object: Int32, _ state: Bits, from before: Bits) {}
+    let machines = Machines()
     func mayFire(_ thread: Int32, at deadline: UInt64) -> Bool {
         !states.timers.indices.contains {
             $0 != Int(thread) && states.timers[$0] != 0 && states.timers[$0] < deadline

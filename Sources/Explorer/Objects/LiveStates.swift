@@ -36,6 +36,13 @@ extension Scheduler: ObjectStates {
         note(StateChange(object: object, state: state.bits))
     }
 
+    func state(_ object: Int32) -> Bits { objects[object].state ?? Bits() }
+
+    func set(_ object: Int32, _ state: Bits, from before: Bits) {
+        objects[object].state = state
+        note(StateChange(object: object, state: state, before: before))
+    }
+
     func word(_ object: Int32) -> Bits {
         Bits(
             low: UInt64(unsafe UnsafePointer<UInt32>(bitPattern: objects[object].address)!.pointee))

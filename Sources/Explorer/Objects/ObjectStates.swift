@@ -13,6 +13,10 @@ protocol ObjectStates: AnyObject {
     /// Those who wait on a condition, or in the queue of a wait point.
     func waiters(_ object: Int32) -> WaiterState
     func set(_ object: Int32, _ state: WaiterState)
+    /// The state of an object that brings its own machine, and all such machines.
+    func state(_ object: Int32) -> Bits
+    func set(_ object: Int32, _ state: Bits, from before: Bits)
+    var machines: Machines { get }
     /// The value of an atomic variable.
     func word(_ object: Int32) -> Bits
 

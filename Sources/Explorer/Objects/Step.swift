@@ -32,6 +32,8 @@ struct Step: BitwiseCopyable {
         var waits = false
         /// Whether a load took its value from the thread's own store buffer.
         var isForwarded = false
+        /// What the operation of a machine answers.
+        var result: UInt64 = 0
         /// The threads that were woken.
         var woken: UInt64 = 0
         var footprint = Footprint()
@@ -47,7 +49,7 @@ struct Step: BitwiseCopyable {
             .writeLock,
             .tryWriteLock, .writeUnlock, .wait, .reacquire, .signal, .broadcast, .park, .unpark,
             .wake, .arm, .fire,
-            .readClock, .membarrier:
+            .readClock, .membarrier, .machine:
             true
         default: false
         }
@@ -77,6 +79,7 @@ struct Step: BitwiseCopyable {
             }
         case .fire: states.mayFire(thread, at: deadline)
         case .membarrier: !states.hasBufferedStores(nil)
+        case .machine: transition(in: states.state(object), states.machines) != nil
         default: true
         }
     }
@@ -165,6 +168,12 @@ struct Step: BitwiseCopyable {
             touchClock(states, writes: true, &effect)
         case .readClock: touchClock(states, writes: false, &effect)
         case .membarrier: effect.footprint.add(ObjectTable.barrier, writes: true)
+        case .machine:
+            let state = states.state(object)
+            let transition = transition(in: state, states.machines)!
+            effect.result = transition.result
+            if transition.state != state { states.set(object, transition.state, from: state) }
+            states.touch(object, writes: transition.state != state, &effect.footprint)
         default: break
         }
         return effect

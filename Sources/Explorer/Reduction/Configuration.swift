@@ -68,6 +68,14 @@ final class Configuration: ObjectStates {
         return index < 0 ? WaiterState() : WaiterState(bits: history.versions[index].state)
     }
 
+    func state(_ object: Int32) -> Bits {
+        let index = version(of: object).index
+        // Where no event has changed it, it is as it was made.
+        return index < 0 ? scheduler.state(object) : history.versions[index].state
+    }
+
+    var machines: Machines { scheduler.machines }
+
     func word(_ object: Int32) -> Bits {
         let index = version(of: object).index
         return index < 0 ? found : history.versions[index].state
@@ -76,6 +84,7 @@ final class Configuration: ObjectStates {
     // The step that is applied is the last: nobody sees what it leaves.
     func set(_ object: Int32, _ state: LockState) {}
     func set(_ object: Int32, _ state: WaiterState) {}
+    func set(_ object: Int32, _ state: Bits, from before: Bits) {}
     func setTimer(of thread: Int32, _ deadline: UInt64) {}
 
     var hasOrderedTime: Bool { scheduler.hasOrderedTime }
@@ -126,8 +135,24 @@ final class Configuration: ObjectStates {
             return step.kind == .unpark ? -1 : holder(of: step.other)
         case .fire: return earlierTimer(than: step.deadline, step.thread)
         case .membarrier: return bufferedStore(of: nil, to: nil)
+        case .machine: return disabling(step)
         default: return -1
         }
+    }
+
+    /// The change that came after the last state in which the step of a machine could be taken.
+    private func disabling(_ step: Step) -> Int32 {
+        var index = history.versions.last(of: step.object)
+        var change: Int32 = -1
+        while index >= 0 {
+            let version = history.versions[index]
+            if contains(Int(version.event)) {
+                if step.transition(in: version.state, machines) != nil { return change }
+                change = version.event
+            }
+            index = version.previous
+        }
+        return -1
     }
 
     private func holder(of object: Int32) -> Int32 {

@@ -31,6 +31,8 @@ enum StepKind: UInt8 {
     case cancel
     /// A task goes to the queue of an actor.
     case arrive
+    /// An operation of an object that brings its own state machine.
+    case machine
     /// A job of a task begins: the task starts, or goes on after an `await`.
     case job
 

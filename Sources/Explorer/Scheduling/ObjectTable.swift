@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Substrate
+
 /// The objects of an execution: numbers for addresses.
 ///
 /// An object is told by the thread that met it first and by how many that thread met before it.
@@ -22,6 +24,8 @@ final class ObjectTable {
         /// The state of a lock, and that of a condition or a wait point's queue.
         var lock = LockState()
         var waiters = WaiterState()
+        /// The state of an object that brings its own machine, once it is known.
+        var state: Bits?
 
         /// Whether an access of it touches nothing else.
         @inline(__always)

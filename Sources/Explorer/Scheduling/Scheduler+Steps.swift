@@ -278,6 +278,7 @@ extension Scheduler {
             event.cause = clock.lastTick > max(event.previous, event.enabler) ? clock.lastTick : -1
             switch record.kind {
             case .lock, .writeLock: event.footprint = footprint(record.object, writes: true)
+            case .machine: event.footprint = footprint(record.object, writes: true)
             case .readLock: event.footprint = footprint(record.object, writes: false)
             case .reacquire where record.isWoken:
                 event.footprint = footprint(record.other, writes: true)

@@ -62,6 +62,7 @@ final class Scheduler: Observer, @unchecked Sendable {
     let clock = Timekeeper()
     let order = DeclaredOrder()
     let names = Names()
+    let machines = Machines()
     /// At the end: the steps that blocked threads would have taken.
     let blockedSteps = Stack<Event>(capacity: 16)
     /// By thread: the operation that it is inside of.
@@ -261,6 +262,12 @@ final class Scheduler: Observer, @unchecked Sendable {
         if mode == .exploring, !isInStep { recorder?.describe(old: old, new: new) }
     }
     override func perform(_ operation: Operation) -> Bool { performOperation(operation) }
+    override func perform(
+        _ operation: UInt8, _ argument: UInt64, of machine: ObjectMachine, at address: UInt,
+        from initial: Bits, _ site: Site
+    ) -> UInt64 {
+        performMachine(operation, argument, machine, address, initial, site)
+    }
     override func spinBegins() { beginSpin() }
     override func spinEnds() { endSpin() }
     override func spinWaits(at site: Site) { waitInSpin(site) }

@@ -44,6 +44,7 @@ extension Scheduler {
             case .wait, .signal, .broadcast: "condition"
             case .park, .wake: "wait point"
             case .touch: "memory"
+            case .machine: machines[threads[thread].step(of: thread).machine].kind
             default: "atomic"
             }
         names.number(object, as: kind)

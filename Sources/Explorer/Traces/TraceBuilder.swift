@@ -213,7 +213,7 @@ struct TraceBuilder {
         case .touch:
             if entry.isWrite == true { return write(name, entry) }
             return entry.new.isEmpty ? "read \(name)" : "\(name) → \(entry.new)"
-        case .mark: return entry.new
+        case .mark, .machine: return entry.new
         case .resume: return "goes on"
         case .spawn: return entry.old == "task" ? entry.new : "start \(entry.new)"
         case .census: return "look for threads"

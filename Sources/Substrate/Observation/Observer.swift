@@ -76,6 +76,13 @@ open class Observer: @unchecked Sendable {
     /// whether a try succeeded, and for a wait whether it ended before its deadline.
     open func perform(_ operation: Operation) -> Bool { true }
 
+    /// Performs an operation of an object that brings its state machine, and returns what it
+    /// answers.
+    open func perform(
+        _ operation: UInt8, _ argument: UInt64, of machine: ObjectMachine, at address: UInt,
+        from initial: Bits, _ site: Site
+    ) -> UInt64 { 0 }
+
     /// Whether the world of the watched thread has ended, so that who serves in it goes home.
     open var isOver: Bool { false }
 
