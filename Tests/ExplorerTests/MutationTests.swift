@@ -127,10 +127,12 @@ import Testing
         let room = Unsynchronized(0)
 
         func enter() {
-            let slot = Presence.enter(0x1000, unless: state, has: 1, section: WaitClass("door"))
+            let slot = Presence.enter(
+                0x1000, unless: state, has: 1, section: WaitClass(.gate), "door")
             guard slot >= 0 else { return }
             _ = room.load()
-            _ = Presence.leave(slot, andTellWhether: state, has: 1, section: WaitClass("door"))
+            _ = Presence.leave(
+                slot, andTellWhether: state, has: 1, section: WaitClass(.gate), "door")
         }
 
         func close() {

@@ -369,7 +369,7 @@ import Testing
             world.thread("starts") {
                 _ = try? Thread.spawn {
                     _ = Presence.enter(
-                        0x1000, unless: state.value, has: 1, section: WaitClass("section"))
+                        0x1000, unless: state.value, has: 1, section: WaitClass(.gate), "section")
                 }
             }
         }.run()

@@ -404,7 +404,7 @@ private final class Objects: Sendable {
             atomicMemoryFence(ordering: .acquiring)
             spin { false }
             Clock.sleep(for: .seconds(1000))
-            return WaitClass("class").section { exchanged && tried == 5 }
+            return WaitClass(.gate).section("class") { exchanged && tried == 5 }
         }
         #expect(result)
         #expect(objects.atomic.load(ordering: .relaxed) == 4)

@@ -102,12 +102,12 @@ private final class Open: Sendable {
 }
 
 private func enter(_ key: UInt) -> Int32 {
-    Presence.enter(key, unless: Open.shared.state, has: 1, section: WaitClass("section"))
+    Presence.enter(key, unless: Open.shared.state, has: 1, section: WaitClass(.gate), "section")
 }
 
 private func leave(_ slot: Int32) {
     _ = Presence.leave(
-        slot, andTellWhether: Open.shared.state, has: 1, section: WaitClass("section"))
+        slot, andTellWhether: Open.shared.state, has: 1, section: WaitClass(.gate), "section")
 }
 
 /// Forks while another thread is inside.

@@ -72,7 +72,8 @@ extension Scheduler {
             objects[step.object].state = transition.state
             return transition.result
         }
-        fail(.deadlock, "\(name(ofThread: step.thread)) waits for \(name(of: step.object)) for ever")
+        fail(
+            .deadlock, "\(name(ofThread: step.thread)) waits for \(name(of: step.object)) for ever")
         return 0
     }
 

@@ -175,8 +175,9 @@ extension Scheduler {
 
     // MARK: Declared waits
 
-    func noteWait(_ waitClass: WaitClass, begins: Bool) {
-        guard begins, mode == .exploring else { return }
-        recorder?.note(thread: current, .waiting(waitClass.name), site: nil)
+    func noteWait(_ role: WaitClass.Role, _ name: () -> String) {
+        // The step of a join or of a condition's wait says so itself.
+        guard mode == .exploring, role != .thread, role != .condition else { return }
+        recorder?.note(thread: current, .waiting(name()), site: nil)
     }
 }

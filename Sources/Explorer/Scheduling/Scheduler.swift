@@ -309,8 +309,8 @@ final class Scheduler: Observer, @unchecked Sendable {
             size: size, alignment: alignment, name: name, site: site, destroy: destroy)
     }
     override var isOver: Bool { mode == .draining }
-    override func waits(for waitClass: WaitClass, begins: Bool) {
-        noteWait(waitClass, begins: begins)
+    override func waits(for waitClass: WaitClass, _ name: () -> String, begins: Bool) {
+        if begins { noteWait(waitClass.role, name) }
     }
 
     /// Records the first thing that this execution did wrong.

@@ -14,18 +14,20 @@ final class DescriptorWaiters: Sendable {
     private let gate: Gate
     private let wants: DescriptorReadiness
     private let waitClass: WaitClass
+    private let name: String
     private let waiters = Waiters()
     private let interest = Mutex<Interest?>(nil)
 
     /// - Parameter gate: guards the descriptor's number.
     init(
         _ descriptor: EventDescriptor, behind gate: Gate, for wants: DescriptorReadiness,
-        name: String
+        _ waitClass: WaitClass, name: String
     ) {
         self.descriptor = descriptor
         self.gate = gate
         self.wants = wants
-        waitClass = WaitClass(name)
+        self.waitClass = waitClass
+        self.name = name
         waiters.label(name)
         interest.label(name + ".interest")
     }
@@ -35,7 +37,9 @@ final class DescriptorWaiters: Sendable {
         until deadline: Clock.Instant?, _ attempt: () throws(EventError) -> UInt64?
     ) throws(EventError) -> UInt64 {
         var outcome: Result<UInt64, EventError>?
-        let ending = waiters.wait(for: waitClass, until: deadline) { isOver(&outcome, attempt) }
+        let ending = waiters.wait(for: waitClass, name, until: deadline) {
+            isOver(&outcome, attempt)
+        }
         return try finish(ending, outcome)
     }
 
@@ -44,7 +48,7 @@ final class DescriptorWaiters: Sendable {
         until deadline: Clock.Instant?, _ attempt: () throws(EventError) -> UInt64?
     ) async throws(EventError) -> UInt64 {
         var outcome: Result<UInt64, EventError>?
-        let ending = await waiters.wait(for: waitClass, until: deadline) {
+        let ending = await waiters.wait(for: waitClass, name, until: deadline) {
             isOver(&outcome, attempt)
         }
         return try finish(ending, outcome)

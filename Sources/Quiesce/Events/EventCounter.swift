@@ -34,8 +34,8 @@ public final class EventCounter: ReferenceCounted {
     /// the overflow.
     public static let maximum = UInt64.max - 1
 
-    private static let taking = WaitClass("event")
-    private static let adding = WaitClass("room in an event")
+    private static let taking = WaitClass(.event)
+    private static let adding = WaitClass(.room)
 
     /// - Parameters:
     ///   - initialValue: the count to start with, at most `maximum`.
@@ -133,7 +133,9 @@ public final class EventCounter: ReferenceCounted {
     )
     public func add(_ amount: UInt64, until deadline: Clock.Instant? = nil) throws(EventError) {
         if try tryAdd(amount) { return }
-        if let ending = adders.wait(for: Self.adding, until: deadline, { raise(by: amount) }) {
+        if let ending = adders.wait(
+            for: Self.adding, "room in an event", until: deadline, { raise(by: amount) })
+        {
             throw EventError(ending)
         }
         announce(amount)
@@ -143,7 +145,8 @@ public final class EventCounter: ReferenceCounted {
     public func add(_ amount: UInt64, until deadline: Clock.Instant? = nil) async throws(EventError)
     {
         if try tryAdd(amount) { return }
-        if let ending = await adders.wait(for: Self.adding, until: deadline, { raise(by: amount) })
+        if let ending = await adders.wait(
+            for: Self.adding, "room in an event", until: deadline, { raise(by: amount) })
         {
             throw EventError(ending)
         }
@@ -203,7 +206,7 @@ public final class EventCounter: ReferenceCounted {
     public func take(until deadline: Clock.Instant? = nil) throws(EventError) -> UInt64 {
         var taken = tryTake()
         if let taken { return taken }
-        let ending = takers.wait(for: Self.taking, until: deadline) {
+        let ending = takers.wait(for: Self.taking, "event", until: deadline) {
             taken = tryTake()
             return taken != nil
         }
@@ -217,7 +220,7 @@ public final class EventCounter: ReferenceCounted {
     public func take(until deadline: Clock.Instant? = nil) async throws(EventError) -> UInt64 {
         var taken = tryTake()
         if let taken { return taken }
-        let ending = await takers.wait(for: Self.taking, until: deadline) {
+        let ending = await takers.wait(for: Self.taking, "event", until: deadline) {
             taken = tryTake()
             return taken != nil
         }

@@ -41,11 +41,16 @@ public final class EventFD: Sendable {
         }
     }
 
+    private static let taking = WaitClass(.event)
+    private static let adding = WaitClass(.room)
+
     private init(_ descriptor: EventDescriptor) {
         self.descriptor = descriptor
         gate = Gate(name: "event descriptor")
-        takers = DescriptorWaiters(descriptor, behind: gate, for: .readable, name: "takers")
-        adders = DescriptorWaiters(descriptor, behind: gate, for: .writable, name: "adders")
+        takers = DescriptorWaiters(
+            descriptor, behind: gate, for: .readable, Self.taking, name: "takers")
+        adders = DescriptorWaiters(
+            descriptor, behind: gate, for: .writable, Self.adding, name: "adders")
         closing.label("closing")
     }
 

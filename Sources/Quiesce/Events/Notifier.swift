@@ -48,7 +48,7 @@ public final class Notifier: Sendable {
         static func runner(_ state: UInt64) -> UInt32 { UInt32(state >> runnerShift) }
     }
 
-    private static let detaching = WaitClass("a notifier's callback")
+    private static let detaching = WaitClass(.callback)
 
     init(
         _ counter: EventCounter, onSignal: @escaping @Sendable (Notifier) -> Void,
@@ -126,7 +126,7 @@ public final class Notifier: Sendable {
 
     private func call(_ callback: Callback) {
         guard let callbacks = callbacks.load() else { return }
-        Self.detaching.section {
+        Self.detaching.section("a notifier's callback") {
             CallbackScope.run {
                 switch callback {
                 case .signal: callbacks.onSignal(self)
@@ -159,7 +159,9 @@ public final class Notifier: Sendable {
     public func detach(until deadline: Clock.Instant? = nil) throws(EventError) -> Bool {
         let isMine = deactivate()
         if isInside || isQuiet { return isMine }
-        if let ending = waiters.wait(for: Self.detaching, until: deadline, { isQuiet }) {
+        if let ending = waiters.wait(
+            for: Self.detaching, "a notifier's callback", until: deadline, { isQuiet })
+        {
             throw failure(ending)
         }
         return isMine
@@ -172,7 +174,9 @@ public final class Notifier: Sendable {
     public func detach(until deadline: Clock.Instant? = nil) async throws(EventError) -> Bool {
         let isMine = deactivate()
         if isInside || isQuiet { return isMine }
-        if let ending = await waiters.wait(for: Self.detaching, until: deadline, { isQuiet }) {
+        if let ending = await waiters.wait(
+            for: Self.detaching, "a notifier's callback", until: deadline, { isQuiet })
+        {
             throw failure(ending)
         }
         return isMine

@@ -27,7 +27,7 @@ extension Gate {
         let start = deadline.map { _ in Clock.now() }
         // Mostly nobody is inside.
         if let ending = waiters.wait(
-            for: waitClass, until: deadline, looksFirst: true, { isEmptied() })
+            for: waitClass, name, until: deadline, looksFirst: true, { isEmptied() })
         {
             throw failure(ending, since: start)
         }
@@ -41,7 +41,7 @@ extension Gate {
         guard try beginClosing() else { return }
         let start = deadline.map { _ in Clock.now() }
         if let ending = await waiters.wait(
-            for: waitClass, until: deadline, looksFirst: true, { isEmptied() })
+            for: waitClass, name, until: deadline, looksFirst: true, { isEmptied() })
         {
             throw failure(ending, since: start)
         }
@@ -198,7 +198,9 @@ extension Gate {
     {
         var isWinner = try claim(ticket)
         let start = deadline.map { _ in Clock.now() }
-        let ending = waiters.wait(for: waitClass, until: deadline) { isDone(ticket, &isWinner) }
+        let ending = waiters.wait(for: waitClass, name, until: deadline) {
+            isDone(ticket, &isWinner)
+        }
         return try settle(ticket, isWinner, ending, start)
     }
 
@@ -207,7 +209,7 @@ extension Gate {
     {
         var isWinner = try claim(ticket)
         let start = deadline.map { _ in Clock.now() }
-        let ending = await waiters.wait(for: waitClass, until: deadline) {
+        let ending = await waiters.wait(for: waitClass, name, until: deadline) {
             isDone(ticket, &isWinner)
         }
         return try settle(ticket, isWinner, ending, start)

@@ -26,14 +26,19 @@ public final class Gate: Sendable {
     let tickets = Mutex(EntryTickets())
     let waiters = Waiters()
     let whenClosing: (@Sendable () -> Void)?
+    @usableFromInline let waitClass: WaitClass
     /// The thread that runs `whenClosing`; 0 while none does.
     let teller = Atomic<UInt32>(0)
 
     /// - Parameters: - name: what messages and traces call it. - whenClosing: called once, by the
     ///   first who closes, when nobody can enter any more and before anybody waits: the place to
     ///   wake those who sleep inside. It is over before any `close` returns.
-    public init(name: String = "gate", whenClosing: (@Sendable () -> Void)? = nil) {
+    public init(
+        name: String = "gate", file: StaticString = #filePath, line: UInt = #line,
+        whenClosing: (@Sendable () -> Void)? = nil
+    ) {
         self.name = name
+        waitClass = WaitClass(.gate, file: file, line: line)
         self.whenClosing = whenClosing
         state.label(name) {
             tickets.label(name + ".tickets")
@@ -70,7 +75,6 @@ public final class Gate: Sendable {
     }
 
     @usableFromInline var key: UInt { UInt(bitPattern: ObjectIdentifier(self)) }
-    @usableFromInline var waitClass: WaitClass { WaitClass(name) }
 
     // MARK: Entering
 
@@ -108,7 +112,8 @@ public final class Gate: Sendable {
     @_lifetime(immortal)
     func enter(_ file: StaticString, _ line: UInt) -> Entry? {
         let slot = Presence.enter(
-            key, unless: state, has: State.closing, section: waitClass, file: file, line: line)
+            key, unless: state, has: State.closing, section: waitClass, name, file: file, line: line
+        )
         if _fastPath(slot >= 0) { return Entry(gate: self, slot: slot, ticket: nil) }
         return enterSlow(slot)
     }
@@ -129,7 +134,8 @@ public final class Gate: Sendable {
         // Whoever closes after the look at the state looks at the slot behind its barrier; whoever
         // closed before is woken.
         if _slowPath(
-            Presence.leave(slot, andTellWhether: state, has: State.closing, section: waitClass))
+            Presence.leave(
+                slot, andTellWhether: state, has: State.closing, section: waitClass, name))
         {
             wakeClosers()
         }

@@ -98,6 +98,8 @@ final class EntryTicket: Sendable {
     /// The thread that has it; 0 when a task does.
     let thread: UInt32
     private let taskName: String?
+    /// The task whose section it is, for whoever watches; 0 where nobody does.
+    let task: UInt
     let since: Clock.Instant
     /// Its number among the gate's, which the lock of the tickets protects.
     let number = Unsynchronized<UInt64>(0)
@@ -114,7 +116,8 @@ final class EntryTicket: Sendable {
         case over
     }
 
-    init(_ gate: Gate, thread: UInt32, taskName: String? = nil) {
+    init(_ gate: Gate, thread: UInt32, taskName: String? = nil, task: UInt = 0) {
+        self.task = task
         self.gate = gate
         self.thread = thread
         self.taskName = taskName
@@ -171,7 +174,7 @@ extension Gate {
     func enterCounted() -> Entry? {
         let ticket = EntryTicket(self, thread: World.currentThread)
         guard admit(ticket) else { return nil }
-        waitClass.begin()
+        waitClass.begin(name)
         return Entry(gate: self, slot: -1, ticket: ticket)
     }
 
@@ -197,7 +200,11 @@ extension Gate {
     @usableFromInline
     func leave(_ ticket: EntryTicket) {
         // A task's entry is no section of a thread.
-        if ticket.thread != 0 { waitClass.end() }
+        if ticket.thread != 0 {
+            waitClass.end(name)
+        } else {
+            waitClass.end(ofTask: ticket.task, name)
+        }
         let found = state.operation("leave", writes: true) {
             let found = state.wrappingSubtract(ticket.end(), ordering: .sequentiallyConsistent)
                 .newValue
@@ -225,8 +232,12 @@ extension Gate {
     public func withTaskOwnedEntry<Result, Failure: Error>(
         _ body: (consuming Entry) async throws(Failure) -> Result
     ) async throws(Failure) -> Result? {
-        let ticket = EntryTicket(self, thread: 0, taskName: Task.name)
-        guard admit(ticket) else { return nil }
+        let task = waitClass.beginOfTask(name)
+        let ticket = EntryTicket(self, thread: 0, taskName: Task.name, task: task)
+        guard admit(ticket) else {
+            waitClass.end(ofTask: task, name)
+            return nil
+        }
         let tickets = EntryTicket.current.filter(\.isActive) + [ticket]
         return try await EntryTicket.$current.withValue(tickets) {
             () async -> Swift.Result<Result, Failure> in

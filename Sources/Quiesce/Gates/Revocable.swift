@@ -31,10 +31,15 @@ public final class Revocable<Value: ~Copyable & Sendable>: Sendable {
     /// The thread that destroys the value.
     private let destroyer = Atomic<UInt32>(0)
     private let waiters = Waiters()
+    private let waitClass: WaitClass
 
     /// A value behind `gate`, or behind a gate of its own.
-    public init(_ value: consuming Value, gate: Gate? = nil) {
-        self.gate = gate ?? Gate(name: "\(Value.self)")
+    public init(
+        _ value: consuming Value, gate: Gate? = nil, file: StaticString = #filePath,
+        line: UInt = #line
+    ) {
+        self.gate = gate ?? Gate(name: "\(Value.self)", file: file, line: line)
+        waitClass = WaitClass(.destruction, file: file, line: line)
         storage = Unsynchronized(value)
         storage.label("value")
         fate.label("fate")
@@ -94,7 +99,8 @@ public final class Revocable<Value: ~Copyable & Sendable>: Sendable {
     public func revoke(until deadline: Clock.Instant? = nil) throws(GateError) -> Bool {
         try gate.close(until: deadline)
         if try destroyed() { return true }
-        if let ending = waiters.wait(for: waitClass, until: deadline, { isDestroyed }) {
+        if let ending = waiters.wait(for: waitClass, destruction, until: deadline, { isDestroyed })
+        {
             throw failure(ending)
         }
         return false
@@ -106,13 +112,15 @@ public final class Revocable<Value: ~Copyable & Sendable>: Sendable {
     public func revoke(until deadline: Clock.Instant? = nil) async throws(GateError) -> Bool {
         try await gate.close(until: deadline)
         if try destroyed() { return true }
-        if let ending = await waiters.wait(for: waitClass, until: deadline, { isDestroyed }) {
+        if let ending = await waiters.wait(
+            for: waitClass, destruction, until: deadline, { isDestroyed })
+        {
             throw failure(ending)
         }
         return false
     }
 
-    private var waitClass: WaitClass { WaitClass("\(gate.name): destruction of \(Value.self)") }
+    private var destruction: String { "\(gate.name): destruction of \(Value.self)" }
 
     private var isDestroyed: Bool { fate.load(ordering: .sequentiallyConsistent) == Fate.destroyed }
 
@@ -126,7 +134,7 @@ public final class Revocable<Value: ~Copyable & Sendable>: Sendable {
             return false
         }
         destroyer.store(thread, ordering: .relaxed)
-        waitClass.section { storage.withValue { $0 = nil } }
+        waitClass.section(destruction) { storage.withValue { $0 = nil } }
         destroyer.store(0, ordering: .relaxed)
         fate.store(Fate.destroyed, ordering: .sequentiallyConsistent)
         waiters.wake()

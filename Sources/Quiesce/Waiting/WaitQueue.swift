@@ -14,10 +14,14 @@ public import Substrate
 public final class WaitQueue: Sendable {
     let waiters = Waiters()
     private let waitClass: WaitClass
+    private let name: String
 
     /// - Parameter name: what traces and messages call it.
-    public init(name: String = "wait queue") {
-        waitClass = WaitClass(name)
+    public init(
+        name: String = "wait queue", file: StaticString = #filePath, line: UInt = #line
+    ) {
+        self.name = name
+        waitClass = WaitClass(.waitQueue, file: file, line: line)
         waiters.label(name)
     }
 
@@ -42,7 +46,9 @@ public final class WaitQueue: Sendable {
     public func wait(until deadline: Clock.Instant? = nil, for condition: () -> Bool)
         throws(WaitError)
     {
-        if let ending = waiters.wait(for: waitClass, until: deadline, looksFirst: true, condition) {
+        if let ending = waiters.wait(
+            for: waitClass, name, until: deadline, looksFirst: true, condition)
+        {
             throw WaitError(ending)
         }
     }
@@ -55,7 +61,7 @@ public final class WaitQueue: Sendable {
         async throws(WaitError)
     {
         if let ending = await waiters.wait(
-            for: waitClass, until: deadline, looksFirst: true, condition)
+            for: waitClass, name, until: deadline, looksFirst: true, condition)
         {
             throw WaitError(ending)
         }

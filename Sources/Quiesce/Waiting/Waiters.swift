@@ -84,10 +84,10 @@ struct Waiters: ~Copyable, Sendable {
     /// - Parameter looksFirst: whether it is asked once before the waiter joins the line, which
     ///   costs more than that.
     func wait(
-        for waitClass: WaitClass, until deadline: Clock.Instant?, looksFirst: Bool = false,
-        _ isOver: () -> Bool
+        for waitClass: WaitClass, _ name: @autoclosure () -> String,
+        until deadline: Clock.Instant?, looksFirst: Bool = false, _ isOver: () -> Bool
     ) -> Waiter.Ending? {
-        waitClass.waiting {
+        waitClass.waiting(name()) {
             if looksFirst, isOver() { return nil }
             while true {
                 let waiter = Waiter()
@@ -104,10 +104,10 @@ struct Waiters: ~Copyable, Sendable {
 
     /// Waits until `isOver` is true. It is called again and again, by this task, with no lock held.
     func wait(
-        for waitClass: WaitClass, until deadline: Clock.Instant?, looksFirst: Bool = false,
-        _ isOver: () -> Bool
+        for waitClass: WaitClass, _ name: @autoclosure () -> String,
+        until deadline: Clock.Instant?, looksFirst: Bool = false, _ isOver: () -> Bool
     ) async -> Waiter.Ending? {
-        await waitClass.waiting {
+        await waitClass.waiting(name()) {
             if looksFirst, isOver() { return nil }
             while true {
                 let waiter = Waiter()

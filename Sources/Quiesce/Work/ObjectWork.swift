@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Substrate
+
 /// A work item of a counted object, which it is enqueued with a reference to. Its function is given
 /// that reference.
 ///
@@ -17,10 +19,10 @@
 /// Kernel counterpart: `kref_get` and `queue_work`, where the caller must put what was not queued.
 public final class ObjectWork<Object: ReferenceCounted>: WorkItem, @unchecked Sendable {
     public init(
-        name: String = "object's work",
+        name: String = "object's work", file: StaticString = #filePath, line: UInt = #line,
         _ function: @escaping @Sendable (consuming Reference<Object>) -> Void
     ) {
-        super.init(name: name, .withPayload { function(Reference(bits: $0)) })
+        super.init(name: name, .withPayload { function(Reference(bits: $0)) }, Site(file, line))
     }
 
     override func discard(_ payload: UInt) { _ = Reference<Object>(bits: payload) }

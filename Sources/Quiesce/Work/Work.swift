@@ -10,12 +10,18 @@ import Substrate
 /// The item keeps what its function captures. If that is the object that holds the item, use
 /// `ObjectWork`.
 public final class Work: WorkItem, @unchecked Sendable {
-    public init(name: String = "work", _ function: @escaping @Sendable () -> Void) {
-        super.init(name: name, .plain(function))
+    public init(
+        name: String = "work", file: StaticString = #filePath, line: UInt = #line,
+        _ function: @escaping @Sendable () -> Void
+    ) {
+        super.init(name: name, .plain(function), Site(file, line))
     }
 
-    init(name: String, on queue: WorkQueue, _ function: @escaping @Sendable () -> Void) {
-        super.init(name: name, .plain(function), on: queue)
+    init(
+        name: String, on queue: WorkQueue, at site: Site = Site("", 0),
+        _ function: @escaping @Sendable () -> Void
+    ) {
+        super.init(name: name, .plain(function), on: queue, site)
     }
 }
 

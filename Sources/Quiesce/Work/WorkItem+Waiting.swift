@@ -125,12 +125,12 @@ extension WorkItem {
     /// Waits until the function is not running on any queue.
     private func waitForRuns(until deadline: Clock.Instant?) throws(WorkError) {
         let (homes, id) = everyHome
-        for home in homes { try home.waitForRun(of: id, until: deadline) }
+        for home in homes { try home.waitForRun(of: id, until: deadline, waitClass, name) }
     }
 
     private func waitForRuns(until deadline: Clock.Instant?) async throws(WorkError) {
         let (homes, id) = everyHome
-        for home in homes { try await home.waitForRun(of: id, until: deadline) }
+        for home in homes { try await home.waitForRun(of: id, until: deadline, waitClass, name) }
     }
 
     /// The queues that it may be running on, and who it is.

@@ -32,6 +32,8 @@ public class WorkItem: @unchecked Sendable {
     /// and of a queue's intake.
     let id = Unsynchronized<UInt64>(0)
     let body: Body
+    /// Its runs, which are waited for apart from those of its queue.
+    let waitClass: WaitClass
     /// What messages and traces call it.
     public let name: String
     let homes: Mutex<Homes>
@@ -60,9 +62,10 @@ public class WorkItem: @unchecked Sendable {
         let move: UInt64
     }
 
-    init(name: String, _ body: Body, on queue: WorkQueue? = nil) {
+    init(name: String, _ body: Body, on queue: WorkQueue? = nil, _ site: Site) {
         self.name = name
         self.body = body
+        waitClass = WaitClass(.workItem, site)
         state = Atomic(queue.map { ItemState.home(of: $0.number) } ?? 0)
         homes = Mutex(Homes(current: queue))
         state.label(name + ".state")

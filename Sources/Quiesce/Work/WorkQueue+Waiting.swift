@@ -51,23 +51,29 @@ extension WorkQueue {
     /// for.
     func flush(_ item: WorkItem, until deadline: Clock.Instant?) throws(WorkError) -> Bool {
         guard let waiter = try awaitItem(item, isTimed: deadline != nil) else { return false }
-        try wait(waiter, until: deadline)
+        let (waitClass, name) = (item.waitClass, item.name)
+        try wait(waiter, until: deadline, waitClass, name)
         return true
     }
 
     func flush(_ item: WorkItem, until deadline: Clock.Instant?) async throws(WorkError) -> Bool {
         guard let waiter = try awaitItem(item, isTimed: deadline != nil) else { return false }
-        try await wait(waiter, until: deadline)
+        let (waitClass, name) = (item.waitClass, item.name)
+        try await wait(waiter, until: deadline, waitClass, name)
         return true
     }
 
     /// Waits until the item that has this number is not running here.
-    func waitForRun(of id: UInt64, until deadline: Clock.Instant?) throws(WorkError) {
-        try wait(awaitRun(of: id, isTimed: deadline != nil), until: deadline)
+    func waitForRun(
+        of id: UInt64, until deadline: Clock.Instant?, _ waitClass: WaitClass, _ item: String
+    ) throws(WorkError) {
+        try wait(awaitRun(of: id, isTimed: deadline != nil), until: deadline, waitClass, item)
     }
 
-    func waitForRun(of id: UInt64, until deadline: Clock.Instant?) async throws(WorkError) {
-        try await wait(awaitRun(of: id, isTimed: deadline != nil), until: deadline)
+    func waitForRun(
+        of id: UInt64, until deadline: Clock.Instant?, _ waitClass: WaitClass, _ item: String
+    ) async throws(WorkError) {
+        try await wait(awaitRun(of: id, isTimed: deadline != nil), until: deadline, waitClass, item)
     }
 
     // MARK: Draining
@@ -234,15 +240,26 @@ extension WorkQueue {
     /// Most items are over sooner than a thread is put to sleep and woken.
     private static let lingering = 1000
 
-    private func wait(_ waiter: Waiter?, until deadline: Clock.Instant?) throws(WorkError) {
+    /// Waits for the queue's items, or for one of them.
+    private func wait(
+        _ waiter: Waiter?, until deadline: Clock.Instant?, _ itemsClass: WaitClass? = nil,
+        _ item: String? = nil
+    ) throws(WorkError) {
         guard let waiter else { return }
-        let ending = waitClass.waiting { waiter.park(until: deadline, lingering: Self.lingering) }
+        let ending = (itemsClass ?? waitClass).waiting(item ?? name) {
+            waiter.park(until: deadline, lingering: Self.lingering)
+        }
         if ending != .woken { throw giveUp(waiter, ending) }
     }
 
-    private func wait(_ waiter: Waiter?, until deadline: Clock.Instant?) async throws(WorkError) {
+    private func wait(
+        _ waiter: Waiter?, until deadline: Clock.Instant?, _ itemsClass: WaitClass? = nil,
+        _ item: String? = nil
+    ) async throws(WorkError) {
         guard let waiter else { return }
-        let ending = await waitClass.waiting { await waiter.suspend(until: deadline) }
+        let ending = await (itemsClass ?? waitClass).waiting(item ?? name) {
+            await waiter.suspend(until: deadline)
+        }
         if ending != .woken { throw giveUp(waiter, ending) }
     }
 

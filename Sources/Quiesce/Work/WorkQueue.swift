@@ -116,7 +116,7 @@ public final class WorkQueue: Sendable {
     public init(
         name: String, _ kind: Kind = .concurrent(), priority: Priority = .normal,
         isCPUIntensive: Bool = false,
-        tracer: (any WorkTracer)? = nil
+        tracer: (any WorkTracer)? = nil, file: StaticString = #filePath, line: UInt = #line
     ) {
         let limit: Int
         switch kind {
@@ -134,7 +134,7 @@ public final class WorkQueue: Sendable {
         pool = WorkerPool.current
         timers = WorkTimers.current
         number = WorkNumbers.Source.current.takeQueueNumber()
-        waitClass = WaitClass(name)
+        waitClass = WaitClass(.workQueue, file: file, line: line)
         serving = Mutex(Serving(limit: limit))
         whole.label(name) {
             serving.label(name + ".serving")
@@ -162,7 +162,8 @@ public final class WorkQueue: Sendable {
     public func enqueue(name: String? = nil, _ function: @escaping @Sendable () -> Void) -> Enqueued
     {
         if isTraced || name != nil {
-            return admit(Work(name: name ?? Self.unnamed, on: self, function))
+            return admit(
+                Work(name: name ?? Self.unnamed, on: self, at: waitClass.site, function))
         }
         checkGeneration()
         return whole.write("enqueue on") {

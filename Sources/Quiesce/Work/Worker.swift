@@ -89,13 +89,20 @@ final class Worker: BlockingObserver, @unchecked Sendable {
         // What the function keeps goes within, too: it may be what destroys the queue.
         observe {
             if queue.isTraced { queue.tracer?.started(queue.event(id, name, ticket)) }
-            queue.waitClass.section { perform() }
+            queue.waitClass.section(queue.name) { performDeclared() }
             if queue.isTraced { queue.tracer?.ended(queue.event(id, name, ticket)) }
         }
         unsafe served = nil
         if !wasInside, Presence.isInsideAnything {
             Misuse.report(.returnedInside, #filePath, #line, by: "\(name), on \(queue.name)")
         }
+    }
+
+    /// An item is a section of its own too: it can be waited for alone.
+    private func performDeclared() {
+        guard let item = unsafe item else { return perform() }
+        let waitClass = unsafe item._withUnsafeGuaranteedRef { $0.waitClass }
+        waitClass.section(name) { perform() }
     }
 
     private func perform() {

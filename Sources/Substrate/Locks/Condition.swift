@@ -43,7 +43,10 @@ public struct Condition: ~Copyable, Sendable {
             var operation = Operation(.wait, address, .acquiringAndReleasing, site: site)
             operation.other = mutex.address
             operation.deadline = deadline?.nanoseconds ?? 0
-            return BlockingObserver.told { observer.perform(operation) }
+            let waitClass = WaitClass(.condition, site)
+            return waitClass.waiting("a condition") {
+                BlockingObserver.told { observer.perform(operation) }
+            }
         }
         waiters.wrappingAdd(1, ordering: .relaxed)
         let seen = sequence.load(ordering: .relaxed)

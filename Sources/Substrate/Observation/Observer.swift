@@ -149,11 +149,13 @@ open class Observer: @unchecked Sendable {
     /// The time, in monotonic nanoseconds.
     open func now(at site: Site) -> UInt64 { 0 }
 
-    /// A section that others may wait for begins or ends on this thread (law: every wait is
-    /// declared).
-    open func section(of waitClass: WaitClass, begins: Bool) {}
+    /// A section that others may wait for begins or ends, on this thread (law: every wait is
+    /// declared). `name` is what traces call what it is a section of.
+    open func section(
+        of waitClass: WaitClass, _ name: () -> String, _ owner: WaitClass.Owner, begins: Bool
+    ) {}
     /// The thread begins or ceases to wait for sections of a class.
-    open func waits(for waitClass: WaitClass, begins: Bool) {}
+    open func waits(for waitClass: WaitClass, _ name: () -> String, begins: Bool) {}
 }
 
 /// A value as a trace shows it: what an optional holds, and not more than a cell of a table has
@@ -236,12 +238,14 @@ struct WatchingObserver {
     }
 
     @usableFromInline
-    func section(of waitClass: WaitClass, begins: Bool) {
-        with { $0.section(of: waitClass, begins: begins) }
+    func section(
+        of waitClass: WaitClass, _ name: () -> String, _ owner: WaitClass.Owner, begins: Bool
+    ) {
+        with { $0.section(of: waitClass, name, owner, begins: begins) }
     }
 
     @usableFromInline
-    func waits(for waitClass: WaitClass, begins: Bool) {
-        with { $0.waits(for: waitClass, begins: begins) }
+    func waits(for waitClass: WaitClass, _ name: () -> String, begins: Bool) {
+        with { $0.waits(for: waitClass, name, begins: begins) }
     }
 }

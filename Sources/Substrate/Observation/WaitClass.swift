@@ -1,54 +1,111 @@
 // SPDX-License-Identifier: Apache-2.0
 
+internal import CSubstrate
+
 /// A kind of section that a thread can wait for: the entries of a gate, the items of a queue, a
 /// grace period.
 ///
 /// A primitive that can block declares its waits with `section(_:)` and `waiting(_:)`, so that a
 /// validator sees them as the virtual locks they are. Unwatched, both are one predicted branch.
+///
+/// A class is told by what is waited for and by where that was made, as the kernel's validator tells
+/// locks by where they are initialised: all gates that one line makes are of one class. So a class
+/// is three words, which nobody has to look up; what traces call the one gate is asked for only
+/// where somebody watches.
 public struct WaitClass: Sendable, Hashable {
-    public let name: String
+    public let role: Role
+    /// Where it was made.
+    public let site: Site
 
-    public init(_ name: String) {
-        self.name = name
+    /// What is waited for.
+    public enum Role: UInt8, Sendable, CaseIterable {
+        /// The end of a thread.
+        case thread
+        /// What wakes a condition, or a wait queue.
+        case condition, waitQueue
+        /// The entries of a gate, and the destruction of a value behind one.
+        case gate, destruction
+        /// The items of a work queue, and one item.
+        case workQueue, workItem
+        /// An event, room in an event, and the callbacks of an event's notifiers.
+        case event, room, callback
+    }
+
+    @inlinable
+    public init(_ role: Role, _ site: Site) {
+        self.role = role
+        self.site = site
+    }
+
+    /// A class of things that are made wherever their kind is.
+    @inlinable
+    public init(_ role: Role, file: StaticString = #filePath, line: UInt = #line) {
+        self.init(role, Site(file, line))
+    }
+
+    /// Whose section it is.
+    public enum Owner: Sendable, Hashable {
+        case thread
+        /// A task's, which may begin it on one thread and end it on another.
+        case task(UInt)
     }
 
     /// A section of this class begins on the running thread, and ends with `end`. For scopes that
     /// are no closure.
     @inlinable
-    public func begin() { Watch.observer?.section(of: self, begins: true) }
+    public func begin(_ name: @autoclosure () -> String) {
+        Watch.observer?.section(of: self, name, .thread, begins: true)
+    }
 
     /// Ends the section that `begin` began.
     @inlinable
-    public func end() { Watch.observer?.section(of: self, begins: false) }
+    public func end(_ name: @autoclosure () -> String) {
+        Watch.observer?.section(of: self, name, .thread, begins: false)
+    }
+
+    /// As `begin`, of a section that belongs to the running task. Returns the task, for `end`; 0
+    /// where there is none or nobody watches.
+    public func beginOfTask(_ name: @autoclosure () -> String) -> UInt {
+        guard let observer = Watch.observer else { return 0 }
+        let task = unsafe UInt(bitPattern: quiesce_jobs_current())
+        if task != 0 { observer.section(of: self, name, .task(task), begins: true) }
+        return task
+    }
+
+    /// Ends the section of a task, on whatever thread.
+    public func end(ofTask task: UInt, _ name: @autoclosure () -> String) {
+        guard task != 0 else { return }
+        Watch.observer?.section(of: self, name, .task(task), begins: false)
+    }
 
     /// Runs `body` as a section of this class.
     @inlinable
     public func section<Result: ~Copyable, Failure: Error>(
-        _ body: () throws(Failure) -> Result
+        _ name: @autoclosure () -> String, _ body: () throws(Failure) -> Result
     ) throws(Failure) -> Result {
-        Watch.observer?.section(of: self, begins: true)
-        defer { Watch.observer?.section(of: self, begins: false) }
+        begin(name())
+        defer { end(name()) }
         return try body()
     }
 
     /// Runs `body`, which waits for the sections of this class that have begun.
     @inlinable
     public func waiting<Result: ~Copyable, Failure: Error>(
-        _ body: () throws(Failure) -> Result
+        _ name: @autoclosure () -> String, _ body: () throws(Failure) -> Result
     ) throws(Failure) -> Result {
-        Watch.observer?.waits(for: self, begins: true)
-        defer { Watch.observer?.waits(for: self, begins: false) }
+        Watch.observer?.waits(for: self, name, begins: true)
+        defer { Watch.observer?.waits(for: self, name, begins: false) }
         return try body()
     }
 
     /// Runs `body`, which waits for the sections of this class that have begun.
     @inlinable
     public func waiting<Result: ~Copyable, Failure: Error>(
-        _ body: () async throws(Failure) -> Result
+        _ name: @autoclosure () -> String, _ body: () async throws(Failure) -> Result
     ) async throws(Failure) -> Result {
-        Watch.observer?.waits(for: self, begins: true)
+        Watch.observer?.waits(for: self, name, begins: true)
         // Perhaps on another thread.
-        defer { Watch.observer?.waits(for: self, begins: false) }
+        defer { Watch.observer?.waits(for: self, name, begins: false) }
         return try await body()
     }
 }

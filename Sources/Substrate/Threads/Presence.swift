@@ -33,12 +33,12 @@ public enum Presence {
     @inline(__always)
     public static func enter(
         _ key: UInt, unless state: borrowing Atomic<UInt64>, has bits: UInt64,
-        section: @autoclosure () -> WaitClass,
+        section: @autoclosure () -> WaitClass, _ name: @autoclosure () -> String,
         file: StaticString = #filePath, line: UInt = #line
     ) -> Int32 {
         guard _fastPath(unsafe quiesce_current_block().pointee.slots != nil),
             let slots = unsafe quiesce_current_block().pointee.slots
-        else { return enterSlow(key, state, bits, section(), file, line) }
+        else { return enterSlow(key, state, bits, section(), name, file, line) }
         let first = unsafe slots.assumingMemoryBound(to: Synchronization.Atomic<UInt>.self)
         // The common slot is a constant: were it counted, each entry would wait for the count that
         // the last leave stored.
@@ -61,11 +61,12 @@ public enum Presence {
     @inline(__always)
     public static func leave(
         _ slot: Int32, andTellWhether state: borrowing Atomic<UInt64>, has bits: UInt64,
-        section: @autoclosure () -> WaitClass, file: StaticString = #filePath, line: UInt = #line
+        section: @autoclosure () -> WaitClass, _ name: @autoclosure () -> String,
+        file: StaticString = #filePath, line: UInt = #line
     ) -> Bool {
         guard _fastPath(unsafe quiesce_current_block().pointee.slots != nil),
             let slots = unsafe quiesce_current_block().pointee.slots
-        else { return leaveSlow(slot, state, bits, section(), file, line) }
+        else { return leaveSlow(slot, state, bits, section(), name, file, line) }
         unsafe slots.assumingMemoryBound(to: Synchronization.Atomic<UInt>.self)[Int(slot)]
             .store(0, ordering: .releasing)
         quiesce_compiler_barrier()
@@ -167,23 +168,23 @@ public enum Presence {
     @inline(never)
     static func enterSlow(
         _ key: UInt, _ state: borrowing Atomic<UInt64>, _ bits: UInt64, _ section: WaitClass,
-        _ file: StaticString,
+        _ name: () -> String, _ file: StaticString,
         _ line: UInt
     ) -> Int32 {
         let row = unsafe ownRow()
         guard let slot = (0..<depthLimit).first(where: { unsafe ownKey(row, $0) == 0 }) else {
             return noSlot
         }
-        section.begin()
+        section.begin(name())
         // Entries commute with one another, and not with what sets the bits.
         return state.operation("enter", writes: false, file: file, line: line) {
             unsafe PresenceTable.keys(of: row)[slot] = key
             unsafe row[slot].storeAsymmetric(key, file: file, line: line)
-            describe(section.name)
+            describe(name())
             if state.load(ordering: .acquiring, file: file, line: line) & bits == 0 {
                 return Int32(slot)
             }
-            unsafe end(row, slot, section, file, line)
+            unsafe end(row, slot, section, name, file, line)
             return refused
         }
     }
@@ -209,11 +210,11 @@ public enum Presence {
     @inline(never)
     static func leaveSlow(
         _ slot: Int32, _ state: borrowing Atomic<UInt64>, _ bits: UInt64, _ section: WaitClass,
-        _ file: StaticString,
+        _ name: () -> String, _ file: StaticString,
         _ line: UInt
     ) -> Bool {
         state.operation("leave", writes: false, file: file, line: line) {
-            unsafe end(ownRow(), Int(slot), section, file, line)
+            unsafe end(ownRow(), Int(slot), section, name, file, line)
             return state.load(ordering: .relaxed, file: file, line: line) & bits != 0
         }
     }
@@ -230,12 +231,12 @@ public enum Presence {
 
     private static func end(
         _ row: UnsafeMutablePointer<Atomic<UInt>>, _ slot: Int, _ section: WaitClass,
-        _ file: StaticString, _ line: UInt
+        _ name: () -> String, _ file: StaticString, _ line: UInt
     ) {
         unsafe row[slot].storeAsymmetric(0, file: file, line: line)
         describe("free")
         unsafe PresenceTable.keys(of: row)[slot] = 0
-        section.end()
+        section.end(name())
     }
 
     /// The running thread's row, found and named at its first use.

@@ -9,6 +9,9 @@ public struct Thread: ~Copyable, Sendable {
     private let handle: UInt
     private let isWatched: Bool
     private var isJoined = false
+    /// Where it was started.
+    private let site: Site
+    private let name: String
 
     /// Starts a thread that runs `body`.
     ///
@@ -20,12 +23,14 @@ public struct Thread: ~Copyable, Sendable {
     /// - Throws: `ThreadError.refused` when the system has no thread to give.
     public static func spawn(
         name: String = "thread", isService: Bool = false, blocksSignals: Bool = false,
+        file: StaticString = #filePath, line: UInt = #line,
         _ body: @escaping @Sendable () -> Void
     ) throws(ThreadError) -> Thread {
+        let site = Site(file, line)
         if let observer = Watch.observer {
             return Thread(
                 handle: observer.with { $0.spawn(name: name, isService: isService, body) },
-                isWatched: true)
+                isWatched: true, name, site)
         }
         var handle: UInt = 0
         let context = unsafe Unmanaged.passRetained(Body(body)).toOpaque()
@@ -37,12 +42,14 @@ public struct Thread: ~Copyable, Sendable {
             unsafe Unmanaged<Body>.fromOpaque(context).release()
             throw .refused(error)
         }
-        return Thread(handle: handle, isWatched: false)
+        return Thread(handle: handle, isWatched: false, name, site)
     }
 
-    private init(handle: UInt, isWatched: Bool) {
+    private init(handle: UInt, isWatched: Bool, _ name: String, _ site: Site) {
         self.handle = handle
         self.isWatched = isWatched
+        self.name = name
+        self.site = site
     }
 
     deinit {
@@ -53,6 +60,10 @@ public struct Thread: ~Copyable, Sendable {
     @available(*, noasync, message: "it would block a thread of the cooperative pool")
     public consuming func join(file: StaticString = #filePath, line: UInt = #line) {
         isJoined = true
+        WaitClass(.thread, site).waiting("the end of \(name)") { awaitEnd(file, line) }
+    }
+
+    private borrowing func awaitEnd(_ file: StaticString, _ line: UInt) {
         if isWatched {
             guard let observer = Watch.observer else {
                 fatalError("an explored thread was joined from outside its exploration")

@@ -167,7 +167,8 @@ import Testing
             let queue = WorkQueue(name: "queue", .ordered)
             let (key, state) = (UInt(0x1000), AtomicBox())
             queue.enqueue(name: "culprit") {
-                _ = Presence.enter(key, unless: state.word, has: 1, section: WaitClass("gate"))
+                _ = Presence.enter(
+                    key, unless: state.word, has: 1, section: WaitClass(.gate), "gate")
             }
         }.run()
         #expect(report.verdicts[.misuse] == 1)

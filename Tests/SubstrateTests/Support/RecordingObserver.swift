@@ -49,12 +49,15 @@ final class RecordingObserver: Observer, @unchecked Sendable {
     override func sight(_ address: UInt) { sighted.insert(address) }
     override func label(_ address: UInt, _ name: String) { labels[address] = name }
     override func now(at site: Site) -> UInt64 { 42 }
-    override func section(of waitClass: WaitClass, begins: Bool) {
-        waitEvents.append("section \(waitClass.name) \(begins ? "begins" : "ends")")
+    override func section(
+        of waitClass: WaitClass, _ name: () -> String, _ owner: WaitClass.Owner, begins: Bool
+    ) {
+        let whose = owner == .thread ? "section" : "task's section"
+        waitEvents.append("\(whose) \(name()) \(begins ? "begins" : "ends")")
     }
     override func misuse(_ sentence: String, at site: Site) { misuses.append(sentence) }
-    override func waits(for waitClass: WaitClass, begins: Bool) {
-        waitEvents.append("wait \(waitClass.name) \(begins ? "begins" : "ends")")
+    override func waits(for waitClass: WaitClass, _ name: () -> String, begins: Bool) {
+        waitEvents.append("wait \(name()) \(begins ? "begins" : "ends")")
     }
 }
 
