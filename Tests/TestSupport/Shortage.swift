@@ -12,7 +12,8 @@ package func withoutThreads(_ body: () throws -> Void) throws {
         fatalError("the system does not tell how much memory the process has")
     }
     var least = limit
-    least.rlim_cur = UInt(size)
+    // Room for what is allocated meanwhile, and not for a stack.
+    least.rlim_cur = UInt(size + 1 << 20)
     precondition(unsafe setrlimit(resource, &least) == 0)
     defer { precondition(unsafe setrlimit(resource, &limit) == 0) }
     precondition((try? Thread.spawn {}) == nil, "a thread was started all the same")
