@@ -35,10 +35,33 @@ import Testing
             }
         }
     }
+
+    @Test func `a delayed item fires once there is a thread for the timers`() async {
+        await #expect(processExitsWith: .success) { try armThroughShortage() }
+    }
 }
 
-/// A process's own: it lets no thread have a stack. An item of the queue waits until `first` is
-/// raised, and then for `second`.
+private func armThroughShortage() throws {
+    let queue = WorkQueue(name: "queue")
+    let flags = Flags()
+    let item = DelayedWork(name: "item") { flags.hasStarted.store(true, ordering: .releasing) }
+    let sleeper = Sleeper()
+    let armer = try Thread.spawn {
+        while !flags.first.load(ordering: .acquiring) { sched_yield() }
+        sleeper.announce()
+        #expect(queue.enqueue(item, after: .milliseconds(1)) == .queued)
+    }
+    try withoutThreads {
+        flags.first.store(true, ordering: .releasing)
+        sleeper.waitUntilAsleep()
+    }
+    armer.join()
+    waitUntil { flags.hasStarted.load(ordering: .acquiring) }
+    try queue.destroy()
+}
+
+/// Has `body` run while there is no thread to be had, in a process of its own. An item of the queue
+/// waits until `first` is raised, and then for `second`.
 private func waitThroughShortage(
     _ body: (_ queue: WorkQueue, _ first: borrowing Atomic<Bool>, _ second: WaitPoint.Shared) ->
         Void,
@@ -54,15 +77,7 @@ private func waitThroughShortage(
     }
     waitUntil { flags.hasStarted.load(ordering: .acquiring) }
 
-    let resource = __rlimit_resource_t(RLIMIT_AS.rawValue)
-    var limit = rlimit()
-    #expect(unsafe getrlimit(resource, &limit) == 0)
-    var least = limit
-    least.rlim_cur = UInt(try #require(processMemory()).size)
-    #expect(unsafe setrlimit(resource, &least) == 0)
-    #expect(throws: ThreadError.self) { _ = try Thread.spawn {} }
-    body(queue, flags.first, flags.second)
-    #expect(unsafe setrlimit(resource, &limit) == 0)
+    try withoutThreads { body(queue, flags.first, flags.second) }
     then(queue)
     try queue.flush(until: Clock.now() + .seconds(60))
 }

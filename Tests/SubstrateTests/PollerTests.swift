@@ -163,6 +163,25 @@ private final class Calls: Sendable {
         }
     }
 
+    @Test func `whoever waits while there is no thread is refused, and served the next time`()
+        async
+    {
+        await #expect(processExitsWith: .success) {
+            let calls = Calls()
+            let event = try EventDescriptor(initialValue: 1)
+            try withoutThreads {
+                for _ in 0..<2 {
+                    #expect(throws: DescriptorError.refused(EAGAIN)) {
+                        try event.whenReady(for: .readable) { calls.call() }
+                    }
+                }
+            }
+            _ = try event.whenReady(for: .readable) { calls.call() }
+            calls.wait(for: 1, of: event)
+            #expect(calls.made == 1)
+        }
+    }
+
     // Numbers belong to the process: the next two must know who is given one.
 
     @Test func `a number that is given to another file starts afresh`() async {

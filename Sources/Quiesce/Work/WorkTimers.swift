@@ -5,7 +5,7 @@ import Substrate
 /// The timers of a world's delayed items: one thread, which starts with the first.
 ///
 /// Kernel counterpart: `struct timer_list` of a `struct delayed_work`.
-final class WorkTimers: Sendable, LeftBehindByFork {
+final class WorkTimers: Sendable, ServiceThread.Owner {
     static var current: WorkTimers { World.current.value(WorkTimers.self) { WorkTimers() } }
 
     // Taken before the locks of queues.
@@ -17,7 +17,7 @@ final class WorkTimers: Sendable, LeftBehindByFork {
     private struct State {
         var heap: [Timer] = []
         var armings: UInt64 = 0
-        var isStarted = false
+        var thread = ServiceThread(name: "timers")
     }
 
     @safe
@@ -47,7 +47,7 @@ final class WorkTimers: Sendable, LeftBehindByFork {
     {
         queue.checkGeneration()
         let deadline = (Clock.now() + delay).nanoseconds
-        var (isFirst, starts, hasMoved) = (false, false, false)
+        var (calls, isServed, hasMoved) = (false, true, false)
         let answer: Enqueued = whole.write("arm one of") {
             state.withLock { state in
                 let answer = queue.whole.write("enqueue on") {
@@ -57,13 +57,15 @@ final class WorkTimers: Sendable, LeftBehindByFork {
                 }
                 queue.tell(answer, item.name, isArmed: true)
                 guard answer == .queued else { return answer }
-                isFirst = start(item, on: queue, deadline, &state)
-                starts = !state.isStarted
-                state.isStarted = true
+                let wasServed = state.thread.isStarted
+                // A thread that starts looks by itself.
+                calls = start(item, on: queue, deadline, &state) && wasServed
+                isServed = startThread(&state)
                 return answer
             }
         }
-        if starts { start() } else if isFirst { call() }
+        if calls { call() }
+        if !isServed { tryAgain() }
         item.wasAnswered(answer, hasMoved: hasMoved)
         return answer
     }
@@ -103,10 +105,17 @@ final class WorkTimers: Sendable, LeftBehindByFork {
         point.wake(1)
     }
 
-    private func start() {
-        do {
-            _ = try Thread.spawn(name: "timers", blocksSignals: true) { [self] in serve() }
-        } catch { fatalError("no thread could be started for timers: \(error)") }
+    /// Starts the thread, unless that was done. False when the system has none to give.
+    private func startThread(_ state: inout State) -> Bool {
+        (try? state.thread.start { [self] in serve() }) != nil
+    }
+
+    /// Nobody else would see to the timers, and nobody is told that they do not fire.
+    private func tryAgain() {
+        let isServed = ServiceThread.tryAgain {
+            whole.write("start") { state.withLock { startThread(&$0) } }
+        }
+        if !isServed { fatalError("no thread could be started for timers") }
     }
 
     // MARK: Ending early

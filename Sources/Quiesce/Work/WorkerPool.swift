@@ -8,7 +8,7 @@ import Substrate
 /// A worker whose item blocks does not count; another runs meanwhile, and one is started if need
 /// be. So there may be more than processors, and those that have had nothing to do for long end.
 /// Idle ones are called in the order of their numbers. Kernel counterpart: `struct worker_pool`.
-final class WorkerPool: Sendable, LeftBehindByFork {
+final class WorkerPool: Sendable, ServiceThread.Owner {
     static var current: WorkerPool {
         let world = World.current
         return world.value(WorkerPool.self) { WorkerPool(size: world.processorCount) }
@@ -79,16 +79,10 @@ final class WorkerPool: Sendable, LeftBehindByFork {
     ///
     /// Where the system has no thread to give and nobody else is there to see to what is listed,
     /// since all that run are blocked, perhaps by what is listed, it is tried for a second to get
-    /// one. Kernel: the cooldown in `maybe_create_worker`.
+    /// one.
     private func call(_ name: StaticString, _ change: (inout State) -> Void) {
-        var hasEnough = attempt(name, change)
-        var pause = Duration.milliseconds(1)
-        while !hasEnough {
-            guard pause < .seconds(1) else { return isShortOfThreads() }
-            Clock.sleep(for: pause)
-            pause *= 2
-            hasEnough = tryAgain()
-        }
+        if attempt(name, change) || ServiceThread.tryAgain({ tryAgain() }) { return }
+        isShortOfThreads()
     }
 
     /// Makes a change, and has one more worker run if need be. False when there was no thread to be
@@ -149,11 +143,11 @@ final class WorkerPool: Sendable, LeftBehindByFork {
         case nil: break
         case .wake(let worker): worker.call()
         case .start(let worker):
+            // Whether it was started is not kept: one that is refused is let go of, and the next
+            // attempt makes another.
+            var thread = ServiceThread(name: "worker \(worker.number)")
             do {
-                _ = try Thread.spawn(name: "worker \(worker.number)", blocksSignals: true) {
-                    [self] in
-                    withExtendedLifetime(self) { worker.work() }
-                }
+                try thread.start { [self] in withExtendedLifetime(self) { worker.work() } }
             } catch { return isRefused(worker) }
         }
         if isShort { shortage.value = 0 }

@@ -9,16 +9,17 @@ import CSubstrate
 /// of before the fork stay behind in its parent. Kernel counterpart: `epoll(7)`, edge-triggered, so
 /// that somebody for whom the readiness is not enough (room for 1 where 5 are to be added) is
 /// called at the next change and not again and again.
-public final class Poller: Sendable, InterestKeeper, LeftBehindByFork {
+public final class Poller: Sendable, InterestKeeper, ServiceThread.Owner {
     /// The poller of the running thread's world.
     public static var current: Poller { World.current.value(Poller.self) { Poller() } }
 
     private let table = Mutex(Table())
     /// Read without the lock by a forked child, which cannot know who held that.
     private let epoll = Atomic<Int32>(-1)
-    private let wasLeft = Atomic(false)
+    private let generation = World.generation
 
     struct Table: Sendable {
+        var thread = ServiceThread(name: "poller")
         var entries: [Int32: Entry] = [:]
         /// In the data of an entry, so that what is told of an earlier descriptor with the same
         /// number is not taken for it.
@@ -70,7 +71,7 @@ public final class Poller: Sendable, InterestKeeper, LeftBehindByFork {
         let interest = Interest(
             self, descriptor: descriptor, wants: wants, repeats: repeats, onReady: onReady)
         let error: Int32 = table.withLock { table in
-            let error = start()
+            let error = start(&table)
             return error != 0
                 ? error
                 : Self.add(interest, for: descriptor, to: &table, epoll.load(ordering: .relaxed))
@@ -130,27 +131,28 @@ public final class Poller: Sendable, InterestKeeper, LeftBehindByFork {
 
     // MARK: The service thread
 
-    /// Starts watching, unless that was done. Returns 0 or an error number. The caller holds the
-    /// table's lock.
-    private func start() -> Int32 {
-        guard epoll.load(ordering: .relaxed) < 0 else { return 0 }
-        let made = quiesce_epoll_create()
-        guard made >= 0 else { return -made }
+    /// Starts watching, unless that was done. Returns 0 or an error number.
+    ///
+    /// A refusal is told at once, and the next who waits tries again: the caller can do without,
+    /// and may be a task, which should not sleep here.
+    private func start(_ table: inout Table) -> Int32 {
+        if epoll.load(ordering: .relaxed) < 0 {
+            let made = quiesce_epoll_create()
+            guard made >= 0 else { return -made }
+            epoll.store(made, ordering: .releasing)
+        }
         do {
-            _ = try Thread.spawn(name: "poller", isService: true, blocksSignals: true) {
-                self.serve(made)
-            }
+            try table.thread.start { self.serve() }
+            return 0
         } catch {
-            quiesce_descriptor_close(made)
             switch error {
             case .refused(let number): return number
             }
         }
-        epoll.store(made, ordering: .releasing)
-        return 0
     }
 
-    private func serve(_ epoll: Int32) {
+    private func serve() {
+        let epoll = epoll.load(ordering: .acquiring)
         let none = quiesce_ready(data: 0, readiness: 0)
         var ready = [quiesce_ready](repeating: none, count: 64)
         while true {
@@ -183,14 +185,9 @@ public final class Poller: Sendable, InterestKeeper, LeftBehindByFork {
 
     // MARK: Forking
 
-    var isAbandoned: Bool { wasLeft.load(ordering: .relaxed) }
+    var isAbandoned: Bool { generation != World.generation }
 
-    /// Leaves the poller of the parent behind, in a child, where its thread does not run and its
-    /// lock may be held for ever.
-    public func abandon() {
-        // Its table may be half changed: it is never touched again, not even to destroy it.
-        _ = unsafe Unmanaged.passRetained(self)
-        wasLeft.store(true, ordering: .relaxed)
+    package func leaveBehind() {
         let epoll = epoll.load(ordering: .relaxed)
         if epoll >= 0 { quiesce_descriptor_close(epoll) }
     }

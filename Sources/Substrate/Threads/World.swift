@@ -196,13 +196,12 @@ public final class World: Sendable {
         World.forks.wrappingAdd(1, ordering: .relaxed)
         threads.reset()
         shared.reset()
-        // The threads of these are not in the child: the first who asks makes another.
         let left = shared.withLock { shared in
-            let left = shared.values.compactMap { $0 as? any LeftBehindByFork }
-            shared = shared.filter { !($0.value is any LeftBehindByFork) }
+            let left = shared.values.compactMap { $0 as? any ServiceThread.Owner }
+            shared = shared.filter { !($0.value is any ServiceThread.Owner) }
             return left
         }
-        for each in left { each.abandon() }
+        for owner in left { ServiceThread.leaveBehind(owner) }
         // The pool that was told when the forking thread blocks has stayed behind.
         unsafe quiesce_current_block().pointee.blocking = nil
         let id = unsafe quiesce_current_block().pointee.id

@@ -8,11 +8,15 @@ import CSubstrate
 /// explored, a late access to the Substrate objects inside it is a finding, but for the count,
 /// which tells a late comer so; and so is an object whose life never ends. Its memory stays until
 /// the execution is over.
-public enum ObjectLife {
+@usableFromInline
+package enum ObjectLife {
+    // Usable from inlined code, so that the optimiser specialises the initializer of `Reference`
+    // for the object that a client makes.
     /// Takes a reference to `object`, whose life begins.
     ///
     /// - Parameter endsUse: whether nobody may use what is in the object once its life has ended.
-    public static func begin<Object: AnyObject>(
+    @usableFromInline
+    package static func begin<Object: AnyObject>(
         _ object: Object, countedBy count: borrowing Atomic<Int32>, endsUse: Bool = true,
         file: StaticString = #filePath, line: UInt = #line
     ) -> Unmanaged<Object> {
@@ -36,7 +40,7 @@ public enum ObjectLife {
     ///
     /// - Important: `reference` came from `begin`, and its life has not ended yet.
     @unsafe
-    public static func end<Object: AnyObject>(
+    package static func end<Object: AnyObject>(
         _ reference: Unmanaged<Object>, file: StaticString = #filePath, line: UInt = #line
     ) {
         if let observer = Watch.observer {

@@ -12,14 +12,15 @@ public import Synchronization
 ///
 /// Announcements nest and end in reverse order. A key is a nonzero even number, such as an object's
 /// address.
-public enum Presence {
+@usableFromInline
+package enum Presence {
     /// How many announcements a thread can have at once.
-    public static let depthLimit = 7
+    package static let depthLimit = 7
 
     /// What `enter` returns when the thread has `depthLimit` announcements already.
-    public static let noSlot: Int32 = -1
+    package static let noSlot: Int32 = -1
     /// What `enter` returns when the state has one of the bits. Nothing is announced then.
-    public static let refused: Int32 = -2
+    @usableFromInline package static let refused: Int32 = -2
 
     /// Announces `key`, and then looks whether `state` has one of `bits`: whoever sets a bit, and
     /// then looks for announcements behind a `membarrier()`, sees this one, or else this sees the
@@ -31,7 +32,7 @@ public enum Presence {
     /// - Returns: the slot, to be given to `leave`; or `noSlot`, or `refused`.
     @inlinable
     @inline(__always)
-    public static func enter(
+    package static func enter(
         _ key: UInt, unless state: borrowing Atomic<UInt64>, has bits: UInt64,
         section: @autoclosure () -> WaitClass, _ name: @autoclosure () -> String,
         file: StaticString = #filePath, line: UInt = #line
@@ -59,7 +60,7 @@ public enum Presence {
     /// - Returns: whether `state` has one of the bits.
     @inlinable
     @inline(__always)
-    public static func leave(
+    package static func leave(
         _ slot: Int32, andTellWhether state: borrowing Atomic<UInt64>, has bits: UInt64,
         section: @autoclosure () -> WaitClass, _ name: @autoclosure () -> String,
         file: StaticString = #filePath, line: UInt = #line
@@ -74,7 +75,7 @@ public enum Presence {
     }
 
     /// Whether the running thread has announced `key`.
-    public static func isInside(_ key: UInt) -> Bool {
+    package static func isInside(_ key: UInt) -> Bool {
         guard let row = unsafe quiesce_current_block().pointee.row else { return false }
         let slots = unsafe row.assumingMemoryBound(to: Atomic<UInt>.self)
         return (0..<depthLimit).contains { unsafe ownKey(slots, $0) == key }
@@ -83,7 +84,7 @@ public enum Presence {
     /// Whether the running thread has announced anything.
     @inlinable
     @inline(__always)
-    public static var isInsideAnything: Bool {
+    package static var isInsideAnything: Bool {
         guard let row = unsafe quiesce_current_block().pointee.row else { return false }
         return unsafe isInsideAnything(row)
     }
@@ -97,9 +98,9 @@ public enum Presence {
     /// them did inside happens before.
     ///
     /// Call `membarrier()` first. Reads one cache line for every thread of the world.
-    public static func threads(inside key: UInt, file: StaticString = #filePath, line: UInt = #line)
-        -> [UInt32]
-    {
+    package static func threads(
+        inside key: UInt, file: StaticString = #filePath, line: UInt = #line
+    ) -> [UInt32] {
         var result: [UInt32] = []
         scan(key, file, line) {
             result.append($0)
@@ -109,7 +110,7 @@ public enum Presence {
     }
 
     /// Whether a thread has announced `key`, as `threads(inside:)` would tell.
-    public static func isAnyoneInside(
+    package static func isAnyoneInside(
         _ key: UInt, file: StaticString = #filePath, line: UInt = #line
     ) -> Bool {
         var isFound = false
