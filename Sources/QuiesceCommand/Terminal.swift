@@ -15,7 +15,6 @@ struct Terminal: Sendable {
 
     func green(_ text: String) -> String { colored(text, "32") }
     func red(_ text: String) -> String { colored(text, "31") }
-    func faint(_ text: String) -> String { colored(text, "2") }
 
     private func colored(_ text: String, _ code: String) -> String {
         hasColor ? "\u{1B}[\(code)m\(text)\u{1B}[0m" : text

@@ -1,48 +1,34 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// One case of a file. What it asks of the file throws `BadInput`, to which the file adds its name
-/// and the case's.
-struct ConformanceCase {
-    let members: [String: JSONValue]
-
-    func bool(_ key: String) throws -> Bool {
-        guard case .bool(let value)? = members[key] else {
-            throw BadInput("\"\(key)\" must be true or false")
-        }
-        return value
-    }
-
-    func integer(_ key: String, in range: ClosedRange<Int64>) throws -> Int64 {
-        guard case .integer(let value)? = members[key], range.contains(value) else {
-            throw BadInput(
-                "\"\(key)\" must be a whole number from \(range.lowerBound) to \(range.upperBound)")
-        }
-        return value
-    }
+/// One case of a file. What does not fit throws `BadInput`, to which the file adds its name and the
+/// case's.
+struct ConformanceCase: Decodable {
+    @Lenient var id: String?
+    @Lenient var initial: UInt32?
+    @Lenient var semaphore: Bool?
+    @Lenient var nonblocking: Bool?
+    @Lenient private var ops: [Lenient<[ConformanceValue]>]?
+    @Lenient private var expect: [Lenient<[String: ConformanceValue]>]?
 
     /// The operations, each with what is expected of it.
     func steps() throws -> [ConformanceStep] {
-        guard let ops = members["ops"]?.array, !ops.isEmpty else {
-            throw BadInput("it has no list \"ops\"")
+        guard let ops, !ops.isEmpty else { throw BadInput("it has no list \"ops\"") }
+        guard let expect else { throw BadInput("it has no list \"expect\"") }
+        guard ops.count == expect.count else {
+            throw BadInput("it has \(ops.count) ops and \(expect.count) expectations")
         }
-        guard let expected = members["expect"]?.array else {
-            throw BadInput("it has no list \"expect\"")
-        }
-        guard ops.count == expected.count else {
-            throw BadInput("it has \(ops.count) ops and \(expected.count) expectations")
-        }
-        return try zip(ops, expected).enumerated().map { index, pair in
-            let (op, expected) = pair
-            guard let parts = op.array, (1...2).contains(parts.count), let name = parts[0].string
+        return try zip(ops, expect).enumerated().map { index, pair in
+            guard let op = pair.0.wrappedValue, (1...2).contains(op.count),
+                case .text(let name) = op[0]
             else {
                 throw BadInput("op \(index + 1) must be a list of a name and at most one argument")
             }
-            guard let members = expected.object else {
+            guard let expected = pair.1.wrappedValue else {
                 throw BadInput("expectation \(index + 1) is no object")
             }
             return ConformanceStep(
-                number: index + 1, name: name, argument: parts.count == 2 ? parts[1] : nil,
-                expected: members)
+                number: index + 1, name: name, argument: op.count == 2 ? op[1] : nil,
+                expected: expected)
         }
     }
 }
@@ -52,14 +38,14 @@ struct ConformanceStep {
     /// Counted from 1.
     let number: Int
     let name: String
-    let argument: JSONValue?
-    let expected: [String: JSONValue]
+    let argument: ConformanceValue?
+    let expected: [String: ConformanceValue]
 
     /// The step as a report names it.
     var title: String { "op \(number), \(name)" + (argument.map { " \($0)" } ?? "") }
 
     /// The number that the operation is given; `absent` when it is given none.
-    func integer(in range: ClosedRange<Int64>, absent: Int64? = nil) throws -> Int64 {
+    func integer(in range: ClosedRange<Int32>, absent: Int32? = nil) throws -> Int32 {
         if argument == nil, let absent { return absent }
         guard case .integer(let value)? = argument, range.contains(value) else {
             let wanted =
@@ -71,14 +57,11 @@ struct ConformanceStep {
         return value
     }
 
-    /// The 64 bits that the operation is given as digits, because JSON's readers do not agree on
-    /// greater numbers than 2⁵³.
+    /// The 64 bits that the operation is given as digits.
     func digits(in range: ClosedRange<UInt64>) throws -> UInt64 {
-        guard let value = argument?.string.flatMap(UInt64.init(digits:)), range.contains(value)
-        else {
-            throw BadInput(
-                "op \(number), \(name.quoted), takes a number from \(range.lowerBound) to \(range.upperBound), "
-                    + "between quotation marks")
+        guard case .digits(let value)? = argument, range.contains(value) else {
+            let wanted = "a number from \(range.lowerBound) to \(range.upperBound)"
+            throw BadInput("op \(number), \(name.quoted), takes \(wanted), between quotation marks")
         }
         return value
     }
@@ -106,14 +89,13 @@ struct ConformanceStep {
 /// What the value of an expectation may be. It says what can be read, not what is right: that is
 /// for the run to find.
 enum ExpectedKind: CustomStringConvertible {
-    case int32, int32OrNull, bool, string, digits
+    case int32, int32OrNull, bool, text, digits
 
-    func includes(_ value: JSONValue) -> Bool {
+    func includes(_ value: ConformanceValue) -> Bool {
         switch (self, value) {
-        case (.int32, .integer(let number)), (.int32OrNull, .integer(let number)):
-            Int32(exactly: number) != nil
-        case (.int32OrNull, .null), (.bool, .bool), (.string, .string): true
-        case (.digits, .string(let text)): UInt64(digits: text).map { "\($0)" == text } ?? false
+        case (.int32, .integer), (.int32OrNull, .integer), (.int32OrNull, .null), (.bool, .bool),
+            (.text, .text), (.digits, .digits):
+            true
         default: false
         }
     }
@@ -123,18 +105,8 @@ enum ExpectedKind: CustomStringConvertible {
         case .int32: "a whole number of 32 bits"
         case .int32OrNull: "a whole number of 32 bits or null"
         case .bool: "true or false"
-        case .string: "a text"
+        case .text: "a text"
         case .digits: "a number of 64 bits, between quotation marks"
         }
-    }
-}
-
-extension UInt64 {
-    /// The number that `digits` spell: digits alone, without a sign.
-    init?(digits: String) {
-        guard digits.utf8.allSatisfy((UInt8(ascii: "0")...UInt8(ascii: "9")).contains) else {
-            return nil
-        }
-        self.init(digits)
     }
 }

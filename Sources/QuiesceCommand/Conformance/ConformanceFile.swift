@@ -9,7 +9,13 @@ import Foundation
 struct ConformanceFile {
     let path: String
     let suite: String
-    private let members: [String: JSONValue]
+    private let cases: [Lenient<ConformanceCase>]
+
+    /// What the file says.
+    private struct Content: Decodable {
+        @Lenient var suite: String?
+        @Lenient var cases: [Lenient<ConformanceCase>]?
+    }
 
     /// More than any file of cases has, so that a device or an endless pipe is refused and not read
     /// for ever.
@@ -30,40 +36,38 @@ struct ConformanceFile {
         guard data.count <= Self.byteLimit else {
             throw BadInput("\"\(shown)\" is longer than \(Self.byteLimit) bytes")
         }
-        guard let value = try? JSONDecoder().decode(JSONValue.self, from: data) else {
+        guard let content = try? JSONDecoder().decode(Lenient<Content>.self, from: data) else {
             throw BadInput("\"\(shown)\" is not JSON")
         }
-        guard let members = value.object, let suite = members["suite"]?.string else {
+        guard let content = content.wrappedValue, let suite = content.suite else {
             throw BadInput("\"\(shown)\" is no file of conformance cases: it names no suite")
         }
-        self.members = members
         self.suite = suite
+        cases = content.cases ?? []
     }
 
     /// Judges every case before any is run.
     func prepared(by runner: any ConformanceSuite.Type) throws -> PreparedSuite {
         let place = "\"\(path.shown(.max))\""
-        guard let values = members["cases"]?.array, !values.isEmpty else {
-            throw BadInput("\(place) has no cases")
-        }
+        guard !cases.isEmpty else { throw BadInput("\(place) has no cases") }
         var known: Set<String> = []
-        let cases = try values.enumerated().map { index, value in
-            guard let members = value.object else {
+        let prepared = try cases.enumerated().map { index, value in
+            guard let testCase = value.wrappedValue else {
                 throw BadInput("\(place), case \(index + 1): it is no object")
             }
-            guard let id = members["id"]?.string, !id.isEmpty else {
+            guard let id = testCase.id, !id.isEmpty else {
                 throw BadInput("\(place), case \(index + 1): it has no id")
             }
             guard known.insert(id).inserted else {
                 throw BadInput("\(place), case \(id.quoted): the id is there twice")
             }
             do {
-                return (id: id, run: try runner.prepare(ConformanceCase(members: members)))
+                return (id: id, run: try runner.prepare(testCase))
             } catch let error as BadInput {
                 throw BadInput("\(place), case \(id.quoted): \(error)")
             }
         }
-        return PreparedSuite(name: suite, cases: cases)
+        return PreparedSuite(name: suite, cases: prepared)
     }
 }
 

@@ -19,10 +19,10 @@ struct Mismatch {
     let expected: String
     let found: String
 
-    init(_ step: ConformanceStep, on subject: String, found: [String: JSONValue]) {
+    init(_ step: ConformanceStep, on subject: String, found: [String: ConformanceValue]) {
         place = "\(step.title), on \(subject)"
-        expected = "\(JSONValue.object(step.expected))"
-        self.found = "\(JSONValue.object(found))"
+        expected = step.expected.json
+        self.found = found.json
     }
 }
 

@@ -15,11 +15,16 @@ enum EventSuite: ConformanceSuite {
     private static let long = 16
 
     static func prepare(_ testCase: ConformanceCase) throws -> () throws -> Mismatch? {
-        let initialValue = UInt32(try testCase.integer("initial", in: 0...Int64(UInt32.max)))
-        let isSemaphore = try testCase.bool("semaphore")
-        guard try testCase.bool("nonblocking") else {
-            throw BadInput("blocking cases cannot be run")
+        guard let initialValue = testCase.initial else {
+            throw BadInput("\"initial\" must be a whole number from 0 to \(UInt32.max)")
         }
+        guard let isSemaphore = testCase.semaphore else {
+            throw BadInput("\"semaphore\" must be true or false")
+        }
+        guard let isNonblocking = testCase.nonblocking else {
+            throw BadInput("\"nonblocking\" must be true or false")
+        }
+        guard isNonblocking else { throw BadInput("blocking cases cannot be run") }
         let program = try testCase.steps().map { step in
             let operation = try operation(step)
             try step.requireExpectation(shapes(operation))
@@ -57,8 +62,8 @@ enum EventSuite: ConformanceSuite {
 
     private static func shapes(_ operation: Operation) -> [[String: ExpectedKind]] {
         switch operation {
-        case .write: [["ret": .int32], ["error": .string]]
-        case .read: [["ret": .int32, "value": .digits], ["error": .string]]
+        case .write: [["ret": .int32], ["error": .text]]
+        case .read: [["ret": .int32, "value": .digits], ["error": .text]]
         case .poll: [["readable": .bool, "writable": .bool, "error": .bool]]
         }
     }

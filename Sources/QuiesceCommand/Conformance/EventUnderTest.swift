@@ -22,12 +22,12 @@ enum EventAnswer {
     case refused(String)
     case ready(readable: Bool, writable: Bool, error: Bool)
 
-    var members: [String: JSONValue] {
+    var members: [String: ConformanceValue] {
         switch self {
-        case .wrote(let bytes): ["ret": .integer(Int64(bytes))]
+        case .wrote(let bytes): ["ret": .integer(Int32(bytes))]
         case .read(let bytes, let value):
-            ["ret": .integer(Int64(bytes)), "value": .string("\(value)")]
-        case .refused(let name): ["error": .string(name)]
+            ["ret": .integer(Int32(bytes)), "value": .digits(value)]
+        case .refused(let name): ["error": .text(name)]
         case .ready(let readable, let writable, let error):
             ["readable": .bool(readable), "writable": .bool(writable), "error": .bool(error)]
         }

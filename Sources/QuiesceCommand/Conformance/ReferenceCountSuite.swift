@@ -8,7 +8,7 @@ enum ReferenceCountSuite: ConformanceSuite {
 
     private struct Operation: Sendable {
         /// The arguments that it takes; one that takes none may be given 0.
-        let range: ClosedRange<Int64>
+        let range: ClosedRange<Int32>
         /// Runs it and returns its result; nil when it has none.
         let run: @Sendable (borrowing ReferenceCount, Int32) -> Bool?
 
@@ -21,12 +21,12 @@ enum ReferenceCountSuite: ConformanceSuite {
         static func amount(_ run: @escaping @Sendable (borrowing ReferenceCount, Int32) -> Bool?)
             -> Operation
         {
-            Operation(range: 0...Int64(Int32.max), run: run)
+            Operation(range: 0...Int32.max, run: run)
         }
     }
 
     private static let operations: [String: Operation] = [
-        "init": Operation(range: Int64(Int32.min)...Int64(Int32.max)) { count, value in
+        "init": Operation(range: Int32.min...Int32.max) { count, value in
             count.set(value)
             return false
         },
@@ -58,7 +58,7 @@ enum ReferenceCountSuite: ConformanceSuite {
             let amount = try step.integer(
                 in: operation.range, absent: operation.range.count == 1 ? 0 : nil)
             try step.requireExpectation([["ret": .int32OrNull, "value": .int32, "warn": .int32]])
-            return (step: step, operation: operation, amount: Int32(amount))
+            return (step: step, operation: operation, amount: amount)
         }
         return { run(program) }
     }
@@ -70,10 +70,10 @@ enum ReferenceCountSuite: ConformanceSuite {
         for (step, operation, amount) in program {
             var result: Bool?
             let misuses = Misuse.collecting { result = operation.run(count, amount) }
-            let found: [String: JSONValue] = [
+            let found: [String: ConformanceValue] = [
                 "ret": result.map { .integer($0 ? 1 : 0) } ?? .null,
-                "value": .integer(Int64(count.value)),
-                "warn": .integer(Int64(misuses.count)),
+                "value": .integer(count.value),
+                "warn": .integer(Int32(misuses.count)),
             ]
             if found != step.expected { return Mismatch(step, on: "ReferenceCount", found: found) }
         }
