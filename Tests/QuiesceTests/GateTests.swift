@@ -340,9 +340,9 @@ final class Guarded: Sendable {
         Mutant(closing, "GateTests.swift", "gate.withEntry", .skipped, of: .asymmetricStore),
         Mutant(closing, "GateTests.swift", "gate.withEntry", .sees(0), of: .load),
         // Leave: clear the slot, behind what was done inside, then wake.
-        Mutant(closing, "Gate.swift", "Presence.leave(slot", .skipped, of: .asymmetricStore),
-        Mutant(closing, "Gate.swift", "Presence.leave(slot", .relaxed, of: .asymmetricStore),
-        Mutant(closing, "Gate.swift", "Presence.leave(slot", .sees(0), of: .load),
+        Mutant(closing, "Gate.swift", "Presence.leave(", .skipped, of: .asymmetricStore),
+        Mutant(closing, "Gate.swift", "Presence.leave(", .relaxed, of: .asymmetricStore),
+        Mutant(closing, "Gate.swift", "Presence.leave(", .sees(0), of: .load),
         // Close: say so, barrier, look.
         Mutant(closing, "Gate+Closing.swift", "state.bitwiseOr(closingBits", .skipped),
         Mutant(closing, "Gate+Closing.swift", "{ membarrier() }", .skipped),

@@ -97,7 +97,7 @@ private final class Register: Sendable {
     }
 
     static let mutants: [Mutant] = [
-        Mutant(revoking, "Gate.swift", "Presence.leave(slot", .relaxed, of: .asymmetricStore),
+        Mutant(revoking, "Gate.swift", "Presence.leave(", .relaxed, of: .asymmetricStore),
         Mutant(revoking, "Gate+Closing.swift", "membarrier()", .skipped),
         Mutant(proof, "RevocableTests.swift", "gate.withEntry", .skipped, of: .asymmetricStore),
         Mutant(proof, "RevocableTests.swift", "gate.withEntry", .sees(0), of: .load),
