@@ -236,46 +236,58 @@ extension Mutant {
             ""),
         Mutant(
             "what is closed is open", place,
-            "if let closer = closer(event), contains(closer) { continue }", ""),
+            "closer.map(contains) ?? false", "false"),
         Mutant("discrete timers may fire at once elsewhere", place, ": deadline <= time", ": true"),
     ]
 
     // MARK: Happens-before
 
     private static let histories = "Reduction/History.swift"
+    private static let accesses = "Reduction/AccessHistory.swift"
     private static let history = [
         Mutant(
             "what enables comes not before", histories,
-            "if event.enabler >= 0 { clocks.joinRow(at: row, with: Int(event.enabler) * width, length: width) }",
+            "if event.enabler >= 0 { joinClock(position, Int(event.enabler)) }",
             ""),
         Mutant(
             "the cause comes not before", histories,
-            "if event.cause >= 0 { clocks.joinRow(at: row, with: Int(event.cause) * width, length: width) }",
+            "if event.cause >= 0 { joinClock(position, Int(event.cause)) }",
             ""),
         Mutant(
-            "a write comes not after reads", histories,
-            "                    join(row, Int(accesses[Int(record)].event))\n                    if accesses[Int(record)].writes { break }",
-            "                    if accesses[Int(record)].writes {\n                        join(row, Int(accesses[Int(record)].event))\n                        break\n                    }"
-        ),
+            "a write conflicts with no read", accesses,
+            "body(Int(accesses[Int(index)].event)) if accesses[Int(index)].writes { break }",
+            "if accesses[Int(index)].writes { body(Int(accesses[Int(index)].event)); break }"),
         Mutant(
-            "a read comes not after the write", histories,
-            "            } else if lastWrite >= 0 {\n                join(row, Int(accesses[Int(lastWrite)].event))\n            }",
-            "            }"),
+            "a read conflicts with no write", accesses,
+            "} else if access.lastWrite >= 0 { body(Int(accesses[Int(access.lastWrite)].event)) }",
+            "}"),
         Mutant(
-            "a barrier comes not after stores", histories,
-            "if accesses[Int(record)].writes != writes { join(row",
-            "if false { join(row"),
+            "a barrier conflicts with no store", accesses,
+            "if other.writes != access.writes { body(Int(other.event)) }", ""),
+        Mutant(
+            "conflicts order nothing", histories, "joinClock(position, event)\n        return true",
+            "return true"),
+        Mutant(
+            "a thread that is started goes on before its starter",
+            "Scheduling/Scheduler+Steps.swift",
+            "&& threads[thread].starter < 0\n    }", "}"),
+        Mutant(
+            "a buffer keeps what it did in the last execution", "Scheduling/ThreadTable.swift",
+            "for thread in 0..<count { self[thread].restart() }",
+            "for thread in 0..<count where !self[thread].isBuffer { self[thread].restart() }"),
+        Mutant(
+            "nothing is in the way of a machine's step", place,
+            "case .machine: return disabling(step)", "case .machine: return -1"),
+        Mutant(
+            "most second steps are no race", histories, "traits.insert(.races)", "_ = traits"),
         Mutant(
             "what an amended event left is lost", histories,
-            "        for index in 0..<kept.count { addVersion(kept[index]) }\n", ""),
+            "truncateRows(to: count - 1)\n        append(event)",
+            "truncate(to: count - 1)\n        append(event)"),
         Mutant(
-            "a write's race with a read is not seen", histories,
-            "                    body(Int(accesses[Int(record)].event))\n                    if accesses[Int(record)].writes { break }",
-            "                    if accesses[Int(record)].writes {\n                        body(Int(accesses[Int(record)].event))\n                        break\n                    }"
-        ),
-        Mutant(
-            "a barrier's race with a store is not seen", histories,
-            "if accesses[Int(record)].writes != footprint.writes(index) {", "if false {"),
+            "an access comes after nothing of its thread", histories,
+            "if previous >= 0 {\n            let source",
+            "if previous >= Int32.max {\n            let source"),
         Mutant(
             "a thread without steps hands nothing on", "Scheduling/ThreadRecord.swift",
             "var handsOn: Int32 { last >= 0 ? last : origin }", "var handsOn: Int32 { last }"),
@@ -286,15 +298,15 @@ extension Mutant {
             "a woken thread comes not after its wake-up", "Scheduling/Scheduler+Steps.swift",
             "            threads[waiter].enabler = position\n", ""),
         Mutant(
-            "a join comes not after the thread's end", "Scheduling/Scheduler+Locks.swift",
-            "        threads[Int(thread)].enabler = threads[Int(target)].handsOn\n", ""),
+            "a join comes not after the thread's end", "Scheduling/Scheduler+Performing.swift",
+            "        threads[thread].enabler = threads[target].handsOn\n", ""),
         Mutant(
             "what follows comes not after time has passed", "Scheduling/Scheduler+Steps.swift",
-            "if lastTick > max(event.previous, event.enabler, event.cause) { event.cause = lastTick }",
+            "if clock.lastTick > max(event.previous, event.enabler, event.cause) { event.cause = clock.lastTick }",
             ""),
         Mutant(
             "time passes after nothing", histories,
-            "        if event.kind == .tick { joinAll(row, before: position) }\n", ""),
+            "        if event.kind == .tick { joinAll(before: position) }\n", ""),
         Mutant(
             "barriers conflict", "Reduction/Footprint.swift", "object == ObjectTable.barrier",
             "false"),
@@ -308,24 +320,24 @@ extension Mutant {
     private static let reduction = [
         Mutant(
             "a deadline is not tried before the wake-up", races,
-            "            reverseWakeUp(of: steps[index])\n", ""),
+            "reverseWakeUp(of: event)\n", ""),
         Mutant(
             "what blocked threads would do is not reversed", optimal,
-            "races.reverseRaces(of: scheduler.blockedSteps, index, at: history.count)", "_ = index"),
+            "races.reverseRaces(ofBlocked: scheduler.blockedSteps[index])", "_ = index"),
         Mutant(
             "no other waiter is chosen", optimal,
-            "if event.choice >= 0 { races.insertOtherChoices(of: position - 1) }", ""),
+            "if event.choice >= 0 { races.insertOtherChoices(of: position) }", ""),
         Mutant(
             "a stopped timer does not fire", optimal, "races.reverseStop(stop)", "_ = stop"),
         Mutant(
             "steps that may grow are reversed once", optimal,
-            "for event in 0..<branch where history.events[event].mayGrow {",
+            "for event in 0..<branch where history[event].traits.contains(.mayGrow) {",
             "for event in 0..<branch where event < 0 {"
         ),
         Mutant(
             "sleepers sleep on", optimal,
-            "if sleeper.thread == thread || sleeper.footprint.conflicts(with: footprint) { continue }",
-            "if sleeper.thread == thread { continue }"),
+            "if sleepers[index].footprint.filter & filter != 0,",
+            "if sleepers[index].thread < -9,"),
         Mutant(
             "what two found is never the same", optimal,
             "if findsMore, !scheduler.areStable(sleeper.footprint, among: frame.objectCount) {",
@@ -337,15 +349,15 @@ extension Mutant {
             equivalent: "the other choices stand in the same tree, or were explored from there"),
         Mutant(
             "the last step comes first whatever it conflicts with", sequence,
-            "            if last.footprint.conflicts(with: history.events[Int(events[other])].footprint) { return false }\n",
+            "if last.footprint.filter & history[event].filter != 0,", "if other < 0,"),
+        Mutant(
+            "the last step comes before what enables it", sequence,
+            "if isAnchor(Int(elements[first].event)) { return false }",
             ""),
         Mutant(
-            "the last step comes before what enables it", sequence, "if isLast ? isAnchor(other) :",
-            "if isLast ? false :"),
-        Mutant(
             "an initial comes before its causes", sequence,
-            "history.happens(other, before: Int(events[index])) { return false }",
-            "false { return false }"),
+            "return history.follows(Int(elements[index].event), onlyOneOf: stamps)",
+            "return true"),
         Mutant(
             "nothing else is left out", races,
             "                dropped.append(Int32(truncatingIfNeeded: obstacle))\n                buildSequence()",
@@ -356,15 +368,16 @@ extension Mutant {
             "                return"),
         Mutant(
             "an independent step conflicts with nothing", sequence,
-            "if conflicts(touched, history.events[Int(events[index])].footprint) { return .no }",
+            "if conflicts(touched, history.footprint(event)) { return .no }",
             ""),
         Mutant(
             "an independent step may conflict with the last", sequence,
-            "return !isRemoved[lastIndex] && conflicts(touched, last.footprint) ? .no : .independent",
+            "return !elements[lastIndex].isRemoved && conflicts(touched, last.footprint) ? .no : .independent",
             "return .independent"),
         Mutant(
             "a vague step touches what it touched", sequence,
-            "if touched.isAnything || !isRemoved[lastIndex] && last.isVague { return .no }", "",
+            "if touched.isAnything || !elements[lastIndex].isRemoved && last.traits.contains(.vague) { return .no }",
+            "",
             equivalent:
                 "what conflicts with it there finds that after its own step, where the two still meet"
         ),
@@ -394,7 +407,7 @@ extension Mutant {
             "if history.happens(Int(dropped[0]), before: event) { return true }"),
         Mutant(
             "whoever is in the way may be left out", races,
-            "guard obstacle >= 0, history.events[obstacle].thread != second.thread, !sequence.isAnchor(obstacle) else { return }",
+            "guard obstacle >= 0, history[obstacle].thread != second.thread, !sequence.isAnchor(obstacle) else { return }",
             "guard obstacle >= 0 else { return }"),
         Mutant(
             "an obstacle is a mistake", optimal,
@@ -406,15 +419,17 @@ extension Mutant {
     // MARK: The scheduler
 
     private static let atSteps = "Scheduling/Scheduler+Steps.swift"
+    private static let spins = "Objects/SpinLoops.swift"
     private static let memory = "Scheduling/Scheduler+Memory.swift"
     private static let scheduling = [
         Mutant(
             "a compare-exchange wakes no spinner", "Reduction/Event.swift",
-            "!isSilent && (", "!isSilent && kind != .compareExchange && ("),
+            "!traits.contains(.silent) && (", "!isSilent && kind != .compareExchange && ("),
         Mutant(
-            "a silent write wakes a spinner", "Reduction/Event.swift", "!isSilent && (", "("),
+            "a silent write wakes a spinner", "Reduction/Event.swift",
+            "!traits.contains(.silent) && (", "("),
         Mutant(
-            "a spinner forgets what it read after it was woken", atSteps,
+            "a spinner forgets what it read after it was woken", spins,
             "        if threads[own].isSpinning {",
             "        if threads[own].isSpinning, !threads[own].isWoken {"),
         Mutant(
@@ -456,7 +471,8 @@ extension Mutant {
             "        if block.isFreed {\n            fail(\n                .doubleFree",
             "        if false {\n            fail(\n                .doubleFree"),
         Mutant(
-            "the start of a thread is no step where it is looked for", "Scheduling/Scheduler.swift",
+            "the start of a thread is no step where it is looked for",
+            "Scheduling/Scheduler+Threads.swift",
             "event.footprint.add(ObjectTable.threads, writes: true)",
             "event.footprint.add(-1, writes: true)"),
         Mutant(
@@ -464,11 +480,11 @@ extension Mutant {
             "event.footprint.add(ObjectTable.threads, writes: false)",
             "event.footprint.add(-1, writes: false)"),
         Mutant(
-            "marks conflict with nothing", "Scheduling/Scheduler+Judging.swift",
+            "marks conflict with nothing", "Verdicts/DeclaredOrder.swift",
             "event.footprint.add(object, writes: true)", "event.footprint.add(-1, writes: true)"),
         Mutant(
-            "the clock does not go on after a timeout", "Scheduling/Scheduler+Locks.swift",
-            "            time = max(time, threads[index].deadline)\n", ""),
+            "the clock does not go on after a timeout", "Scheduling/Scheduler+Waits.swift",
+            "            clock.pass(to: threads[index].deadline)\n", ""),
     ]
 
     private static let operation = "Scheduling/Scheduler+Operations.swift"
@@ -506,15 +522,16 @@ extension Mutant {
     // MARK: Tasks
 
     private static let jobs = "Tasks/Scheduler+Jobs.swift"
+    private static let running = "Tasks/Scheduler+RunningJobs.swift"
     private static let runtime = "Tasks/Scheduler+Runtime.swift"
     private static let sharing = "Tasks/Scheduler+Sharing.swift"
     private static let tasks = [
         Mutant(
             "the previous holder of an actor is no cause", jobs,
-            "        threads[Int(thread)].cause = jobs.lastOfActor.value(of: threads[Int(thread)].executor)\n",
+            "        threads[thread].cause = jobs.lastOfActor.value(of: threads[thread].executor)\n",
             ""),
         Mutant(
-            "the previous job of the main actor is no cause", jobs,
+            "the previous job of the main actor is no cause", running,
             "            threads[index].cause = jobs.mainLast\n", ""),
         Mutant(
             "jobs commute", sharing, "writes: !isThreadsOwn)", "writes: !isThreadsOwn && false)"),
@@ -530,9 +547,9 @@ extension Mutant {
             equivalent: "two that cancel one task meet at the lock of its records"),
         Mutant(
             "a resumed task comes not after its resumption", jobs,
-            "            threads[Int(thread)].enabler = lastPosition(of: current)\n", ""),
+            "            threads[thread].enabler = lastPosition(of: current)\n", ""),
         Mutant(
-            "a task's timer leaves the clock out", jobs,
+            "a task's timer leaves the clock out", running,
             "            if hasOrderedTime { event.footprint.add(ObjectTable.clock, writes: true) }\n            event.opener",
             "            event.opener"),
         Mutant(
@@ -568,10 +585,10 @@ extension Mutant {
             "who waited for a lock comes not after it", runtime,
             "            threads[thread].enabler = lastPosition(of: current)\n", ""),
         Mutant(
-            "the runtime's clocks go on", runtime, "        return time\n", "        return 0\n"),
+            "the runtime's clocks go on", runtime, "return clock.now", "return 0"),
         Mutant(
             "the end of a task touches not its parent", sharing,
-            "if parent >= 0, threads[Int(parent)].isTask {", "if parent < -1 {"),
+            "if parent >= 0, threads[parent].isTask {", "if parent < -1 {"),
         Mutant(
             "an actor is shared by nobody", sharing,
             "if event.kind == .job, threads[index].place != .pool { share(actor(threads[index].executor), &event) }",
@@ -627,7 +644,7 @@ extension Mutant {
         Mutant(
             "a failed compare-exchange takes the order of success",
             "Scheduling/Scheduler+Atomics.swift",
-            "sync.load(thread, object, threads[Int(thread)].failureOrder)",
+            "sync.load(thread, object, failureOrder)",
             "sync.load(thread, object, order)"),
         Mutant(
             "a write races with no read", sync,
@@ -637,21 +654,21 @@ extension Mutant {
             "an access races with no write", sync,
             "last.epoch > threads[Int(thread), Int(last.thread)]", "false"),
         Mutant(
-            "a mutex publishes nothing", "Scheduling/Scheduler+Locks.swift",
+            "a mutex publishes nothing", "Scheduling/Scheduler+Mutexes.swift",
             "if attention.races { sync.store(thread, lock, .releasing) }", ""),
         Mutant(
-            "a mutex learns nothing", "Scheduling/Scheduler+Locks.swift",
+            "a mutex learns nothing", "Scheduling/Scheduler+Mutexes.swift",
             "        guard attention.races else { return }\n        sync.load(thread, lock, .acquiring)\n",
             "        guard attention.races else { return }\n"),
         Mutant(
-            "a writer does not see what readers did", "Scheduling/Scheduler+Locks.swift",
+            "a writer does not see what readers did", "Scheduling/Scheduler+Mutexes.swift",
             "default: sync.load(thread, readersRow(of: lock), .acquiring)", "default: break"),
         Mutant(
-            "readers publish to each other", "Scheduling/Scheduler+Locks.swift",
+            "readers publish to each other", "Scheduling/Scheduler+ReaderWriterLocks.swift",
             "sync.update(thread, readersRow(of: lock), .releasing)",
             "sync.update(thread, lock, .releasing)"),
         Mutant(
-            "a reader learns nothing", "Scheduling/Scheduler+Locks.swift",
+            "a reader learns nothing", "Scheduling/Scheduler+ReaderWriterLocks.swift",
             "            if attention.races { sync.load(thread, lock, .acquiring) }\n", ""),
     ]
 }
