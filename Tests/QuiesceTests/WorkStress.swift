@@ -318,6 +318,20 @@ import Testing
 
     // MARK: Queues
 
+    /// A worker that runs a function has an item's place left over from what it ran before.
+    @Test func `functions follow items that are gone`() throws {
+        let queue = WorkQueue(name: "queue", .ordered)
+        let plain = Plain()
+        let rounds = Self.total / 40
+        for _ in 0..<rounds {
+            queue.enqueue(Work(name: "item") { plain.count += 1 })
+            queue.enqueue { plain.count += 1 }
+            try queue.flush()
+        }
+        try queue.destroy()
+        #expect(plain.count == 2 * rounds)
+    }
+
     @Test func `queues that come and go run everything`() throws {
         let queues = AllQueues()
         let lives = Lives()

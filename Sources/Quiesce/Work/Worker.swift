@@ -89,7 +89,7 @@ final class Worker: BlockingObserver, @unchecked Sendable {
         // What the function keeps goes within, too: it may be what destroys the queue.
         observe {
             if queue.isTraced { queue.tracer?.started(queue.event(id, name, ticket)) }
-            queue.waitClass.section(queue.name) { performDeclared() }
+            queue.waitClass.section(queue.name) { perform() }
             if queue.isTraced { queue.tracer?.ended(queue.event(id, name, ticket)) }
         }
         unsafe served = nil
@@ -98,25 +98,25 @@ final class Worker: BlockingObserver, @unchecked Sendable {
         }
     }
 
-    /// An item is a section of its own too: it can be waited for alone.
-    private func performDeclared() {
-        guard let item = unsafe item else { return perform() }
-        let waitClass = unsafe item._withUnsafeGuaranteedRef { $0.waitClass }
-        waitClass.section(name) { perform() }
-    }
-
     private func perform() {
         if let function = function.take() {
             function()
         } else if let item = unsafe item {
             // Gives the queue's reference back: from here on the item belongs to those who use it,
             // and may be gone.
-            let body = unsafe item.takeRetainedValue().body
-            switch consume body {
-            case .plain(let function): function()
-            case .withPayload(let function): function(payload)
+            let (body, waitClass) = Worker.content(of: unsafe item.takeRetainedValue())
+            // It can be waited for alone, so it is a section of its own too.
+            waitClass.section(name) {
+                switch body {
+                case .plain(let function): function()
+                case .withPayload(let function): function(payload)
+                }
             }
         }
+    }
+
+    private static func content(of item: consuming WorkItem) -> (WorkItem.Body, WaitClass) {
+        (item.body, item.waitClass)
     }
 
     /// Whether what it runs is this item, and not one that was at its address before. Called by its
