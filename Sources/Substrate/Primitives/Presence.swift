@@ -28,7 +28,7 @@ package enum Presence {
     ///
     /// One operation, since the fast path of the two is a single test of the thread's block.
     ///
-    /// - Parameter section: what it is a section of, for whoever watches.
+    /// - Parameter section: what it is a section of, and its name, for whoever watches.
     /// - Returns: the slot, to be given to `leave`; or `noSlot`, or `refused`.
     @inlinable
     @inline(__always)
@@ -39,7 +39,7 @@ package enum Presence {
     ) -> Int32 {
         guard _fastPath(unsafe quiesce_current_block().pointee.slots != nil),
             let slots = unsafe quiesce_current_block().pointee.slots
-        else { return enterSlow(key, state, bits, section(), name, file, line) }
+        else { return enterSlow(key, state, bits, section(), name(), file, line) }
         let first = unsafe slots.assumingMemoryBound(to: Synchronization.Atomic<UInt>.self)
         // The common slot is a constant: were it counted, each entry would wait for the count that
         // the last leave stored.
@@ -67,7 +67,7 @@ package enum Presence {
     ) -> Bool {
         guard _fastPath(unsafe quiesce_current_block().pointee.slots != nil),
             let slots = unsafe quiesce_current_block().pointee.slots
-        else { return leaveSlow(slot, state, bits, section(), name, file, line) }
+        else { return leaveSlow(slot, state, bits, section(), name(), file, line) }
         unsafe slots.assumingMemoryBound(to: Synchronization.Atomic<UInt>.self)[Int(slot)]
             .store(0, ordering: .releasing)
         quiesce_compiler_barrier()
@@ -169,19 +169,19 @@ package enum Presence {
     @inline(never)
     static func enterSlow(
         _ key: UInt, _ state: borrowing Atomic<UInt64>, _ bits: UInt64, _ section: WaitClass,
-        _ name: () -> String, _ file: StaticString,
+        _ name: String, _ file: StaticString,
         _ line: UInt
     ) -> Int32 {
         let row = unsafe ownRow()
         guard let slot = (0..<depthLimit).first(where: { unsafe ownKey(row, $0) == 0 }) else {
             return noSlot
         }
-        section.begin(name())
+        section.begin(name)
         // Entries commute with one another, and not with what sets the bits.
         return state.operation("enter", writes: false, file: file, line: line) {
             unsafe PresenceTable.keys(of: row)[slot] = key
             unsafe row[slot].storeAsymmetric(key, file: file, line: line)
-            describe(name())
+            describe(name)
             if state.load(ordering: .acquiring, file: file, line: line) & bits == 0 {
                 return Int32(slot)
             }
@@ -211,7 +211,7 @@ package enum Presence {
     @inline(never)
     static func leaveSlow(
         _ slot: Int32, _ state: borrowing Atomic<UInt64>, _ bits: UInt64, _ section: WaitClass,
-        _ name: () -> String, _ file: StaticString,
+        _ name: String, _ file: StaticString,
         _ line: UInt
     ) -> Bool {
         state.operation("leave", writes: false, file: file, line: line) {
@@ -232,12 +232,12 @@ package enum Presence {
 
     private static func end(
         _ row: UnsafeMutablePointer<Atomic<UInt>>, _ slot: Int, _ section: WaitClass,
-        _ name: () -> String, _ file: StaticString, _ line: UInt
+        _ name: String, _ file: StaticString, _ line: UInt
     ) {
         unsafe row[slot].storeAsymmetric(0, file: file, line: line)
         describe("free")
         unsafe PresenceTable.keys(of: row)[slot] = 0
-        section.end(name())
+        section.end(name)
     }
 
     /// The running thread's row, found and named at its first use.
