@@ -147,8 +147,10 @@ final class Scheduler: Observer, @unchecked Sendable {
 
     /// Says where the process is about to die. Runs in a signal handler: allocates nothing.
     func reportFatal() {
+        // While steps are repeated the schedule holds later ones already.
         unsafe quiesce_report_fatal(
-            schedule.isEmpty ? nil : schedule.address(of: 0), Int32(schedule.count))
+            schedule.isEmpty ? nil : schedule.address(of: 0),
+            Int32(min(schedule.count, steps + 1)))
     }
 
     // MARK: One execution
