@@ -279,7 +279,9 @@ extension Mutant {
             "nothing is in the way of a machine's step", place,
             "case .machine: return disabling(step)", "case .machine: return -1"),
         Mutant(
-            "most second steps are no race", histories, "traits.insert(.races)", "_ = traits"),
+            "most second steps are no race", histories,
+            "if addAccess(object, writes: writes, position) {",
+            "if addAccess(object, writes: writes, position), position < 0 {"),
         Mutant(
             "what an amended event left is lost", histories,
             "truncateRows(to: count - 1)\n        append(event)",
