@@ -85,8 +85,8 @@ private struct Semaphore: ~Copyable, Sendable {
         }
     }
 
-    /// What a thread does with the semaphores: + gives, - takes, ? tries and notes, = reads and
-    /// notes; capitals of the second one are `g` and `t`.
+    /// What a thread does with the semaphores: + gives, - takes, ? tries and counts its success,
+    /// = reads; `g` gives the second one and `t` takes it.
     private func run(_ script: String, _ shared: Shared) {
         for character in script {
             switch character {
@@ -131,9 +131,10 @@ private struct Semaphore: ~Copyable, Sendable {
         }
     }
 
-    @Test func `a semaphore of one protects a value`() throws {
-        let report = try Exploration("protects") { world in
-            let shared = Shared(1)
+    /// Two threads that each add one to a value behind a semaphore of `count`.
+    private func adders(_ count: UInt64) throws -> ExplorationReport {
+        try Exploration("adders") { world in
+            let shared = Shared(count)
             for _ in 0..<2 {
                 world.thread("adder") {
                     shared.semaphore.wait()
@@ -143,21 +144,15 @@ private struct Semaphore: ~Copyable, Sendable {
             }
             world.afterwards { expect(shared.value.load() == 2) }
         }.run()
+    }
+
+    @Test func `a semaphore of one protects a value`() throws {
+        let report = try adders(1)
         #expect(report.failed == 0 && report.executions == 2 && report.coverage == .all)
     }
 
     @Test func `what a semaphore of two lets in races`() throws {
-        let report = try Exploration("races") { world in
-            let shared = Shared(2)
-            for _ in 0..<2 {
-                world.thread("adder") {
-                    shared.semaphore.wait()
-                    shared.value.withValue { $0 += 1 }
-                    shared.semaphore.signal()
-                }
-            }
-        }.run()
-        #expect(report.counterexample?.verdict.kind == .race)
+        #expect(try adders(2).counterexample?.verdict.kind == .race)
     }
 
     @Test func `a semaphore that nobody gives is a deadlock, told in its words`() throws {

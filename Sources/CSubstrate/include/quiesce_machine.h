@@ -33,7 +33,8 @@ static inline __attribute__((always_inline)) void quiesce_pause(void) {
 static inline __attribute__((always_inline)) void quiesce_prefetch(const void *_Nonnull address) {
     __builtin_prefetch(address, 1);
 }
-/// The word of `size` bytes (1, 2, 4 or 8) at `address`, as an atomic operation reads and writes it.
+/// The word of `size` bytes (1, 2, 4 or 8) at `address`, as an atomic operation reads and writes
+/// it.
 static inline __attribute__((always_inline)) uint64_t quiesce_word_load(uintptr_t address, uint8_t size) {
     if (__builtin_expect(size == 8, 1)) return __atomic_load_n((uint64_t *)address, __ATOMIC_SEQ_CST);
     switch (size) {

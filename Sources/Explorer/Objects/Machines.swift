@@ -19,11 +19,7 @@ final class Machines {
 extension Step {
     init(_ operation: UInt8, _ argument: UInt64, of machine: Int, thread: Int32, object: Int32) {
         self.init(thread: thread, kind: .machine, object: object)
-        expected = Step.machineOperand(operation, argument, of: machine)
-    }
-
-    static func machineOperand(_ operation: UInt8, _ argument: UInt64, of machine: Int) -> Bits {
-        Bits(low: argument, high: UInt64(machine) << 8 | UInt64(operation))
+        expected = Bits(low: argument, high: UInt64(machine) << 8 | UInt64(operation))
     }
 
     /// The number of the operation, and that of its machine.
@@ -60,7 +56,7 @@ extension Scheduler {
         let effect = take(thread, site)
         recorder?.describe(
             old: "", new: machine.text(operation, result: effect.result, name(of: object)))
-        if attention.races { noteOrder(machine.orders[Int(operation)], object, thread) }
+        if attention.races { sync.update(thread, object, machine.orders[Int(operation)]) }
         return effect.result
     }
 
@@ -75,9 +71,5 @@ extension Scheduler {
         fail(
             .deadlock, "\(name(ofThread: step.thread)) waits for \(name(of: step.object)) for ever")
         return 0
-    }
-
-    private func noteOrder(_ order: MemoryOrder, _ object: Int32, _ thread: Int32) {
-        sync.update(thread, object, order)
     }
 }

@@ -51,8 +51,8 @@ final class AccessHistory {
         }
     }
 
-    /// Calls `body` with each event that conflicts with `access` and might be adjacent to it, latest
-    /// first.
+    /// Calls `body` with each event that conflicts with `access` and might be adjacent to it, the
+    /// latest first.
     ///
     /// A write conflicts with the reads since the last write, and with that; a read, with the last
     /// write. Of an object whose writers commute, each sort conflicts with all of the other.

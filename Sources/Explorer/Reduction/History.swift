@@ -47,7 +47,7 @@ final class History {
         var accesses: Int32
         /// Where the whole event is; -1 where the entry and its access are all.
         var detail: Int32 = -1
-        /// That of its footprint.
+        /// The filter of its footprint.
         var filter: UInt64
     }
 
@@ -109,13 +109,6 @@ final class History {
         let first = Int(self[position].accesses)
         return first < accesses.count && accesses[first].object == object
             && Int(accesses[first].event) == position
-    }
-
-    /// Whether the event, which has no details, is this access.
-    @inline(__always)
-    func isAccess(_ position: Int, by thread: Int32, _ kind: StepKind, of object: Int32) -> Bool {
-        self[position].thread == thread && self[position].kind == kind
-            && accesses[Int(self[position].accesses)].object == object
     }
 
     /// Whether `earlier` happens before `later` or is it.

@@ -17,8 +17,8 @@ final class RaceReversal {
     private let beginsAfter = Stack<Int32>(capacity: 64)
     /// What is left out so that a step can come earlier.
     private let dropped = Stack<Int32>(capacity: 16)
-    /// Who inserts the sequence into the wake-up tree of the prefix that it continues, and keeps
-    /// this.
+    /// The strategy that keeps this object. It inserts each sequence into the wake-up tree of the
+    /// prefix that the sequence continues.
     private unowned(unsafe) let reduction: OptimalReduction
 
     init(

@@ -16,23 +16,15 @@ extension Scheduler {
         if !isNext(thread) {
             if kind == .compareExchange { trackWords() }
             threads[thread].announce(kind, object, access, Bits(low: operand))
-            awaitAccess(thread)
+            park(thread)
         }
         let found = access.load(address)
         let result = access.result(found, operand, desired)
         if let result { access.store(result, address) }
         if isPlain {
-            if repeatsAccess(thread, kind, object) {
-                if attention.races {
-                    trackAtomic(
-                        thread, object, kind, access.order, access.failureOrder,
-                        wrote: result != nil)
-                }
-                return found
-            }
             finish(
                 thread, kind, object, Bits(low: found), Bits(low: result ?? found),
-                wrote: result != nil)
+                wrote: result != nil, access.order, access.failureOrder)
         } else {
             endAtomic(old: Bits(low: found), new: Bits(low: result ?? found), wrote: result != nil)
         }
@@ -126,13 +118,16 @@ extension Scheduler {
         guard mode == .exploring || mode == .finishing else { return }
         let thread = current
         if threads[thread].isInOperation { return endWithin(old, new, wrote: wrote) }
-        finish(thread, threads[thread].kind, threads[thread].object, old, new, wrote: wrote)
+        finish(
+            thread, threads[thread].kind, threads[thread].object, old, new, wrote: wrote,
+            threads[thread].order, threads[thread].failureOrder)
     }
 
     /// The processor has performed the step that `thread` was picked for.
     @inline(__always)
     private func finish(
-        _ thread: Int32, _ kind: StepKind, _ object: Int32, _ old: Bits, _ new: Bits, wrote: Bool
+        _ thread: Int32, _ kind: StepKind, _ object: Int32, _ old: Bits, _ new: Bits, wrote: Bool,
+        _ order: MemoryOrder, _ failureOrder: MemoryOrder
     ) {
         if !repeats(thread, kind, object) {
             if kind != .compareExchange, isAccess(thread, object) {
@@ -146,9 +141,7 @@ extension Scheduler {
             }
         }
         if attention.races {
-            trackAtomic(
-                thread, object, kind, threads[thread].order, threads[thread].failureOrder,
-                wrote: wrote)
+            trackAtomic(thread, object, kind, order, failureOrder, wrote: wrote)
         }
     }
 

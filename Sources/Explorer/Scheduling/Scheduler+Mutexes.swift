@@ -6,28 +6,8 @@ import Substrate
 extension Scheduler {
     @inline(__always)
     func performMutex(_ operation: OperationKind, _ address: UInt, _ site: Site) -> Bool {
-        guard isPlain, threads[current].isPlain, operation != .tryLock else {
-            return watchedMutex(operation, address, site)
-        }
-        let thread = current
-        let kind: StepKind = operation == .lock ? .lock : .unlock
-        let lock = objects.find(address, by: thread).object
-        if !isNext(thread) {
-            threads[thread].object = lock
-            threads[thread].other = -1
-            threads[thread].kind = kind
-            awaitAccess(thread)
-        }
-        if isPlain, kind == .lock || objects[lock].lock.owner == thread {
-            if repeatsAccess(thread, kind, lock) {
-                change(lock, kind, by: thread, at: steps &- 1)
-            } else {
-                takeMutex(thread, kind, lock, site)
-            }
-            if attention.races { noteTransfer(of: lock, by: thread, kind) }
-            return true
-        }
-        return endMutex(thread, kind, lock, site)
+        isPlain && threads[current].isPlain
+            ? stepMutex(operation, address, site) : watchedMutex(operation, address, site)
     }
 
     @inline(never)
@@ -57,21 +37,18 @@ extension Scheduler {
     }
 
     /// What a mutex is asked as a step of its own.
+    @inline(__always)
     private func stepMutex(_ operation: OperationKind, _ address: UInt, _ site: Site) -> Bool {
         let thread = current
         let lock = object(at: address)
         let kind: StepKind =
             operation == .lock ? .lock : operation == .unlock ? .unlock : .tryLock
-        threads[thread].object = lock
-        threads[thread].other = -1
-        threads[thread].kind = kind
-        park(thread)
-        return endMutex(thread, kind, lock, site)
-    }
-
-    /// The running thread was picked for what it asks of a mutex.
-    @inline(never)
-    private func endMutex(_ thread: Int32, _ kind: StepKind, _ lock: Int32, _ site: Site) -> Bool {
+        if !isPlain || !isNext(thread) {
+            threads[thread].object = lock
+            threads[thread].other = -1
+            threads[thread].kind = kind
+            park(thread)
+        }
         if mode == .draining { return true }
         if kind == .unlock, objects[lock].lock.owner != thread {
             fail(
@@ -86,7 +63,7 @@ extension Scheduler {
         } else {
             takeMutex(thread, kind, lock, site)
         }
-        if succeeds { noteTransfer(of: lock, by: thread, kind) }
+        if succeeds, attention.races { noteTransfer(of: lock, by: thread, kind) }
         return succeeds
     }
 

@@ -136,40 +136,17 @@ extension Scheduler {
     }
 
     /// Whether the next step is the last execution's, `thread` takes it, and it is an access of one
-    /// object. Nobody has to be picked then. (A thread that runs to its first step is not next:
-    /// whoever started it goes on first.)
+    /// object. Then no thread has to be picked. (A thread that runs to its first step is not next:
+    /// its starter goes on first.)
     @inline(__always)
     func isNext(_ thread: Int32) -> Bool {
         steps < replayedSteps && history[steps].thread == thread && history[steps].detail < 0
             && threads[thread].starter < 0
     }
 
-    /// `thread` has said which access it will make, while nothing is watched closely: waits until
-    /// it is picked.
-    @inline(__always)
-    func awaitAccess(_ thread: Int32) {
-        guard steps < replayedSteps, history[steps].detail < 0, threads[thread].starter < 0,
-            !jobs.isUsed
-        else { return park(thread) }
-        // Who takes the next step is known.
-        choice = -1
-        transfer(from: thread, to: history[steps].thread)
-    }
-
-    /// Whether the access that `thread` makes repeats the last execution's step, so that all about
-    /// it is known. Then it is done.
-    @inline(__always)
-    func repeatsAccess(_ thread: Int32, _ kind: StepKind, _ object: Int32) -> Bool {
-        guard steps < replayedSteps, history[steps].detail < 0,
-            history.isAccess(steps, by: thread, kind, of: object)
-        else { return false }
-        threads[thread].last = Int32(truncatingIfNeeded: steps)
-        steps &+= 1
-        return true
-    }
-
     /// Whether this step repeats the last execution's, so that all about it is known. Then it is
     /// done.
+    @inline(__always)
     func repeats(_ thread: Int32, _ kind: StepKind, _ object: Int32) -> Bool {
         guard steps < replayedSteps, isPlain, history.isStep(steps, of: thread, kind, object)
         else { return false }

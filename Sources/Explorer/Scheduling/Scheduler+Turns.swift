@@ -64,6 +64,11 @@ extension Scheduler {
         while true {
             let decision: Strategy.Decision
             if isPlain, steps < replayedSteps {
+                // A step that is an access of one object has no choice, and is in the schedule.
+                if history[steps].detail < 0 {
+                    choice = -1
+                    return history[steps].thread
+                }
                 decision = .init(thread: history[steps].thread, choice: history.choice(steps))
             } else {
                 if steps >= options.stepLimit { cut() }
@@ -93,7 +98,7 @@ extension Scheduler {
         if recorder != nil { nameObject(of: thread) }
         let starter = threads[thread].starter
         if starter >= 0 {
-            // The first step is known: whoever spawned this thread goes on.
+            // The first step is known: the thread that spawned this one goes on.
             threads[thread].starter = -1
             transfer(from: thread, to: starter)
             return

@@ -43,7 +43,7 @@ struct ThreadRecord: BitwiseCopyable {
     var buffered: Int32 = 0
     /// In which order this execution's threads were threads.started.
     var spawnIndex: Int32 = 0
-    /// Before its first event: the last one of whoever started it.
+    /// Before its first event: the last one of the thread that started it.
     var origin: Int32 = -1
     var expected = Bits()
 

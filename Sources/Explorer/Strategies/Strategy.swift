@@ -29,8 +29,8 @@ class Strategy {
     func beginExecution() {}
     /// Picks the next step.
     func choose() -> Decision { .nobody }
-    /// The step that was picked happened, as the event at `position`. Returns how it differs from the one that was recorded, if
-    /// it does.
+    /// The step that was picked happened, as the event at `position`. Returns how it differs from
+    /// the one that was recorded, if it does.
     func committed(_ event: Event, at position: Int) -> Divergence? { nil }
     /// The last step has done more than was known when it was committed.
     func amended(_ event: Event) {}

@@ -20,36 +20,40 @@ enum JobCapture {
     }
 
     #if os(Linux)
-        fileprivate static func executorJob(_ address: UInt) -> ExecutorJob {
-            ExecutorJob(job(address))
+        /// Gives a job that was enqueued to the scheduler that watches this thread; returns it
+        /// where there is none.
+        fileprivate static func capture(
+            _ enqueued: consuming ExecutorJob, on place: ThreadRecord.Place
+        ) -> ExecutorJob? {
+            let kind = enqueued.kind.rawValue
+            let job = UnownedJob(enqueued)
+            let isTaken: Void? = Scheduler.watchingThisThread {
+                $0.jobQueued(address(job), kind: kind, on: place)
+            }
+            return isTaken == nil ? ExecutorJob(job) : nil
         }
     #endif
+
+    /// The runtime tells `observer` something of what is at `subject`.
+    @inline(__always)
+    private static func told(
+        _ observer: UnsafeMutableRawPointer, _ subject: UnsafeMutableRawPointer?,
+        _ hear: (Scheduler, UInt) -> Void
+    ) {
+        unsafe Scheduler.watching(observer) { hear($0, UInt(bitPattern: subject)) }
+    }
 
     /// Whether the runtime announces its jobs, so that all are seen. Else what several tasks do on
     /// an actor one right after the other is one step.
     static let isAnnounced: Bool = {
         var listener = unsafe quiesce_job_listener(
-            queued: { observer, it in
-                unsafe Scheduler.watching(observer) { $0.taskQueued(UInt(bitPattern: it)) }
-            },
-            begins: { observer, it in
-                unsafe Scheduler.watching(observer) { $0.taskBegins(UInt(bitPattern: it)) }
-            },
-            completed: { observer, it in
-                unsafe Scheduler.watching(observer) { $0.taskCompleted(UInt(bitPattern: it)) }
-            },
-            touches: { observer, it in
-                unsafe Scheduler.watching(observer) { $0.taskTouched(UInt(bitPattern: it)) }
-            },
-            cancels: { observer, it in
-                unsafe Scheduler.watching(observer) { $0.taskCancelled(UInt(bitPattern: it)) }
-            },
-            locks: { observer, it in
-                unsafe Scheduler.watching(observer) { $0.runtimeLocks(UInt(bitPattern: it)) }
-            },
-            unlocks: { observer, it in
-                unsafe Scheduler.watching(observer) { $0.runtimeUnlocks(UInt(bitPattern: it)) }
-            },
+            queued: { unsafe told($0, $1) { $0.taskQueued($1) } },
+            begins: { unsafe told($0, $1) { $0.taskBegins($1) } },
+            completed: { unsafe told($0, $1) { $0.taskCompleted($1) } },
+            touches: { unsafe told($0, $1) { $0.taskTouched($1) } },
+            cancels: { unsafe told($0, $1) { $0.taskCancelled($1) } },
+            locks: { unsafe told($0, $1) { $0.runtimeLocks($1) } },
+            unlocks: { unsafe told($0, $1) { $0.runtimeUnlocks($1) } },
             now: { observer in unsafe Scheduler.watching(observer) { $0.runtimeTime } ?? 0 })
         return unsafe quiesce_jobs_listen(&listener)
     }()
@@ -146,11 +150,7 @@ extension Scheduler {
         }
 
         func enqueue(_ job: consuming ExecutorJob) {
-            let (kind, address) = (job.kind.rawValue, JobCapture.address(UnownedJob(job)))
-            if Scheduler.watchingThisThread({ $0.jobQueued(address, kind: kind, on: .pool) }) == nil
-            {
-                original.enqueue(JobCapture.executorJob(address))
-            }
+            if let job = JobCapture.capture(job, on: .pool) { original.enqueue(job) }
         }
 
         func enqueue<C: _Concurrency.Clock>(
@@ -195,11 +195,7 @@ extension Scheduler {
         init(_ original: any MainExecutor) { self.original = original }
 
         func enqueue(_ job: consuming ExecutorJob) {
-            let (kind, address) = (job.kind.rawValue, JobCapture.address(UnownedJob(job)))
-            if Scheduler.watchingThisThread({ $0.jobQueued(address, kind: kind, on: .main) }) == nil
-            {
-                original.enqueue(JobCapture.executorJob(address))
-            }
+            if let job = JobCapture.capture(job, on: .main) { original.enqueue(job) }
         }
 
         func run() throws { try original.run() }

@@ -98,7 +98,7 @@ final class EntryTicket: Sendable {
     /// The thread that has it; 0 when a task does.
     let thread: UInt32
     private let taskName: String?
-    /// The task whose section it is, for whoever watches; 0 where nobody does.
+    /// The task whose section it is; 0 while no observer watches.
     let task: UInt
     let since: Clock.Instant
     /// Its number among the gate's, which the lock of the tickets protects.

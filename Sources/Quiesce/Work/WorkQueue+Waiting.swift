@@ -51,15 +51,13 @@ extension WorkQueue {
     /// for.
     func flush(_ item: WorkItem, until deadline: Clock.Instant?) throws(WorkError) -> Bool {
         guard let waiter = try awaitItem(item, isTimed: deadline != nil) else { return false }
-        let (waitClass, name) = (item.waitClass, item.name)
-        try wait(waiter, until: deadline, waitClass, name)
+        try wait(waiter, until: deadline, item.waitClass, item.name)
         return true
     }
 
     func flush(_ item: WorkItem, until deadline: Clock.Instant?) async throws(WorkError) -> Bool {
         guard let waiter = try awaitItem(item, isTimed: deadline != nil) else { return false }
-        let (waitClass, name) = (item.waitClass, item.name)
-        try await wait(waiter, until: deadline, waitClass, name)
+        try await wait(waiter, until: deadline, item.waitClass, item.name)
         return true
     }
 

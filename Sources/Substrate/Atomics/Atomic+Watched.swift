@@ -71,7 +71,7 @@ extension Atomic {
     ) -> Value {
         let bits = encoded(desired)
         if fitsWord {
-            return decoded(watchedWord(observer, .set, bits, order, site))
+            return watchedWord(observer, .set, bits, order, site).oldValue
         }
         return watchedUpdate(observer, order, site) { _ in decoded(bits) }.oldValue
     }
@@ -128,20 +128,17 @@ extension Atomic {
         return (exchanged, decoded(old))
     }
 
-    /// A read-modify-write of a word whose update the observer knows. Returns the bits that it
-    /// found.
+    /// A read-modify-write of a word whose update the observer knows.
     @inlinable
     borrowing func watchedWord(
         _ observer: WatchingObserver, _ update: AtomicAccess.Update, _ operand: Bits,
         _ order: MemoryOrder, _ site: Site
-    ) -> Bits {
+    ) -> (oldValue: Value, newValue: Value) {
         let access = access(.readModifyWrite, order, update: update)
-        let old = observer.atomic(access, at: address, operand.low, 0, site)
-        if observer.isRecording {
-            let new = access.result(old, operand.low, 0) ?? old
-            observer.describe(old: described(Bits(low: old)), new: described(Bits(low: new)))
-        }
-        return Bits(low: old)
+        let found = observer.atomic(access, at: address, operand.low, 0, site)
+        let (old, new) = (Bits(low: found), Bits(low: access.updated(found, operand.low)))
+        if observer.isRecording { observer.describe(old: described(old), new: described(new)) }
+        return (decoded(old), decoded(new))
     }
 
     /// Whether the observer can perform operations of it as those of a word.
@@ -183,14 +180,6 @@ extension Atomic where Value: AtomicInteger {
         _ observer: WatchingObserver, _ update: AtomicAccess.Update, _ operand: Value,
         _ order: MemoryOrder, _ site: Site
     ) -> (oldValue: Value, newValue: Value) {
-        let old = decoded(watchedWord(observer, update, encoded(operand), order, site))
-        switch update {
-        case .set: return (old, operand)
-        case .wrappingAdd: return (old, old &+ operand)
-        case .wrappingSubtract: return (old, old &- operand)
-        case .and: return (old, old & operand)
-        case .or: return (old, old | operand)
-        case .xor: return (old, old ^ operand)
-        }
+        watchedWord(observer, update, encoded(operand), order, site)
     }
 }

@@ -68,8 +68,8 @@ open class Observer: @unchecked Sendable {
     /// The value that the last operation read or wrote, as text; called only while recording.
     open func describe(old: String, new: String) {}
 
-    /// Locks (`.lock`, `.tryLock`) or unlocks (`.unlock`) the mutex at `address`. Says whether a try
-    /// succeeded.
+    /// Locks (`.lock`, `.tryLock`) or unlocks (`.unlock`) the mutex at `address`. Says whether a
+    /// try succeeded.
     open func mutex(_ kind: OperationKind, at address: UInt, _ site: Site) -> Bool { true }
 
     /// Performs an operation that needs no processor primitive, or that waits. The result says

@@ -8,10 +8,9 @@ internal import CSubstrate
 /// A primitive that can block declares its waits with `section(_:)` and `waiting(_:)`, so that a
 /// validator sees them as the virtual locks they are. Unwatched, both are one predicted branch.
 ///
-/// A class is told by what is waited for and by where that was made, as the kernel's validator tells
-/// locks by where they are initialised: all gates that one line makes are of one class. So a class
-/// is three words, which nobody has to look up; what traces call the one gate is asked for only
-/// where somebody watches.
+/// What is waited for and where it was made tell a class, as the kernel's validator tells locks by
+/// where they are initialised: all gates that one line makes are of one class. A class is three
+/// words and needs no table. An observer alone asks for the name of the one gate.
 public struct WaitClass: Sendable, Hashable {
     public let role: Role
     /// Where it was made.

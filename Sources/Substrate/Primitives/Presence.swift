@@ -28,7 +28,7 @@ package enum Presence {
     ///
     /// One operation, since the fast path of the two is a single test of the thread's block.
     ///
-    /// - Parameter section: what it is a section of, and its name, for whoever watches.
+    /// - Parameter section: the class that an observer is told of; its name follows.
     /// - Returns: the slot, to be given to `leave`; or `noSlot`, or `refused`.
     @inlinable
     @inline(__always)

@@ -5,11 +5,11 @@
 /// It leaves the process's signals to other threads. While explored, it waits with `WaitPoint.idle`
 /// and ends when that says so; any other wait of it counts as anybody's.
 package struct ServiceThread: Sendable {
-    /// Who has service threads. It is one of the values of a world.
+    /// An object that has service threads. It is one of the values of a world.
     ///
     /// A forked child does not have the threads, and what the object holds may be half changed or
     /// locked for ever. So the child's world lets go of it, and makes another for the first who
-    /// asks. Whoever kept the object can tell: the world's generation is not the one in which it
+    /// asks. Code that kept the object can tell: the world's generation is not the one in which it
     /// was made.
     package protocol Owner: AnyObject, Sendable {
         /// Gives back, in a child, what the object holds of the system beside memory. It takes none
@@ -42,8 +42,8 @@ package struct ServiceThread: Sendable {
     /// Tries again for a second to start a thread that was refused, in pauses that double, and says
     /// whether `start` has done so.
     ///
-    /// For owners that cannot tell whoever needs the thread that there is none. The caller holds no
-    /// lock. Kernel counterpart: the cooldown in `maybe_create_worker`.
+    /// For owners that have no caller to report the refusal to. The caller holds no lock. Kernel
+    /// counterpart: the cooldown in `maybe_create_worker`.
     package static func tryAgain(_ start: () -> Bool) -> Bool {
         var pause = Duration.milliseconds(1)
         while pause < .seconds(1) {
