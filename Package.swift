@@ -17,9 +17,11 @@ let package = Package(
     ],
     targets: [
         .target(name: "CSubstrate"),
+        .target(name: "CInstrumentation", dependencies: ["CSubstrate"]),
         .target(name: "Substrate", dependencies: ["CSubstrate"]),
         .target(name: "Quiesce", dependencies: ["Substrate"]),
-        .target(name: "Explorer", dependencies: ["Substrate", "CSubstrate"]),
+        .target(
+            name: "Explorer", dependencies: ["Substrate", "CSubstrate", "CInstrumentation"]),
         .target(name: "QuiesceTesting", dependencies: ["Explorer", "Quiesce", "CSubstrate"]),
         .target(name: "Scenarios", dependencies: ["Quiesce", "Substrate", "Explorer"]),
         .target(name: "Families", dependencies: ["Substrate", "Explorer"]),
@@ -67,7 +69,7 @@ let package = Package(
     ]
 )
 
-for target in package.targets where target.name != "CSubstrate" {
+for target in package.targets where !["CSubstrate", "CInstrumentation"].contains(target.name) {
     target.swiftSettings = [
         .enableUpcomingFeature("ExistentialAny"),
         .enableUpcomingFeature("InternalImportsByDefault"),

@@ -6,6 +6,8 @@
 
 _Thread_local quiesce_block quiesce_thread_block __attribute__((tls_model("initial-exec")));
 
+_Thread_local uint32_t quiesce_thread_muted __attribute__((tls_model("initial-exec")));
+
 static pthread_key_t exit_key;
 static pthread_once_t exit_once = PTHREAD_ONCE_INIT;
 static void (*exit_handler)(quiesce_block *);

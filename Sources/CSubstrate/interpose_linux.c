@@ -2,10 +2,11 @@
 
 #define _GNU_SOURCE
 
-#include "interpose.h"
+#include "quiesce_interpose.h"
 #include <link.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -16,9 +17,15 @@ enum { by_call = R_X86_64_JUMP_SLOT, by_address = R_X86_64_GLOB_DAT };
 enum { by_call = R_AARCH64_JUMP_SLOT, by_address = R_AARCH64_GLOB_DAT };
 #endif
 
+struct quiesce_call_slot {
+    void **slot, *function, *original;
+};
+
 typedef struct search {
     quiesce_replacement *replacements;
     int count;
+    // Where the places are kept; null to replace at once.
+    quiesce_interposition *places;
 } search;
 
 static uintptr_t relocated(const struct dl_phdr_info *info, uintptr_t address) {
@@ -34,9 +41,28 @@ static bool write_slot(void **slot, void *value) {
     return true;
 }
 
+static void keep(quiesce_interposition *places, void **slot, void *function) {
+    if (places->count == places->capacity) {
+        int capacity = places->capacity ? places->capacity * 2 : 64;
+        struct quiesce_call_slot *larger = realloc(places->slots, (size_t)capacity * sizeof *larger);
+        if (!larger) return;
+        places->slots = larger;
+        places->capacity = capacity;
+    }
+    places->slots[places->count++] = (struct quiesce_call_slot){slot, function, NULL};
+}
+
+static bool is_excluded(const quiesce_interposition *places, const char *library) {
+    for (int i = 0; places && library && places->excluded[i]; i++) {
+        if (strstr(library, places->excluded[i])) return true;
+    }
+    return false;
+}
+
 static int patch(struct dl_phdr_info *info, size_t size, void *argument) {
     (void)size;
     const search *wanted = argument;
+    if (is_excluded(wanted->places, info->dlpi_name)) return 0;
     const ElfW(Dyn) *dynamic = NULL;
     for (int i = 0; i < info->dlpi_phnum; i++) {
         if (info->dlpi_phdr[i].p_type == PT_DYNAMIC) dynamic = (const void *)(info->dlpi_addr + info->dlpi_phdr[i].p_vaddr);
@@ -71,7 +97,13 @@ static int patch(struct dl_phdr_info *info, size_t size, void *argument) {
                 if (name[0] != replacement->symbol[0] || name[1] != replacement->symbol[1] || name[2] != replacement->symbol[2]) continue;
                 if (strcmp(name, replacement->symbol) != 0) continue;
                 if (replacement->library && !(info->dlpi_name && strstr(info->dlpi_name, replacement->library))) continue;
-                if (write_slot((void **)(info->dlpi_addr + entry->r_offset), replacement->function)) replacement->found++;
+                void **slot = (void **)(info->dlpi_addr + entry->r_offset);
+                if (wanted->places) {
+                    keep(wanted->places, slot, replacement->function);
+                    replacement->found++;
+                } else if (write_slot(slot, replacement->function)) {
+                    replacement->found++;
+                }
             }
         }
     }
@@ -79,6 +111,21 @@ static int patch(struct dl_phdr_info *info, size_t size, void *argument) {
 }
 
 void quiesce_interpose(quiesce_replacement *replacements, int count) {
-    search wanted = {replacements, count};
+    search wanted = {replacements, count, NULL};
     dl_iterate_phdr(patch, &wanted);
+}
+
+void quiesce_interposition_find(quiesce_interposition *interposition, quiesce_replacement *replacements, int count) {
+    search wanted = {replacements, count, interposition};
+    dl_iterate_phdr(patch, &wanted);
+}
+
+void quiesce_interposition_set(quiesce_interposition *interposition, bool on) {
+    if (interposition->is_on == on) return;
+    interposition->is_on = on;
+    for (int i = 0; i < interposition->count; i++) {
+        struct quiesce_call_slot *call = &interposition->slots[i];
+        if (on) call->original = __atomic_load_n(call->slot, __ATOMIC_RELAXED);
+        write_slot(call->slot, on ? call->function : call->original);
+    }
 }

@@ -4,7 +4,7 @@
 
 #include "quiesce_jobs.h"
 #include "fiber_internal.h"
-#include "interpose.h"
+#include "quiesce_interpose.h"
 #include <dlfcn.h>
 #include <pthread.h>
 #include <stddef.h>

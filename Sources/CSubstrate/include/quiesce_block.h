@@ -38,6 +38,12 @@ static inline __attribute__((always_inline)) quiesce_block *_Nonnull quiesce_cur
     return &quiesce_thread_block;
 }
 
+/// Above 0 while this thread runs code of a checker's, of whose references nothing is told.
+extern _Thread_local uint32_t quiesce_thread_muted __attribute__((tls_model("initial-exec")));
+
+static inline __attribute__((always_inline)) void quiesce_mute(void) { quiesce_thread_muted++; }
+static inline __attribute__((always_inline)) void quiesce_unmute(void) { quiesce_thread_muted--; }
+
 /// Arranges that `on_exit` is called with this thread's block when the thread ends.
 void quiesce_block_watch_exit(void (*_Nonnull on_exit)(quiesce_block *_Nonnull));
 

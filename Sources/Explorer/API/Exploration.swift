@@ -143,13 +143,19 @@ public struct Exploration {
             StepDetail(threads: true, creations: true), StepDetail(forbidsCreations: true),
             StepDetail(threads: true, forbidsCreations: true),
         ] {
-            let scheduler = recorder(detail)
-            do throws(Failure) {
-                let counterexample = try record(token.steps, scheduler, Trace.Origin())
-                if scheduler.wanted.steps == detail { return counterexample }
-            } catch {
-                // Of several divergences the first is the program's own.
-                first = first ?? error
+            var detail = detail
+            while true {
+                let scheduler = recorder(detail)
+                do throws(Failure) {
+                    let counterexample = try record(token.steps, scheduler, Trace.Origin())
+                    if scheduler.wanted.steps == detail { return counterexample }
+                } catch {
+                    // Of several divergences the first is the program's own.
+                    first = first ?? error
+                }
+                // Nor are the types whose releases are steps.
+                guard scheduler.wanted.steps.types != detail.types else { break }
+                detail.types = scheduler.wanted.steps.types
             }
         }
         if let first { throw first }
@@ -170,7 +176,9 @@ public struct Exploration {
         let world = ExploredWorld(scheduler)
         func executions(_ main: Scheduler.Beginning) -> Result {
             Watchdog.watching(scheduler.heartbeat, seconds: options.watchdogSeconds) {
-                scheduler.withTrapsCaught { work { scheduler.runExecution(main) } }
+                scheduler.watchingReferences {
+                    scheduler.withTrapsCaught { work { scheduler.runExecution(main) } }
+                }
             }
         }
         switch body {
@@ -242,6 +250,9 @@ public struct Exploration {
         }
         if !scheduler.seesAll, case .task = body {
             return .bounded(by: "what executors see of tasks")
+        }
+        if !scheduler.hasSeenReferences {
+            return .bounded(by: "what is seen without the releases of references")
         }
         if let defect = report.defect {
             return .bounded(by: "a mistake of the explorer: \(defect)")

@@ -33,6 +33,9 @@ enum StepKind: UInt8 {
     case arrive
     /// An operation of an object that brings its own state machine.
     case machine
+    /// A thread gives up a reference, asks whether there is one only, or loads a weak or an unowned
+    /// one.
+    case release, askReferences, loadReference
     /// A job of a task begins: the task starts, or goes on after an `await`.
     case job
 
@@ -53,7 +56,7 @@ enum StepKind: UInt8 {
         case .load, .bufferedStore, .flush, .touch, .readClock, .mark, .resume, .join, .census,
             .job, .records, .cancel,
             .arrive,
-            .tick, .allocate:
+            .tick, .allocate, .askReferences:
             false
         default: true
         }
@@ -95,7 +98,8 @@ struct Event: BitwiseCopyable {
     struct Traits: OptionSet {
         let rawValue: UInt16
 
-        /// An atomic step left the value as it was: it wakes nobody who spins on it.
+        /// An atomic step left the value as it was: it wakes nobody who spins on it. A release was
+        /// not the last.
         static let silent = Traits(rawValue: 1)
         /// A lock step acquired.
         static let acquires = Traits(rawValue: 2)

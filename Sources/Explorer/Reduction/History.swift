@@ -153,9 +153,13 @@ final class History {
         if event.cause >= 0 { joinClock(position, Int(event.cause)) }
         if event.kind == .tick { joinAll(before: position) }
         let first = Int32(truncatingIfNeeded: accesses.count)
+        // Any release might have been the last elsewhere; here two that were not come in either
+        // order.
+        let isShared = event.kind == .release && event.traits.contains(.silent)
         for index in 0..<Int(event.footprint.count) {
             _ = addAccess(
-                event.footprint.object(index), writes: event.footprint.writes(index), position)
+                event.footprint.object(index),
+                writes: event.footprint.writes(index) && !isShared, position)
         }
         finishRow(
             position,

@@ -18,6 +18,8 @@ struct Attention: Equatable {
 
 /// Which more things are steps than at first.
 struct StepDetail: Equatable {
+    /// The releases of objects of these types: what comes of the last one can be seen.
+    var types: [UInt] = []
     /// The start of a thread: the program asks which threads there are.
     var threads = false
     /// The start or resumption of a task: the order of that and what follows can be observed.

@@ -73,6 +73,8 @@ extension Scheduler {
     }
 
     private func endThread(_ thread: Int32) {
+        // What it captured may end here.
+        threads[thread].body.release()
         releaseLocals()
         if threads[thread].isAsymmetric, mode == .exploring || mode == .finishing {
             // A thread's end drains its store buffer, as its last step.

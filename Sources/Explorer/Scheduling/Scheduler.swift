@@ -63,6 +63,9 @@ final class Scheduler: Observer, @unchecked Sendable {
     let order = DeclaredOrder()
     let names = Names()
     let machines = Machines()
+    /// Whether the runtime shows what becomes of references.
+    var hasSeenReferences = true
+    private(set) lazy var references = References(self)
     /// At the end: the steps that blocked threads would have taken.
     let blockedSteps = Stack<Event>(capacity: 16)
     /// By thread: the operation that it is inside of.
@@ -178,6 +181,7 @@ final class Scheduler: Observer, @unchecked Sendable {
         case .task(let start): if startMainTask(start) { enterCarrier() }
         }
         runToEnd()
+        noteOpenEnds()
         if mode == .finishing { mode = .draining }
         if outcome == .complete, divergence == nil {
             runAfterwards()
@@ -209,6 +213,7 @@ final class Scheduler: Observer, @unchecked Sendable {
         order.beginExecution()
         names.beginExecution()
         readSections.beginExecution()
+        references.beginExecution(attention.steps.types)
         changes.removeAll()
         steps = 0
         choice = -1

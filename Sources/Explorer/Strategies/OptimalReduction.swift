@@ -197,7 +197,7 @@ class OptimalReduction: Strategy {
         for index in 0..<scheduler.changes.count {
             history.versions.add(scheduler.changes[index], by: position)
         }
-        if event.traits.contains(.vague) { isVague = true }
+        if event.traits.contains(.vague) || event.kind == .release { isVague = true }
         if event.choice >= 0 { races.insertOtherChoices(of: position) }
         return nil
     }

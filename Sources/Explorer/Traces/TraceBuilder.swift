@@ -77,6 +77,10 @@ struct TraceBuilder {
             switch entry.action {
             // The timers that fire then say so.
             case .event(let event) where event.kind == .tick: isKept = false
+            case .event(let event)
+            where event.kind == .release && event.traits.contains(.silent)
+                && releasesLater(entry, index):
+                isKept = false
             case .event:
                 isKept =
                     isAboutAll
@@ -96,6 +100,17 @@ struct TraceBuilder {
             if isKept { result.append(index) }
         }
         return result
+    }
+
+    /// Whether the thread gives up another reference to the same object after this one: only its
+    /// last one decides.
+    private func releasesLater(_ entry: Recorder.Entry, _ index: Int) -> Bool {
+        recorder.entries[(index + 1)...].contains {
+            guard $0.thread == entry.thread, $0.object == entry.object,
+                case .event(let later) = $0.action
+            else { return false }
+            return later.kind == .release
+        }
     }
 
     private func hasEvent(_ thread: Int32, before index: Int) -> Bool {
@@ -217,6 +232,9 @@ struct TraceBuilder {
         case .resume: return "goes on"
         case .spawn: return entry.old == "task" ? entry.new : "start \(entry.new)"
         case .census: return "look for threads"
+        case .release: return event.traits.contains(.silent) ? "drop \(name)" : "end \(name)"
+        case .askReferences: return "\(name) is held \(entry.new)"
+        case .loadReference: return "load \(name) → \(entry.new)"
         case .operation: return entry.old.isEmpty ? "\(entry.new) \(name)" : entry.old
         case .arrive: return "queues for \(entry.new)"
         case .records: return "goes on after a cancellation"

@@ -162,6 +162,9 @@ open class Observer: @unchecked Sendable {
 /// room for.
 @usableFromInline
 func described<Value>(_ value: Value) -> String {
+    // What describes a value holds it for a moment, which is none of the program's doings.
+    quiesce_mute()
+    defer { quiesce_unmute() }
     let mirror = Mirror(reflecting: value)
     guard mirror.displayStyle == .optional else { return "\(value)" }
     return mirror.children.first.map { described($0.value) } ?? "nil"

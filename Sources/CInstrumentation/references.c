@@ -1,0 +1,303 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#define _GNU_SOURCE
+#include "quiesce_references.h"
+#include "quiesce_block.h"
+#include "quiesce_interpose.h"
+#include <dlfcn.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+// Weak: a toolchain without them links, and `begin` says no.
+extern void *(*_swift_retain)(void *) __attribute__((weak));
+extern void (*_swift_release)(void *) __attribute__((weak));
+extern void (*_swift_release_n)(void *, uint32_t) __attribute__((weak));
+extern uint8_t _swift_enableSwizzlingOfAllocationAndRefCountingFunctions_forInstrumentsOnly __attribute__((weak));
+extern size_t swift_retainCount(const void *) __attribute__((weak));
+
+// What is read of the runtime's own structures, as Swift 6.3 lays them out.
+enum {
+    // The word after an object's type: an inline count, or where the counts are.
+    counts_offset = 8, extra_shift = 33, extra_bits = 30, deiniting_bit = 32, slow_bit = 63,
+    // Where the counts are kept elsewhere: the object comes first, its counts 16 bytes later.
+    side_shift = 3, side_counts_offset = 16,
+    // Of a class: the size of its instances.
+    class_kind = 0, class_size_offset = 24,
+};
+
+enum { type_capacity = 1024 };
+
+struct quiesce_reference_watch {
+    void *watcher;
+    // How many types matter.
+    uint32_t matters;
+    // How many are known. By a hash of the type; a zero ends the search.
+    uint32_t known;
+    struct {
+        const void *type;
+        quiesce_type_standing standing;
+    } types[type_capacity];
+};
+
+static _Thread_local quiesce_reference_watch *thread_watch __attribute__((tls_model("initial-exec")));
+static quiesce_reference_listener listener;
+static void (*former_release)(void *), (*former_release_n)(void *, uint32_t);
+
+// MARK: Types
+
+static inline uint32_t slot_of(const void *type) { return (uint32_t)(((uintptr_t)type >> 4) * 0x9E3779B9u) % type_capacity; }
+
+static inline quiesce_type_standing standing_of(const quiesce_reference_watch *watch, const void *type) {
+    uint32_t slot = slot_of(type);
+    while (watch->types[slot].type) {
+        if (watch->types[slot].type == type) return watch->types[slot].standing;
+        slot = (slot + 1) % type_capacity;
+    }
+    return quiesce_type_unknown;
+}
+
+bool quiesce_reference_watch_set(quiesce_reference_watch *watch, const void *type, quiesce_type_standing standing) {
+    uint32_t slot = slot_of(type);
+    while (watch->types[slot].type && watch->types[slot].type != type) slot = (slot + 1) % type_capacity;
+    if (!watch->types[slot].type) {
+        // The search for what is not there needs an end.
+        if (watch->known >= type_capacity * 3 / 4) return false;
+        watch->known++;
+        watch->types[slot].type = type;
+        watch->types[slot].standing = quiesce_type_unknown;
+    }
+    if (standing == quiesce_type_matters && watch->types[slot].standing != standing) watch->matters++;
+    watch->types[slot].standing = standing;
+    return true;
+}
+
+void quiesce_reference_watch_clear(quiesce_reference_watch *watch) {
+    memset(watch->types, 0, sizeof watch->types);
+    watch->known = watch->matters = 0;
+}
+
+quiesce_reference_watch *quiesce_reference_watch_create(void *watcher) {
+    quiesce_reference_watch *watch = calloc(1, sizeof *watch);
+    if (!watch) abort();
+    watch->watcher = watcher;
+    return watch;
+}
+
+void quiesce_reference_watch_destroy(quiesce_reference_watch *watch) { free(watch); }
+
+// MARK: Counts
+
+static inline uint64_t counts_of(const void *object) {
+    return __atomic_load_n((const uint64_t *)((const char *)object + counts_offset), __ATOMIC_RELAXED);
+}
+
+static inline bool is_last_of(uint64_t counts, uint32_t count) {
+    return !((counts >> deiniting_bit) & 1) && ((counts >> extra_shift) & ((1u << extra_bits) - 1)) == count - 1;
+}
+
+uintptr_t quiesce_reference_weak(const void *object) {
+    uint64_t counts = counts_of(object);
+    // With the other high bit, an object that is never counted.
+    if (counts >> 62 != 3) return 0;
+    return (uintptr_t)(counts << 2 >> 2) << side_shift;
+}
+
+bool quiesce_reference_is_last(const void *object, uint32_t count) {
+    uint64_t counts = counts_of(object);
+    if (!(counts >> slow_bit)) return is_last_of(counts, count);
+    uintptr_t side = quiesce_reference_weak(object);
+    return side && is_last_of(*(const uint64_t *)(side + side_counts_offset), count);
+}
+
+void *quiesce_reference_object(uintptr_t weak) {
+    uint64_t counts = *(const uint64_t *)(weak + side_counts_offset);
+    return (counts >> deiniting_bit) & 1 ? NULL : *(void *const *)weak;
+}
+
+// MARK: Releases
+
+static void give_up(void *object, uint32_t count) {
+    if (count == 1) former_release(object);
+    else former_release_n(object, count);
+}
+
+static size_t size_of(const void *type) {
+    return *(const uintptr_t *)type == class_kind ? *(const uint32_t *)((const char *)type + class_size_offset) : 0;
+}
+
+static inline __attribute__((always_inline)) void release(quiesce_reference_watch *watch, void *object, uint32_t count, uintptr_t place) {
+    const void *type = *(const void *const *)object;
+    if (watch->matters && standing_of(watch, type) == quiesce_type_matters) listener.releases(watch->watcher, object, count, place);
+    if (!quiesce_reference_is_last(object, count)) {
+        give_up(object, count);
+        return;
+    }
+    listener.ends(watch->watcher, object, size_of(type), type, quiesce_reference_weak(object));
+    give_up(object, count);
+    listener.ended(watch->watcher, object);
+}
+
+// Who watches what the running code does to references, or null. The explorer's own stack is not
+// observed.
+static inline __attribute__((always_inline)) quiesce_reference_watch *active(void) {
+    quiesce_reference_watch *watch = thread_watch;
+    return watch && quiesce_thread_block.observer && !quiesce_thread_muted ? watch : NULL;
+}
+
+static void on_release(void *object) {
+    quiesce_reference_watch *watch = active();
+    if (!watch || (intptr_t)object <= 0) former_release(object);
+    else release(watch, object, 1, (uintptr_t)__builtin_return_address(0));
+}
+
+static void on_release_n(void *object, uint32_t count) {
+    quiesce_reference_watch *watch = active();
+    if (!watch || (intptr_t)object <= 0 || count == 0) former_release_n(object, count);
+    else release(watch, object, count, (uintptr_t)__builtin_return_address(0));
+}
+
+// MARK: Questions and loads
+
+static bool (*real_is_unique)(void *), (*real_is_unique_or_null)(void *);
+// The generic functions of the standard library, which a debug build calls.
+static bool (*real_is_known_unique)(void **, const void *), (*real_is_known_unique_or_null)(void **, const void *);
+static void *(*real_weak_load)(void *), *(*real_weak_take)(void *), *(*real_unowned_retain)(void *);
+
+static inline __attribute__((always_inline)) void ask(void *object, uintptr_t place) {
+    quiesce_reference_watch *watch = active();
+    if (!watch || (intptr_t)object <= 0) return;
+    if (standing_of(watch, *(const void *const *)object) != quiesce_type_ordinary) listener.asks(watch->watcher, object, place);
+}
+
+static bool is_unique(void *object) {
+    ask(object, (uintptr_t)__builtin_return_address(0));
+    return real_is_unique(object);
+}
+
+static bool is_unique_or_null(void *object) {
+    ask(object, (uintptr_t)__builtin_return_address(0));
+    return real_is_unique_or_null(object);
+}
+
+static bool is_known_unique(void **reference, const void *type) {
+    ask(*reference, (uintptr_t)__builtin_return_address(0));
+    return real_is_known_unique(reference, type);
+}
+
+static bool is_known_unique_or_null(void **reference, const void *type) {
+    ask(*reference, (uintptr_t)__builtin_return_address(0));
+    return real_is_known_unique_or_null(reference, type);
+}
+
+static inline __attribute__((always_inline)) void load_weak(void *reference, uintptr_t place) {
+    quiesce_reference_watch *watch = active();
+    uintptr_t weak = *(const uintptr_t *)reference;
+    if (watch && weak) listener.loads(watch->watcher, weak, place);
+}
+
+static void *weak_load(void *reference) {
+    load_weak(reference, (uintptr_t)__builtin_return_address(0));
+    return real_weak_load(reference);
+}
+
+static void *weak_take(void *reference) {
+    load_weak(reference, (uintptr_t)__builtin_return_address(0));
+    return real_weak_take(reference);
+}
+
+static void *unowned_retain(void *object) {
+    quiesce_reference_watch *watch = active();
+    if (watch && (intptr_t)object > 0) listener.loads_unowned(watch->watcher, object, (uintptr_t)__builtin_return_address(0));
+    return real_unowned_retain(object);
+}
+
+// MARK: Watching
+
+static pthread_mutex_t watching = PTHREAD_MUTEX_INITIALIZER;
+static int watchers;
+static bool is_found;
+static quiesce_interposition calls;
+
+// Retains are left to the runtime. But the way to them through the pointer clears the high bits of
+// what it is given before anybody looks at them, though they say that some strings are no objects.
+// It begins at a pointer beside the others, which nobody exports; the code there tells it.
+static bool mend_retain(void) {
+#if defined(__x86_64__)
+    Dl_info library, other;
+    if (!&_swift_retain || !dladdr((void *)&_swift_retain, &library)) return false;
+    for (int i = -32; i < 32; i++) {
+        void **slot = (void **)&_swift_retain + i;
+        const uint8_t *code = *slot;
+        if (!code || !dladdr(code, &other) || other.dli_fbase != library.dli_fbase) continue;
+        // The functions, not their pointers.
+        if ((uintptr_t)code > (uintptr_t)&_swift_retain - 4096) continue;
+        for (int at = 0; at < 48; at++) {
+            int32_t offset;
+            if (code[at] != 0xff || code[at + 1] != 0x15) continue;
+            memcpy(&offset, code + at + 2, sizeof offset);
+            if (code + at + 6 + offset != (const uint8_t *)&_swift_retain) continue;
+            __atomic_store_n(slot, (void *)_swift_retain, __ATOMIC_RELEASE);
+            return true;
+        }
+    }
+#endif
+    return false;
+}
+
+static bool find(void) {
+    if (is_found) return true;
+    if (!&_swift_release || !&_swift_release_n || !&_swift_enableSwizzlingOfAllocationAndRefCountingFunctions_forInstrumentsOnly) return false;
+    quiesce_replacement replacements[] = {
+        {"swift_isUniquelyReferenced_nonNull_native", (void *)is_unique, NULL, 0},
+        {"swift_isUniquelyReferenced_native", (void *)is_unique_or_null, NULL, 0},
+        {"$ss25isKnownUniquelyReferencedySbxzRlzClF", (void *)is_known_unique, NULL, 0},
+        {"$ss25isKnownUniquelyReferencedySbxSgzRlzClF", (void *)is_known_unique_or_null, NULL, 0},
+        {"swift_weakLoadStrong", (void *)weak_load, NULL, 0},
+        {"swift_weakTakeStrong", (void *)weak_take, NULL, 0},
+        {"swift_unownedRetainStrong", (void *)unowned_retain, NULL, 0},
+    };
+    void **reals[] = {
+        (void **)&real_is_unique, (void **)&real_is_unique_or_null, (void **)&real_is_known_unique,
+        (void **)&real_is_known_unique_or_null, (void **)&real_weak_load, (void **)&real_weak_take,
+        (void **)&real_unowned_retain,
+    };
+    int count = sizeof replacements / sizeof *replacements;
+    for (int i = 0; i < count; i++) {
+        *reals[i] = dlsym(RTLD_DEFAULT, replacements[i].symbol);
+        if (!*reals[i]) return false;
+    }
+    if (!mend_retain()) return false;
+    calls.excluded[0] = "libswiftCore.so";
+    quiesce_interposition_find(&calls, replacements, count);
+    former_release = _swift_release;
+    former_release_n = _swift_release_n;
+    is_found = true;
+    return true;
+}
+
+static void set_on(bool on) {
+    __atomic_store_n(&_swift_release, on ? on_release : former_release, __ATOMIC_RELEASE);
+    __atomic_store_n(&_swift_release_n, on ? on_release_n : former_release_n, __ATOMIC_RELEASE);
+    __atomic_store_n(&_swift_enableSwizzlingOfAllocationAndRefCountingFunctions_forInstrumentsOnly, on, __ATOMIC_RELEASE);
+    quiesce_interposition_set(&calls, on);
+}
+
+bool quiesce_reference_watch_begin(quiesce_reference_watch *watch, const quiesce_reference_listener *new_listener) {
+    pthread_mutex_lock(&watching);
+    bool is_there = find();
+    if (is_there) {
+        listener = *new_listener;
+        if (watchers++ == 0) set_on(true);
+        thread_watch = watch;
+    }
+    pthread_mutex_unlock(&watching);
+    return is_there;
+}
+
+void quiesce_reference_watch_end(void) {
+    pthread_mutex_lock(&watching);
+    thread_watch = NULL;
+    if (is_found && --watchers == 0) set_on(false);
+    pthread_mutex_unlock(&watching);
+}

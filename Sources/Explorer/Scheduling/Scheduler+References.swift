@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CInstrumentation
+import Substrate
+
+// References: who gives up the last one.
+extension Scheduler {
+    /// Calls `body` with the references of this thread's fibers watched.
+    func watchingReferences<Result>(_ body: () -> Result) -> Result {
+        // Where the jobs of tasks are not all seen, nor is who gives up what.
+        guard seesAll else { return body() }
+        let (result, isSeen) = references.watching(body)
+        hasSeenReferences = isSeen
+        return result
+    }
+
+    /// The running thread is about to give up `count` references to an object of a type that
+    /// matters.
+    func releases(_ object: UInt, _ count: UInt32, _ place: UInt) {
+        guard seesReferences else { return }
+        let number = self.object(at: Self.key(of: object))
+        let weak = weakObject(of: object)
+        step(.release, number, References.type(of: object), place) {
+            let isLast = References.isLast(object, count)
+            if isLast {
+                // What is found there next is another object.
+                objects.forget(Self.key(of: object))
+                let side = References.weak(of: object)
+                if side != 0 { references[side]?.hasEnded = true }
+            }
+            return (isLast, weak, "")
+        }
+        if attention.races { sync.update(current, number, .acquiringAndReleasing) }
+    }
+
+    /// The running thread is about to ask whether a reference is the only one.
+    func asksForOnly(_ object: UInt, _ place: UInt) {
+        guard seesReferences else { return }
+        let type = References.type(of: object)
+        guard references.matters(type) else {
+            // What the standard library does with the answer is the same either way.
+            if let name = References.name(ofType: type), !name.hasPrefix("Swift.") {
+                note(type)
+            } else {
+                references.isOrdinary(type)
+            }
+            return
+        }
+        let number = self.object(at: Self.key(of: object))
+        step(.askReferences, number, type, place) {
+            (true, -1, References.isLast(object, 1) ? "once" : "more than once")
+        }
+        if attention.races { sync.update(current, number, .acquiringAndReleasing) }
+    }
+
+    /// The running thread is about to load a weak reference, of those that `weak` stands for.
+    func loadsWeak(_ weak: UInt, _ place: UInt) {
+        guard seesReferences else { return }
+        let object = References.object(of: weak)
+        if object == 0, references[weak] == nil { return }
+        let type = object == 0 ? references[weak]!.type : References.type(of: object)
+        guard references.matters(type) else { return note(type) }
+        let number =
+            object == 0 ? self.object(at: Self.key(of: weak)) : weakObject(of: object)
+        step(.loadReference, number, type, place) {
+            (false, -1, References.object(of: weak) == 0 ? "nil" : "it")
+        }
+        if attention.races { sync.load(current, number, .acquiring) }
+    }
+
+    /// The running thread is about to load an unowned reference.
+    func loadsUnowned(_ object: UInt, _ place: UInt) {
+        guard seesReferences else { return }
+        let type = References.type(of: object)
+        guard references.matters(type) else { return note(type) }
+        step(.loadReference, self.object(at: Self.key(of: object)), type, place) {
+            (false, -1, "it")
+        }
+    }
+
+    /// The last reference to an object is about to be given up.
+    func objectEnds(_ object: UInt, _ size: Int, _ type: UInt, weak: UInt) {
+        guard seesReferences else { return }
+        if weak != 0, references[weak] == nil {
+            references[weak] = References.WeakOne(object: object, type: type, hasEnded: true)
+        }
+        references.begin(
+            References.End(thread: current, object: object, size: size, type: type, steps: steps))
+    }
+
+    func objectHasEnded(_ object: UInt) {
+        guard let end = references.finish(object), seesReferences, end.steps != steps else {
+            return
+        }
+        noteSteps(of: end)
+    }
+
+    /// An execution is over: what has not got to its end may be waiting in a `deinit`.
+    func noteOpenEnds() {
+        for end in references.open {
+            noteSteps(of: end)
+            let thread = threads[end.thread]
+            if thread.state == .parked, thread.object >= 0, objects.isLive(thread.object),
+                !end.contains(objects[thread.object].address)
+            {
+                note(end.type)
+            }
+        }
+    }
+
+    /// If the end has taken a step that others can see, it matters on which thread it runs. (A
+    /// `deinit` is no job: one that begins was none of its doing.)
+    private func noteSteps(of end: References.End) {
+        guard !references.matters(end.type) else { return }
+        if end.isVisible { return note(end.type) }
+        guard keepsHistory else { return }
+        for position in end.steps..<max(end.steps, min(steps, history.count))
+        where history[position].thread == end.thread && history[position].kind != .job
+            && isVisible(history.footprint(position), outside: end)
+        {
+            return note(end.type)
+        }
+    }
+
+    /// A step has happened of which no history is kept.
+    func lookForEnds(_ event: Event) {
+        references.update {
+            if $0.thread == event.thread, event.kind != .job,
+                isVisible(event.footprint, outside: $0)
+            {
+                $0.isVisible = true
+            }
+        }
+    }
+
+    /// Whether what a step touches is more than parts of the object that ends.
+    private func isVisible(_ footprint: Footprint, outside end: References.End) -> Bool {
+        (0..<Int(footprint.count)).contains {
+            let touched = footprint.object($0)
+            return objects.isLive(touched) && !end.contains(objects[touched].address)
+        }
+    }
+
+    /// From the next execution on it matters who gives up the last reference to an object of this
+    /// type.
+    private func note(_ type: UInt) {
+        guard mode == .exploring || mode == .finishing, !wanted.steps.types.contains(type) else {
+            return
+        }
+        // The explorer's own are none of the program's.
+        if References.name(ofType: type)?.hasPrefix("Explorer.") == true { return }
+        wanted.steps.types.append(type)
+    }
+
+    private var seesReferences: Bool {
+        (mode == .exploring || mode == .finishing) && current >= 0
+    }
+
+    /// Where no other object can be: its word of counts.
+    private static func key(of object: UInt) -> UInt { object + 8 }
+
+    /// The number of what stands for the weak references to `object`, -1 while there is none.
+    private func weakObject(of object: UInt) -> Int32 {
+        let weak = References.weak(of: object)
+        guard weak != 0 else { return -1 }
+        // The runtime has used it again.
+        if references[weak]?.hasEnded == true { objects.forget(Self.key(of: weak)) }
+        if references[weak] == nil || references[weak]!.hasEnded {
+            references[weak] = References.WeakOne(
+                object: object, type: References.type(of: object))
+        }
+        return self.object(at: Self.key(of: weak))
+    }
+
+    /// A step on an object's references, of which `look` tells, once it is taken, whether it
+    /// conflicts with the others of its kind, what else it touches, and what it found.
+    private func step(
+        _ kind: StepKind, _ object: Int32, _ type: UInt, _ place: UInt,
+        _ look: () -> (isExclusive: Bool, other: Int32, found: String)
+    ) {
+        if joinOperation() {
+            let (isExclusive, other, _) = look()
+            touch(object, writes: isExclusive)
+            if other >= 0 { touch(other, writes: isExclusive) }
+            return
+        }
+        guard mode != .draining else { return }
+        let thread = current
+        threads[thread].kind = kind
+        threads[thread].object = object
+        threads[thread].other = -1
+        if recorder != nil, names[object] == nil {
+            names.number(object, as: References.description(ofType: type))
+        }
+        park(thread)
+        guard mode != .draining else { return }
+        let (isExclusive, other, found) = look()
+        var event = Event(threads[thread].step(of: thread))
+        touch(object, writes: isExclusive || kind == .release, &event.footprint)
+        if other >= 0 { event.footprint.add(other, writes: true) }
+        event.traits.set(.silent, !isExclusive)
+        commit(event, site: Site("", 0))
+        if recorder != nil {
+            recorder!.describe(old: "", new: found)
+            recorder!.setPlace(Symbolizer.place(of: [place], isReturn: true))
+        }
+    }
+}
