@@ -84,7 +84,11 @@ static void on_acquire(void *address) {
 static int lock_mutex(pthread_mutex_t *mutex) {
     void *observer = quiesce_thread_block.observer;
     if (observer) listener.locks(observer, mutex);
-    return pthread_mutex_lock(mutex);
+    // The call is the runtime's, not the program's.
+    quiesce_mute();
+    int result = pthread_mutex_lock(mutex);
+    quiesce_unmute();
+    return result;
 }
 
 static int unlock_mutex(pthread_mutex_t *mutex) {

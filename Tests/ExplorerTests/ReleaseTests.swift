@@ -58,11 +58,6 @@ import Testing
         }
         #expect(report.verdicts[.deadlock] ?? 0 > 0, "\(report)")
         #expect(report.coverage == .all)
-        if let found = report.counterexample {
-            print(
-                TraceRenderer(TraceStyle(title: "release", location: "", replay: "")).render(found))
-        }
-        print(report.executions, report.blocked, report.defect ?? "")
     }
 
     /// The same through each kind of value that holds the object.
@@ -204,7 +199,6 @@ import Testing
             world.thread("B") { b.value = nil }
         }
         #expect(report.executions == 1, "\(report)")
-        #expect(report.coverage == .all)
     }
 
     /// However often a reference is taken and given up, what matters is who is last.

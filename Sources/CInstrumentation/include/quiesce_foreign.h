@@ -6,10 +6,13 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-// Calls of an observed thread that synchronize by other means than Substrate's.
+// Calls by which the program and its dependencies synchronize without Substrate: of pthread, of
+// semaphores, of Dispatch, of Foundation's locks. What the toolchain's own libraries do among
+// themselves is not told.
 
-/// Has `listener` told, from now on and in every thread, of calls by observed threads: the function
-/// and the instruction after the call. Each place is told once after each `quiesce_foreign_reset`.
-void quiesce_foreign_listen(void (*_Nonnull listener)(void *_Nonnull observer, const char *_Nonnull function, uintptr_t place));
+/// Has `listener` told of such calls of observed threads, before they happen: who observes, and the
+/// function. Between `begin` and `end`, which are counted.
+void quiesce_foreign_begin(void (*_Nonnull listener)(void *_Nonnull observer, const char *_Nonnull function));
+void quiesce_foreign_end(void);
 
 #endif

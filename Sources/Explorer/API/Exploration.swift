@@ -176,7 +176,7 @@ public struct Exploration {
         let world = ExploredWorld(scheduler)
         func executions(_ main: Scheduler.Beginning) -> Result {
             Watchdog.watching(scheduler.heartbeat, seconds: options.watchdogSeconds) {
-                scheduler.watchingReferences {
+                scheduler.watchingRuntime {
                     scheduler.withTrapsCaught { work { scheduler.runExecution(main) } }
                 }
             }
@@ -250,6 +250,13 @@ public struct Exploration {
         }
         if !scheduler.seesAll, case .task = body {
             return .bounded(by: "what executors see of tasks")
+        }
+        if let call = scheduler.foreign {
+            return .bounded(by: "what goes through Substrate: \(call) does not")
+        }
+        if scheduler.hasSeenOthers, !scheduler.hasSeenWork {
+            return .bounded(
+                by: "what goes through Substrate: its threads and tasks did nothing that does")
         }
         if !scheduler.hasSeenReferences {
             return .bounded(by: "what is seen without the releases of references")

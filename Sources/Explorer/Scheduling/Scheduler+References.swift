@@ -5,13 +5,26 @@ import Substrate
 
 // References: who gives up the last one.
 extension Scheduler {
-    /// Calls `body` with the references of this thread's fibers watched.
-    func watchingReferences<Result>(_ body: () -> Result) -> Result {
+    /// Calls `body` with the references of this thread's fibers watched, and what they call that is
+    /// not Substrate's.
+    func watchingRuntime<Result>(_ body: () -> Result) -> Result {
+        unsafe quiesce_foreign_begin { observer, function in
+            unsafe Scheduler.watching(observer) {
+                $0.metForeign(unsafe String(cString: function))
+            }
+        }
+        defer { quiesce_foreign_end() }
         // Where the jobs of tasks are not all seen, nor is who gives up what.
         guard seesAll else { return body() }
         let (result, isSeen) = references.watching(body)
         hasSeenReferences = isSeen
         return result
+    }
+
+    /// The program synchronizes by other means than Substrate's, which nobody sees.
+    private func metForeign(_ function: String) {
+        guard foreign == nil, mode == .exploring || mode == .finishing else { return }
+        foreign = ForeignCall(function)
     }
 
     /// The running thread is about to give up `count` references to an object of a type that
@@ -40,7 +53,7 @@ extension Scheduler {
         guard references.matters(type) else {
             // What the standard library does with the answer is the same either way.
             if let name = References.name(ofType: type), !name.hasPrefix("Swift.") {
-                note(type)
+                noteLoaded(type)
             } else {
                 references.isOrdinary(type)
             }
@@ -59,7 +72,7 @@ extension Scheduler {
         let object = References.object(of: weak)
         if object == 0, references[weak] == nil { return }
         let type = object == 0 ? references[weak]!.type : References.type(of: object)
-        guard references.matters(type) else { return note(type) }
+        guard references.matters(type) else { return noteLoaded(type) }
         let number =
             object == 0 ? self.object(at: Self.key(of: weak)) : weakObject(of: object)
         step(.loadReference, number, type, place) {
@@ -72,7 +85,7 @@ extension Scheduler {
     func loadsUnowned(_ object: UInt, _ place: UInt) {
         guard seesReferences else { return }
         let type = References.type(of: object)
-        guard references.matters(type) else { return note(type) }
+        guard references.matters(type) else { return noteLoaded(type) }
         step(.loadReference, self.object(at: Self.key(of: object)), type, place) {
             (false, -1, "it")
         }
@@ -138,6 +151,17 @@ extension Scheduler {
         (0..<Int(footprint.count)).contains {
             let touched = footprint.object($0)
             return objects.isLive(touched) && !end.contains(objects[touched].address)
+        }
+    }
+
+    /// A reference of an uncommon kind to an object of this type was used. (Within the library that
+    /// follows from operations that are steps.)
+    private func noteLoaded(_ type: UInt) {
+        let name = References.name(ofType: type) ?? ""
+        if name.hasPrefix("Substrate.") || name.hasPrefix("Quiesce.") {
+            references.isOrdinary(type)
+        } else {
+            note(type)
         }
     }
 

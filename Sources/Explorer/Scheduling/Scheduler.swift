@@ -63,6 +63,12 @@ final class Scheduler: Observer, @unchecked Sendable {
     let order = DeclaredOrder()
     let names = Names()
     let machines = Machines()
+    /// The first call that was met of what synchronizes without Substrate.
+    var foreign: ForeignCall?
+    /// Whether a thread or a task other than the main one did something that was seen.
+    private(set) var hasSeenWork = false
+    /// Whether there was one.
+    private(set) var hasSeenOthers = false
     /// Whether the runtime shows what becomes of references.
     var hasSeenReferences = true
     private(set) lazy var references = References(self)
@@ -182,6 +188,7 @@ final class Scheduler: Observer, @unchecked Sendable {
         }
         runToEnd()
         noteOpenEnds()
+        if !hasSeenWork { lookForWork() }
         if mode == .finishing { mode = .draining }
         if outcome == .complete, divergence == nil {
             runAfterwards()
@@ -195,6 +202,20 @@ final class Scheduler: Observer, @unchecked Sendable {
         mode = .idle
         release()
         return outcome
+    }
+
+    /// Looks whether threads besides the main one did more than to start and to end.
+    private func lookForWork() {
+        guard keepsHistory, threads.started.count > 1 else { return }
+        hasSeenOthers = true
+        for position in 0..<history.count where history[position].thread != threads.started[0] {
+            switch history[position].kind {
+            case .job where history[position].previous < 0, .touch, .release, .spawn: continue
+            default:
+                hasSeenWork = true
+                return
+            }
+        }
     }
 
     private func reset() {

@@ -56,7 +56,7 @@ enum Symbolizer {
     /// Where the explorer itself is: its functions are not what a reader looks for.
     private static let ownFolders: [String] = {
         let parts = #filePath.split(separator: "/", omittingEmptySubsequences: false)
-        return ["Explorer", "CSubstrate", "QuiesceTesting"].map {
+        return ["Explorer", "CInstrumentation", "CSubstrate", "QuiesceTesting"].map {
             parts.dropLast(3).joined(separator: "/") + "/\($0)/"
         }
     }()
