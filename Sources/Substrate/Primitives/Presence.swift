@@ -179,7 +179,7 @@ package enum Presence {
         section.begin(name)
         // Entries commute with one another, and not with what sets the bits.
         return state.operation("enter", writes: false, file: file, line: line) {
-            unsafe PresenceTable.keys(of: row)[slot] = key
+            unsafe setKey(key, row, slot)
             unsafe row[slot].storeAsymmetric(key, file: file, line: line)
             describe(name)
             if state.load(ordering: .acquiring, file: file, line: line) & bits == 0 {
@@ -236,7 +236,7 @@ package enum Presence {
     ) {
         unsafe row[slot].storeAsymmetric(0, file: file, line: line)
         describe("free")
-        unsafe PresenceTable.keys(of: row)[slot] = 0
+        unsafe setKey(0, row, slot)
         section.end(name)
     }
 
@@ -249,13 +249,8 @@ package enum Presence {
         let number = LockWord.token()
         let row = unsafe World.current.presence.row(of: number)
         unsafe block.pointee.row = UnsafeMutableRawPointer(row)
-        if let observer = Watch.observer {
-            unsafe nameSlots(of: number, row, observer)
-        } else {
-            if Membarrier.support == .expedited {
-                unsafe block.pointee.slots = UnsafeMutableRawPointer(row)
-            }
-        }
+        if let observer = Watch.observer { unsafe nameSlots(of: number, row, observer) }
+        unsafe Watch.setFastPaths(of: block)
         return unsafe row
     }
 
@@ -273,10 +268,16 @@ package enum Presence {
 
     /// What the running thread has announced in `slot`. Its own business: reading it is no step.
     private static func ownKey(_ row: UnsafeMutablePointer<Atomic<UInt>>, _ slot: Int) -> UInt {
-        // The fast path writes the slots alone; the stores of the slow one may be in a buffer.
-        let isFast = unsafe quiesce_current_block().pointee.slots != nil
-        return unsafe isFast
+        // The stores of an observed thread may be in a buffer.
+        unsafe Watch.observer == nil
             ? row[slot].raw.load(ordering: .relaxed) : PresenceTable.keys(of: row)[slot]
+    }
+
+    /// Keeps what an observed thread announces where `ownKey` finds it.
+    private static func setKey(
+        _ key: UInt, _ row: UnsafeMutablePointer<Atomic<UInt>>, _ slot: Int
+    ) {
+        if Watch.observer != nil { unsafe PresenceTable.keys(of: row)[slot] = key }
     }
 }
 

@@ -148,7 +148,10 @@ public final class World: Sendable {
         }
         precondition(id < LockWord.contended, "more threads than a lock word can name")
         unsafe block.pointee.id = id
-        unsafe block.pointee.token = id
+        if unsafe block.pointee.listener == nil {
+            unsafe block.pointee.listener = PassiveListener.defaultPointer
+        }
+        unsafe Watch.setFastPaths(of: block)
         process.presence.note(UInt(quiesce_thread_id()), threadOf: id)
         unsafe quiesce_block_watch_exit { block in unsafe World.threadEnds(block) }
         return id
@@ -165,13 +168,13 @@ public final class World: Sendable {
         }
         guard id != 0 else { return }
         unsafe block.pointee.row = nil
-        unsafe block.pointee.slots = nil
         if process.presence.isInside(id) {
             fatalError("a thread ended inside a gate; whoever closes it would wait for ever")
         }
         process.presence.clear(id)
         unsafe block.pointee.id = 0
-        unsafe block.pointee.token = 0
+        unsafe block.pointee.listener = nil
+        unsafe Watch.setFastPaths(of: block)
         process.threads.withLock { threads in
             threads.live -= 1
             threads.free.append(id)
@@ -204,6 +207,7 @@ public final class World: Sendable {
         for owner in left { ServiceThread.leaveBehind(owner) }
         // The pool that was told when the forking thread blocks has stayed behind.
         unsafe quiesce_current_block().pointee.blocking = nil
+        PassiveListener.leaveBehind()
         let id = unsafe quiesce_current_block().pointee.id
         for other in 1..<max(1, threads.withLock { $0.next }) where other != id {
             presence.clear(other)
