@@ -186,9 +186,11 @@ public final class World: Sendable {
     private func beforeFork() {
         shared.lock()
         threads.lock()
+        ThreadLocalNumbers.lock()
     }
 
     private func afterForkInParent() {
+        ThreadLocalNumbers.unlock()
         threads.unlock()
         shared.unlock()
     }
@@ -197,6 +199,7 @@ public final class World: Sendable {
     /// under its own.
     private func afterForkInChild() {
         World.forks.wrappingAdd(1, ordering: .relaxed)
+        ThreadLocalNumbers.reset()
         threads.reset()
         shared.reset()
         let left = shared.withLock { shared in
