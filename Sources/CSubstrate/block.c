@@ -24,3 +24,7 @@ void quiesce_block_watch_exit(void (*on_exit)(quiesce_block *)) {
     pthread_once(&exit_once, create_exit_key);
     pthread_setspecific(exit_key, &quiesce_thread_block);
 }
+
+uint32_t quiesce_lock_sites_wanted;
+
+void quiesce_want_lock_sites(void) { __atomic_store_n(&quiesce_lock_sites_wanted, 1, __ATOMIC_RELAXED); }

@@ -107,15 +107,15 @@ import Testing
     }
 
     @Test func `the world of an execution is its own`() throws {
-        final class Singleton: Sendable {}
-        let outside = World.process.value(Singleton.self) { Singleton() }
+        final class Singleton: Sendable { static let key = WorldKey<Singleton>() }
+        let outside = World.process.value(Singleton.key) { Singleton() }
         let outcomes = Outcomes()
         _ = try exhaust { world in
-            let first = World.current.value(Singleton.self) { Singleton() }
+            let first = World.current.value(Singleton.key) { Singleton() }
             outcomes.insert(first === outside ? "process" : "own")
             world.thread("other") {
                 outcomes.insert(
-                    World.current.value(Singleton.self) { Singleton() } === first
+                    World.current.value(Singleton.key) { Singleton() } === first
                         ? "shared" : "another")
             }
             outcomes.insert("\(World.current.processorCount) processors")

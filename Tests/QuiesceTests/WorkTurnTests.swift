@@ -54,7 +54,7 @@ import Testing
     }
 
     private static func takesTurns(_ size: Int) {
-        _ = World.current.value(WorkerPool.self) { WorkerPool(size: size, givesWay: true) }
+        _ = World.current.value(WorkerPool.key) { WorkerPool(size: size, givesWay: true) }
     }
 
     static let programs: [(name: String, program: Program)] = [

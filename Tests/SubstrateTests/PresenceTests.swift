@@ -60,6 +60,51 @@ import Testing
         await #expect(processExitsWith: .success) { try findNobodyInside() }
     }
 
+    @Test func `a row has room for an epoch and a count of read sections`() throws {
+        let number = Mutex<UInt32>(0)
+        let step = WaitPoint.Shared()
+        let thread = try Thread.spawn {
+            let row = Presence.row
+            precondition(row.epoch.load(ordering: .relaxed) == 0 && row.nesting == 0)
+            // The words are not the slots': an announcement leaves them alone, and they it.
+            let slot = enter(0x7000)
+            row.epoch.storeAsymmetric(.max)
+            row.nesting = .max
+            precondition(Presence.isInside(0x7000) && slot == 0)
+            leave(slot)
+            precondition(!Presence.isInsideAnything && row.nesting == .max)
+            row.nesting = 3
+            number.withLock { $0 = World.currentThread }
+            step.advance(to: 1)
+            step.wait(for: 2)
+        }
+        step.wait(for: 1)
+        membarrier()
+        let row = Presence.row(ofThread: number.withLock { $0 })
+        #expect(row.epoch.load(ordering: .acquiring) == .max)
+        let name = World.name(ofThread: number.withLock { $0 })
+        #expect(!name.hasPrefix("number"), "the count leaves the thread's number alone")
+        step.advance(to: 2)
+        thread.join()
+    }
+
+    @Test func `the words of a row are cleared when a thread ends`() async {
+        await #expect(processExitsWith: .success) {
+            for _ in 0..<2 {
+                try together(1) { _ in
+                    let row = Presence.row
+                    precondition(row.epoch.load(ordering: .relaxed) == 0 && row.nesting == 0)
+                    row.epoch.storeAsymmetric(7)
+                    row.nesting = 1
+                }
+            }
+            let own = Presence.row
+            own.nesting = 5
+            let status = forkedChild { precondition(Presence.row.nesting == 5) }
+            precondition(status == 0 && own.nesting == 5)
+        }
+    }
+
     @Test func `threads have names`() throws {
         let name = Mutex("")
         let step = WaitPoint.Shared()

@@ -69,7 +69,8 @@ private final class Served: Sendable {
 }
 
 private final class Owner: ServiceThread.Owner {
-    static var current: Owner { World.current.value(Owner.self) { Owner() } }
+    static var current: Owner { World.current.value(key) { Owner() } }
+    private static let key = WorldKey<Owner>()
 
     let wasLeft = Atomic(false)
 

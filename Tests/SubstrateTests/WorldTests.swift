@@ -10,8 +10,19 @@ import Testing
 /// What several threads share, reachable from a C function.
 private let shared = Mutex(0)
 
-private final class Pool: Sendable {}
-private final class OtherPool: Sendable {}
+private final class Pool: Sendable {
+    static let key = WorldKey<Pool>()
+}
+private final class Mortal: Sendable {
+    static let key = WorldKey<Mortal>()
+
+    private let deaths: Counter
+    init(_ deaths: Counter) { self.deaths = deaths }
+    deinit { deaths.count.add(1, ordering: .relaxed) }
+}
+private final class OtherPool: Sendable {
+    static let key = WorldKey<OtherPool>()
+}
 
 @Suite struct WorldTests {
     @Test func `an ordinary thread belongs to the process's world`() {
@@ -24,17 +35,60 @@ private final class OtherPool: Sendable {}
         #expect(world.processorCount == 3)
         let made = Counter()
         try together(4) { _ in
-            _ = world.value(Pool.self) {
+            _ = world.value(Pool.key) {
                 made.count.add(1, ordering: .relaxed)
                 return Pool()
             }
         }
         #expect(made.count.load(ordering: .relaxed) == 1)
-        let pool = world.value(Pool.self) { Pool() }
-        let other = World(processorCount: 3).value(Pool.self) { Pool() }
+        let pool = world.value(Pool.key) { Pool() }
+        let other = World(processorCount: 3).value(Pool.key) { Pool() }
         #expect(pool !== other)
-        let another = world.value(OtherPool.self) { OtherPool() }
-        #expect(another === world.value(OtherPool.self) { OtherPool() })
+        let another = world.value(OtherPool.key) { OtherPool() }
+        #expect(another === world.value(OtherPool.key) { OtherPool() })
+    }
+
+    @Test func `a world lets go of its objects when it ends`() {
+        let deaths = Counter()
+        for _ in 0..<2 {
+            let world = World(processorCount: 1)
+            #expect(world.isPristine)
+            let made = world.value(Mortal.key) { Mortal(deaths) }
+            #expect(!world.isPristine)
+            #expect(made === world.value(Mortal.key) { Mortal(deaths) })
+        }
+        #expect(deaths.count.load(ordering: .relaxed) == 2)
+    }
+
+    @Test func `a thread that makes an object may register meanwhile`() async {
+        await #expect(processExitsWith: .success) {
+            let pool = World.process.value(Pool.key) {
+                shared.withLock { $0 += 1 }
+                return Pool()
+            }
+            precondition(World.process.value(Pool.key) { Pool() } === pool)
+        }
+    }
+
+    @Test func `a forked child keeps the objects that have no threads`() async {
+        await #expect(processExitsWith: .success) {
+            let pool = World.process.value(Pool.key) { Pool() }
+            let status = forkedChild {
+                guard World.process.value(Pool.key, make: { Pool() }) === pool else { _exit(2) }
+                _ = World.process.value(OtherPool.key) { OtherPool() }
+            }
+            precondition(status == 0)
+        }
+    }
+
+    @Test func `too many keys are refused with a sentence`() async {
+        let result = await #expect(
+            processExitsWith: .failure, observing: [\.standardErrorContent]
+        ) {
+            for _ in 0..<100 { _ = WorldKey<Pool>() }
+        }
+        let text = String(decoding: result?.standardErrorContent ?? [], as: UTF8.self)
+        #expect(text.contains("make each WorldKey once"))
     }
 
     @Test func `a block says to which world a thread belongs`() {

@@ -3,6 +3,7 @@
 #ifndef QUIESCE_BLOCK_H
 #define QUIESCE_BLOCK_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 /// What Substrate knows of the running thread. One lives in each thread's own storage; a fiber
@@ -10,17 +11,21 @@
 typedef struct quiesce_block {
     /// Who watches this thread's operations; null in production. An unretained Swift `Observer`.
     void *_Nullable observer;
-    /// `id` of a registered thread that nobody watches, else 0: what a lock's fast path writes.
+    /// `id` of a registered thread that has neither an observer nor a listener, else 0: what a
+    /// lock's fast path writes, and what every other fast path tests.
     uint32_t token;
     /// This thread's number in its world; 0 before its first use.
     uint32_t id;
+    /// Who is told of this thread's locks and waits; null where nobody is, and while it is told. An
+    /// unretained Swift `PassiveListener`.
+    void *_Nullable listener;
     /// The world this thread belongs to; null stands for the process's own. An unretained Swift
     /// `World`.
     void *_Nullable world;
     /// This thread's values of `ThreadLocal` variables. A retained Swift object, or null.
     void *_Nullable locals;
-    /// `row` of a registered thread that nobody watches and whose stores need no fence, else null:
-    /// what a fast path announces in.
+    /// `row` of a registered thread that has neither an observer nor a listener and whose stores
+    /// need no fence, else null: what a fast path announces in.
     void *_Nullable slots;
     /// Where this thread announces what it is inside of; null before its first use.
     void *_Nullable row;
@@ -46,5 +51,15 @@ static inline __attribute__((always_inline)) void quiesce_unmute(void) { quiesce
 
 /// Arranges that `on_exit` is called with this thread's block when the thread ends.
 void quiesce_block_watch_exit(void (*_Nonnull on_exit)(quiesce_block *_Nonnull));
+
+/// Not 0 once somebody wants to know where locks are made.
+extern uint32_t quiesce_lock_sites_wanted;
+
+static inline __attribute__((always_inline)) bool quiesce_wants_lock_sites(void) {
+    return __atomic_load_n(&quiesce_lock_sites_wanted, __ATOMIC_RELAXED) != 0;
+}
+
+/// From now on, `quiesce_wants_lock_sites` says true.
+void quiesce_want_lock_sites(void);
 
 #endif

@@ -82,12 +82,14 @@ public struct Misuse: Error, Sendable, Equatable, CustomStringConvertible {
             return value != nil
         }
         if isCollected || reportMisuse(misuse.description, file: file, line: line) { return }
-        World.current.value(MisuseLog.self) { MisuseLog() }.note(misuse)
+        World.current.value(MisuseLog.key) { MisuseLog() }.note(misuse)
     }
 }
 
 /// What a world's standard error has been told.
 private final class MisuseLog: Sendable {
+    static let key = WorldKey<MisuseLog>()
+
     private struct Place: Hashable {
         let kind: Misuse.Kind
         let culprit: String?

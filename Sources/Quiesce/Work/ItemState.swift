@@ -48,7 +48,8 @@ struct WorkNumbers {
     /// Where a world's numbers come from. It goes on counting in a forked child, where items of
     /// before live on.
     final class Source: Sendable {
-        static var current: Source { World.current.value(Source.self) { Source() } }
+        static var current: Source { World.current.value(key) { Source() } }
+        private static let key = WorldKey<Source>()
 
         fileprivate static let stock: UInt64 = 1 << 20
 

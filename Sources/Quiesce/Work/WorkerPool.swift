@@ -11,8 +11,10 @@ import Substrate
 final class WorkerPool: Sendable, ServiceThread.Owner {
     static var current: WorkerPool {
         let world = World.current
-        return world.value(WorkerPool.self) { WorkerPool(size: world.processorCount) }
+        return world.value(key) { WorkerPool(size: world.processorCount) }
     }
+
+    static let key = WorldKey<WorkerPool>()
 
     /// How many workers run at a time.
     private let size: Int

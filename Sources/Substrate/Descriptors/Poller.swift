@@ -11,7 +11,8 @@ import CSubstrate
 /// called at the next change and not again and again.
 public final class Poller: Sendable, InterestKeeper, ServiceThread.Owner {
     /// The poller of the running thread's world.
-    public static var current: Poller { World.current.value(Poller.self) { Poller() } }
+    public static var current: Poller { World.current.value(key) { Poller() } }
+    private static let key = WorldKey<Poller>()
 
     private let table = Mutex(Table())
     /// Read without the lock by a forked child, which cannot know who held that.

@@ -52,8 +52,10 @@ public struct Condition: ~Copyable, Sendable {
         let seen = sequence.load(ordering: .relaxed)
         mutex.release(site)
         let end = deadline.map { max($0.nanoseconds, 1) } ?? 0
-        let result = BlockingObserver.told {
-            unsafe withUnsafePointer(to: sequence) { unsafe quiesce_futex_wait($0, seen, end) }
+        let result = WaitClass(.condition, site).waiting("a condition") {
+            BlockingObserver.told {
+                unsafe withUnsafePointer(to: sequence) { unsafe quiesce_futex_wait($0, seen, end) }
+            }
         }
         mutex.acquire(site)
         waiters.wrappingSubtract(1, ordering: .relaxed)

@@ -14,12 +14,18 @@ public import Synchronization
 public struct Mutex<Value: ~Copyable>: ~Copyable {
     /// 0 when free, else the holder's number, with `LockWord.contended` set when somebody sleeps.
     @usableFromInline let word: Synchronization.Atomic<UInt32>
+    /// Where the lock was made. It fills the word that the alignment of most values leaves free.
+    public let lockClass: LockClass
     @usableFromInline let cell: Cell<Value>
 
-    /// A free lock around `initialValue`.
+    /// A free lock around `initialValue`. Its class is the line that makes it.
     @inlinable
-    public init(_ initialValue: consuming sending Value) {
+    public init(
+        _ initialValue: consuming sending Value, file: StaticString = #filePath,
+        line: UInt = #line
+    ) {
         word = Synchronization.Atomic(0)
+        lockClass = LockClass(Site(file, line))
         cell = Cell(initialValue)
     }
 
@@ -131,11 +137,21 @@ extension Mutex where Value: ~Copyable {
     @inlinable
     @inline(__always)
     borrowing func tryAcquire(_ site: Site) -> Bool {
+        let token = unsafe quiesce_current_block().pointee.token
+        guard _fastPath(token != 0) else { return tryAcquireSlow(site) }
+        return word.compareExchange(expected: 0, desired: token, ordering: .acquiring).exchanged
+    }
+
+    @usableFromInline
+    @inline(never)
+    borrowing func tryAcquireSlow(_ site: Site) -> Bool {
         if let observer = Watch.observer {
             return observer.mutex(.tryLock, at: address, site)
         }
-        return word.compareExchange(expected: 0, desired: LockWord.token(), ordering: .acquiring)
-            .exchanged
+        let token = LockWord.token()
+        return PassiveListener.told(.tryLock, at: address, of: lockClass, site) {
+            word.compareExchange(expected: 0, desired: token, ordering: .acquiring).exchanged
+        }
     }
 
     @usableFromInline
@@ -153,7 +169,12 @@ extension Mutex where Value: ~Copyable {
             }
             return
         }
-        LockWord.acquire(word, LockWord.token())
+        // The thread takes up its listener when it registers.
+        let token = LockWord.token()
+        _ = PassiveListener.told(.lock, at: address, of: lockClass, site) {
+            LockWord.acquire(word, token)
+            return true
+        }
     }
 
     @usableFromInline
@@ -163,6 +184,10 @@ extension Mutex where Value: ~Copyable {
             _ = observer.mutex(.unlock, at: address, site)
             return
         }
-        LockWord.release(word, LockWord.token())
+        let token = LockWord.token()
+        _ = PassiveListener.told(.unlock, at: address, of: lockClass, site) {
+            LockWord.release(word, token)
+            return true
+        }
     }
 }

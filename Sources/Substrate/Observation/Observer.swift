@@ -10,7 +10,7 @@ public import CSubstrate
 /// class lets everything happen at once.
 open class Observer: @unchecked Sendable {
     // Unchecked: an observer is called by the threads that it watches, and by those alone.
-    public init() {}
+    public init() { LockClass.wantSites() }
 
     /// Whether values are wanted as text (`describe`).
     /// Unchecked: an access ends before the next begins, all on the watched thread.
@@ -179,6 +179,23 @@ enum Watch {
     static var observer: WatchingObserver? {
         guard let pointer = unsafe quiesce_current_block().pointee.observer else { return nil }
         return unsafe WatchingObserver(pointer)
+    }
+
+    /// Whether the running thread is registered and has neither an observer nor a listener. One
+    /// load, as for the observer alone.
+    @_transparent
+    @usableFromInline
+    static var isUnwatched: Bool { unsafe quiesce_current_block().pointee.token != 0 }
+
+    /// Opens or closes a thread's fast paths. Called after a change of what they depend on.
+    static func setFastPaths(of block: UnsafeMutablePointer<quiesce_block>) {
+        let isOpen = unsafe block.pointee.observer == nil && block.pointee.listener == nil
+        unsafe block.pointee.token = isOpen ? block.pointee.id : 0
+        guard unsafe isOpen && block.pointee.row != nil && Membarrier.support == .expedited else {
+            unsafe block.pointee.slots = nil
+            return
+        }
+        unsafe block.pointee.slots = unsafe block.pointee.row
     }
 }
 

@@ -18,6 +18,11 @@ public struct Site: Sendable, BitwiseCopyable, Hashable {
         self.line = line
     }
 
+    init(fileAddress: UInt, line: UInt) {
+        self.fileAddress = fileAddress
+        self.line = line
+    }
+
     /// The file's name, as its module was compiled with.
     public var file: String {
         guard let start = unsafe UnsafePointer<CChar>(bitPattern: fileAddress) else { return "" }

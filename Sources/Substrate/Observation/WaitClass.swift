@@ -5,19 +5,20 @@ internal import CSubstrate
 /// A kind of section that a thread can wait for: the entries of a gate, the items of a queue, a
 /// grace period.
 ///
-/// A primitive that can block declares its waits with `section(_:)` and `waiting(_:)`, so that a
-/// validator sees them as the virtual locks they are. Unwatched, both are one predicted branch.
+/// A primitive that can block declares its waits with `section(_:)` and `waiting(_:)`, so that an
+/// observer or a listener sees them as the virtual locks they are. Unwatched, both are one predicted
+/// branch.
 ///
 /// What is waited for and where it was made tell a class, as the kernel's validator tells locks by
 /// where they are initialised: all gates that one line makes are of one class. A class is three
-/// words and needs no table. An observer alone asks for the name of the one gate.
+/// words and needs no table. Only an observer or a listener asks for the name of the one gate.
 public struct WaitClass: Sendable, Hashable {
     public let role: Role
     /// Where it was made.
     public let site: Site
 
     /// What is waited for.
-    public enum Role: UInt8, Sendable, CaseIterable {
+    public enum Role: UInt8, Sendable {
         /// The end of a thread.
         case thread
         /// What wakes a condition, or a wait queue.
@@ -53,28 +54,30 @@ public struct WaitClass: Sendable, Hashable {
     /// are no closure.
     @inlinable
     public func begin(_ name: @autoclosure () -> String) {
-        Watch.observer?.section(of: self, name, .thread, begins: true)
+        if _fastPath(Watch.isUnwatched) { return }
+        tellSection(name, .thread, begins: true)
     }
 
     /// Ends the section that `begin` began.
     @inlinable
     public func end(_ name: @autoclosure () -> String) {
-        Watch.observer?.section(of: self, name, .thread, begins: false)
+        if _fastPath(Watch.isUnwatched) { return }
+        tellSection(name, .thread, begins: false)
     }
 
     /// As `begin`, of a section that belongs to the running task. Returns the task, for `end`; 0
     /// where there is none or nobody watches.
     public func beginOfTask(_ name: @autoclosure () -> String) -> UInt {
-        guard let observer = Watch.observer else { return 0 }
+        if _fastPath(Watch.isUnwatched) { return 0 }
+        guard Watch.observer != nil || PassiveListener.isListening else { return 0 }
         let task = unsafe UInt(bitPattern: quiesce_jobs_current())
-        if task != 0 { observer.section(of: self, name, .task(task), begins: true) }
+        if task != 0 { tellSection(name, .task(task), begins: true) }
         return task
     }
 
     /// Ends the section of a task, on whatever thread.
     public func end(ofTask task: UInt, _ name: @autoclosure () -> String) {
-        guard task != 0 else { return }
-        Watch.observer?.section(of: self, name, .task(task), begins: false)
+        if task != 0 { tellSection(name, .task(task), begins: false) }
     }
 
     /// Runs `body` as a section of this class.
@@ -92,8 +95,8 @@ public struct WaitClass: Sendable, Hashable {
     public func waiting<Result: ~Copyable, Failure: Error>(
         _ name: @autoclosure () -> String, _ body: () throws(Failure) -> Result
     ) throws(Failure) -> Result {
-        Watch.observer?.waits(for: self, name, begins: true)
-        defer { Watch.observer?.waits(for: self, name, begins: false) }
+        tellWait(name, isOfTask: false, begins: true)
+        defer { tellWait(name, isOfTask: false, begins: false) }
         return try body()
     }
 
@@ -102,9 +105,39 @@ public struct WaitClass: Sendable, Hashable {
     public func waiting<Result: ~Copyable, Failure: Error>(
         _ name: @autoclosure () -> String, _ body: () async throws(Failure) -> Result
     ) async throws(Failure) -> Result {
-        Watch.observer?.waits(for: self, name, begins: true)
+        tellWait(name, isOfTask: true, begins: true)
         // Perhaps on another thread.
-        defer { Watch.observer?.waits(for: self, name, begins: false) }
+        defer { tellWait(name, isOfTask: true, begins: false) }
         return try await body()
+    }
+}
+
+extension WaitClass {
+    @inlinable
+    @inline(__always)
+    func tellWait(_ name: () -> String, isOfTask: Bool, begins: Bool) {
+        if _fastPath(Watch.isUnwatched) { return }
+        tellWaitSlow(name, isOfTask: isOfTask, begins: begins)
+    }
+
+    @usableFromInline
+    @inline(never)
+    func tellWaitSlow(_ name: () -> String, isOfTask: Bool, begins: Bool) {
+        if let observer = Watch.observer {
+            return observer.waits(for: self, name, begins: begins)
+        }
+        PassiveListener.tell {
+            let task = isOfTask ? unsafe UInt(bitPattern: quiesce_jobs_current()) : 0
+            $0.waits(for: self, name, task == 0 ? .thread : .task(task), begins: begins)
+        }
+    }
+
+    @usableFromInline
+    @inline(never)
+    func tellSection(_ name: () -> String, _ owner: Owner, begins: Bool) {
+        if let observer = Watch.observer {
+            return observer.section(of: self, name, owner, begins: begins)
+        }
+        PassiveListener.tell { $0.section(of: self, name, owner, begins: begins) }
     }
 }

@@ -179,7 +179,7 @@ package enum Presence {
         section.begin(name)
         // Entries commute with one another, and not with what sets the bits.
         return state.operation("enter", writes: false, file: file, line: line) {
-            unsafe PresenceTable.keys(of: row)[slot] = key
+            unsafe setKey(key, row, slot)
             unsafe row[slot].storeAsymmetric(key, file: file, line: line)
             describe(name)
             if state.load(ordering: .acquiring, file: file, line: line) & bits == 0 {
@@ -236,7 +236,7 @@ package enum Presence {
     ) {
         unsafe row[slot].storeAsymmetric(0, file: file, line: line)
         describe("free")
-        unsafe PresenceTable.keys(of: row)[slot] = 0
+        unsafe setKey(0, row, slot)
         section.end(name)
     }
 
@@ -249,13 +249,8 @@ package enum Presence {
         let number = LockWord.token()
         let row = unsafe World.current.presence.row(of: number)
         unsafe block.pointee.row = UnsafeMutableRawPointer(row)
-        if let observer = Watch.observer {
-            unsafe nameSlots(of: number, row, observer)
-        } else {
-            if Membarrier.support == .expedited {
-                unsafe block.pointee.slots = UnsafeMutableRawPointer(row)
-            }
-        }
+        if let observer = Watch.observer { unsafe nameSlots(of: number, row, observer) }
+        unsafe Watch.setFastPaths(of: block)
         return unsafe row
     }
 
@@ -273,83 +268,25 @@ package enum Presence {
 
     /// What the running thread has announced in `slot`. Its own business: reading it is no step.
     private static func ownKey(_ row: UnsafeMutablePointer<Atomic<UInt>>, _ slot: Int) -> UInt {
-        // The fast path writes the slots alone; the stores of the slow one may be in a buffer.
-        let isFast = unsafe quiesce_current_block().pointee.slots != nil
-        return unsafe isFast
+        // The stores of an observed thread may be in a buffer.
+        unsafe Watch.observer == nil
             ? row[slot].raw.load(ordering: .relaxed) : PresenceTable.keys(of: row)[slot]
+    }
+
+    /// Keeps what an observed thread announces where `ownKey` finds it.
+    private static func setKey(
+        _ key: UInt, _ row: UnsafeMutablePointer<Atomic<UInt>>, _ slot: Int
+    ) {
+        if Watch.observer != nil { unsafe PresenceTable.keys(of: row)[slot] = key }
     }
 }
 
-/// The rows of a world's threads, by number. Rows come in chunks that double, and stay where they
-/// are.
-@safe
-final class PresenceTable: Sendable {
-    /// A row is two cache lines: the slots, the system's number of the thread, and a copy of the
-    /// keys for the thread alone.
-    static let rowWords = 16
-    private static let threadID = Presence.depthLimit
+extension Presence {
+    /// The running thread's row.
+    package static var row: PresenceRow { unsafe PresenceRow(words: ownRow()) }
 
-    private static let firstChunk = 8
-    /// The chunks' addresses; 0 for one that nobody needed so far.
-    private let chunks: InlineArray<28, Synchronization.Atomic<UInt>> = InlineArray { _ in
-        Synchronization.Atomic(0)
-    }
-
-    deinit {
-        for chunk in chunks.indices {
-            unsafe UnsafeMutableRawPointer(bitPattern: chunks[chunk].load(ordering: .relaxed))?
-                .deallocate()
-        }
-    }
-
-    static func keys(of row: UnsafeMutablePointer<Atomic<UInt>>) -> UnsafeMutablePointer<UInt> {
-        unsafe UnsafeMutableRawPointer(row + 8).assumingMemoryBound(to: UInt.self)
-    }
-
-    /// The row of a thread. Made when nobody has asked for it before.
-    func row(of number: UInt32) -> UnsafeMutablePointer<Atomic<UInt>> {
-        // Chunk c holds 8 << c rows and begins with number 8 * (2^c - 1).
-        let position = Int(number) + Self.firstChunk
-        let chunk =
-            Int.bitWidth - 1 - position.leadingZeroBitCount - Self.firstChunk.trailingZeroBitCount
-        let index = position - Self.firstChunk << chunk
-        let base =
-            unsafe UnsafeMutableRawPointer(bitPattern: chunks[chunk].load(ordering: .acquiring))
-            ?? makeChunk(chunk)
-        return unsafe base.assumingMemoryBound(to: Atomic<UInt>.self) + index * Self.rowWords
-    }
-
-    private func makeChunk(_ chunk: Int) -> UnsafeMutableRawPointer {
-        let size = (Self.firstChunk << chunk) * Self.rowWords * 8
-        let made = UnsafeMutableRawPointer.allocate(byteCount: size, alignment: 128)
-        unsafe made.initializeMemory(as: UInt8.self, repeating: 0, count: size)
-        let (isMine, found) = chunks[chunk].compareExchange(
-            expected: 0, desired: UInt(bitPattern: made), ordering: .acquiringAndReleasing)
-        guard !isMine, let found = unsafe UnsafeMutableRawPointer(bitPattern: found) else {
-            return unsafe made
-        }
-        unsafe made.deallocate()
-        return unsafe found
-    }
-
-    /// The system's number of the thread; 0 when there is none.
-    func threadID(of number: UInt32) -> UInt {
-        unsafe row(of: number)[Self.threadID].raw.load(ordering: .relaxed)
-    }
-
-    func note(_ threadID: UInt, threadOf number: UInt32) {
-        unsafe row(of: number)[Self.threadID].raw.store(threadID, ordering: .relaxed)
-    }
-
-    /// Clears the slots of a thread that is no more.
-    func clear(_ number: UInt32) {
-        let row = unsafe row(of: number)
-        for word in 0...Presence.depthLimit { unsafe row[word].raw.store(0, ordering: .releasing) }
-        for slot in 0..<Presence.depthLimit { unsafe Self.keys(of: row)[slot] = 0 }
-    }
-
-    /// Whether the thread is inside of anything.
-    func isInside(_ number: UInt32) -> Bool {
-        unsafe row(of: number)[0].raw.load(ordering: .relaxed) != 0
+    /// The row of another thread of the running thread's world, by the thread's number.
+    package static func row(ofThread number: UInt32) -> PresenceRow {
+        unsafe PresenceRow(words: World.current.presence.row(of: number))
     }
 }

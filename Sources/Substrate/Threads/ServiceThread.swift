@@ -56,8 +56,6 @@ package struct ServiceThread: Sendable {
 
     /// Has a child leave an owner of its parent behind.
     static func leaveBehind(_ owner: some Owner) {
-        // It is never touched again, not even to destroy it.
-        _ = unsafe Unmanaged.passRetained(owner)
         owner.leaveBehind()
     }
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import CSubstrate
-import Synchronization
+public import CSubstrate
+public import Synchronization
 
 /// Everything that is process-wide hangs off a world, which a thread reaches through its block.
 ///
@@ -11,24 +11,19 @@ public final class World: Sendable {
     /// How many threads can run at once.
     public let processorCount: Int
 
-    private let shared = ForkLock<[ObjectIdentifier: any Sendable]>([:])
-    // Beside the table, because its lock costs a system call and every execution of an exploration
-    // asks.
+    /// A reference of this world's to each of its objects, by the number of its key; 0 for one that
+    /// nobody has asked for. As many as `WorldKeys.limit`.
+    @usableFromInline
+    let objects: InlineArray<32, Synchronization.Atomic<UInt>> = InlineArray { _ in
+        Synchronization.Atomic(0)
+    }
+    /// Held while an object is made.
+    private let making = ForkLock(())
+    // Beside the objects, because every execution of an exploration asks.
     private let wasAsked = Synchronization.Atomic(false)
     private let threads = ForkLock(Threads())
     /// The highest number that a thread ever had.
     private let highest = Synchronization.Atomic<UInt32>(0)
-    /// What the threads are inside of.
-    var presence: PresenceTable {
-        // Not the standard library's lazy reference: it asks for metadata at every load.
-        let address = presenceAddress.load(ordering: .acquiring)
-        guard let pointer = unsafe UnsafeRawPointer(bitPattern: address) else {
-            return makePresence()
-        }
-        return unsafe Unmanaged<PresenceTable>.fromOpaque(pointer).takeUnretainedValue()
-    }
-    /// A reference of this world's, once it is made.
-    private let presenceAddress = Synchronization.Atomic<UInt>(0)
 
     private struct Threads: Sendable {
         var next: UInt32 = 1
@@ -55,30 +50,59 @@ public final class World: Sendable {
     private static let forks = Synchronization.Atomic<UInt32>(0)
 
     /// The running thread's world.
+    @inlinable
     public static var current: World {
         guard let pointer = unsafe quiesce_current_block().pointee.world else { return process }
         return unsafe Unmanaged<World>.fromOpaque(pointer).takeUnretainedValue()
     }
 
-    /// The one object of its kind in this world, made by the first who asks.
+    /// The object of this world that `key` names, made by the first who asks.
     ///
-    /// `make` runs under the world's lock and must not ask for another.
-    public func value<Value: AnyObject & Sendable>(_ kind: Value.Type, make: () -> Value) -> Value {
+    /// Finding it is a few loads and a retain. `make` runs under the world's lock and must not ask
+    /// for another.
+    @inlinable
+    public func value<Value: AnyObject & Sendable>(_ key: WorldKey<Value>, make: () -> Value)
+        -> Value
+    {
+        find(key) ?? makeValue(key, make)
+    }
+
+    @inlinable
+    @inline(__always)
+    func find<Value: AnyObject & Sendable>(_ key: WorldKey<Value>) -> Value? {
+        let address = objects[key.index].load(ordering: .acquiring)
+        guard let pointer = unsafe UnsafeRawPointer(bitPattern: address) else { return nil }
+        return unsafe Unmanaged<Value>.fromOpaque(pointer).takeUnretainedValue()
+    }
+
+    @usableFromInline
+    @inline(never)
+    func makeValue<Value: AnyObject & Sendable>(_ key: WorldKey<Value>, _ make: () -> Value)
+        -> Value
+    {
         wasAsked.store(true, ordering: .releasing)
-        return shared.withLock { shared in
-            if let found = shared[ObjectIdentifier(kind)] as? Value { return found }
+        return making.withLock { _ in
+            if let found = find(key) { return found }
             let made = make()
-            shared[ObjectIdentifier(kind)] = made
+            let reference = unsafe Unmanaged.passRetained(made)
+            objects[key.index].store(
+                unsafe UInt(bitPattern: reference.toOpaque()), ordering: .releasing)
             return made
         }
     }
 
+    /// What the threads are inside of.
+    var presence: PresenceTable { find(World.presenceKey) ?? makePresence() }
+
+    private static var presenceKey: WorldKey<PresenceTable> { WorldKey(index: WorldKeys.presence) }
+
+    // Without the lock: a thread that makes another object may need the table to register.
     private func makePresence() -> PresenceTable {
         wasAsked.store(true, ordering: .releasing)
         let made = PresenceTable()
         let reference = unsafe Unmanaged.passRetained(made)
         let address = unsafe UInt(bitPattern: reference.toOpaque())
-        if presenceAddress.compareExchange(
+        if objects[WorldKeys.presence].compareExchange(
             expected: 0, desired: address, ordering: .acquiringAndReleasing
         ).exchanged {
             return made
@@ -89,13 +113,11 @@ public final class World: Sendable {
     }
 
     deinit {
-        guard
-            let pointer = unsafe UnsafeRawPointer(
-                bitPattern: presenceAddress.load(ordering: .acquiring))
-        else {
-            return
+        for index in objects.indices {
+            let address = objects[index].load(ordering: .acquiring)
+            guard let pointer = unsafe UnsafeRawPointer(bitPattern: address) else { continue }
+            unsafe Unmanaged<AnyObject>.fromOpaque(pointer).release()
         }
-        unsafe Unmanaged<PresenceTable>.fromOpaque(pointer).release()
     }
 
     /// Whether nobody has asked this world for anything.
@@ -148,7 +170,10 @@ public final class World: Sendable {
         }
         precondition(id < LockWord.contended, "more threads than a lock word can name")
         unsafe block.pointee.id = id
-        unsafe block.pointee.token = id
+        if unsafe block.pointee.listener == nil {
+            unsafe block.pointee.listener = PassiveListener.defaultPointer
+        }
+        unsafe Watch.setFastPaths(of: block)
         process.presence.note(UInt(quiesce_thread_id()), threadOf: id)
         unsafe quiesce_block_watch_exit { block in unsafe World.threadEnds(block) }
         return id
@@ -165,13 +190,13 @@ public final class World: Sendable {
         }
         guard id != 0 else { return }
         unsafe block.pointee.row = nil
-        unsafe block.pointee.slots = nil
         if process.presence.isInside(id) {
             fatalError("a thread ended inside a gate; whoever closes it would wait for ever")
         }
         process.presence.clear(id)
         unsafe block.pointee.id = 0
-        unsafe block.pointee.token = 0
+        unsafe block.pointee.listener = nil
+        unsafe Watch.setFastPaths(of: block)
         process.threads.withLock { threads in
             threads.live -= 1
             threads.free.append(id)
@@ -181,29 +206,28 @@ public final class World: Sendable {
     // A fork copies the locks as they stand. The forking thread holds them, so no other thread
     // does.
     private func beforeFork() {
-        shared.lock()
+        making.lock()
         threads.lock()
+        ThreadLocalNumbers.lock()
     }
 
     private func afterForkInParent() {
+        ThreadLocalNumbers.unlock()
         threads.unlock()
-        shared.unlock()
+        making.unlock()
     }
 
     /// A forked child has one thread: the numbers of the others are free again, and it goes on
     /// under its own.
     private func afterForkInChild() {
         World.forks.wrappingAdd(1, ordering: .relaxed)
+        ThreadLocalNumbers.reset()
         threads.reset()
-        shared.reset()
-        let left = shared.withLock { shared in
-            let left = shared.values.compactMap { $0 as? any ServiceThread.Owner }
-            shared = shared.filter { !($0.value is any ServiceThread.Owner) }
-            return left
-        }
-        for owner in left { ServiceThread.leaveBehind(owner) }
+        making.reset()
+        leaveOwnersBehind()
         // The pool that was told when the forking thread blocks has stayed behind.
         unsafe quiesce_current_block().pointee.blocking = nil
+        PassiveListener.leaveBehind()
         let id = unsafe quiesce_current_block().pointee.id
         for other in 1..<max(1, threads.withLock { $0.next }) where other != id {
             presence.clear(other)
@@ -212,6 +236,21 @@ public final class World: Sendable {
         threads.withLock { threads in
             threads.live = id == 0 ? 0 : 1
             threads.free = (1..<threads.next).filter { $0 != id }
+        }
+    }
+
+    /// Has this world, in a forked child, forget the objects whose threads stayed behind.
+    private func leaveOwnersBehind() {
+        for index in objects.indices {
+            let address = objects[index].load(ordering: .relaxed)
+            guard let pointer = unsafe UnsafeRawPointer(bitPattern: address),
+                let owner = unsafe Unmanaged<AnyObject>.fromOpaque(pointer).takeUnretainedValue()
+                    as? any ServiceThread.Owner
+            else { continue }
+            objects[index].store(0, ordering: .relaxed)
+            // The reference is not given back: the object is never touched again, not even to
+            // destroy it.
+            ServiceThread.leaveBehind(owner)
         }
     }
 }

@@ -66,6 +66,8 @@ extension Observer {
     func watch<Result, Failure: Error>(_ body: () throws(Failure) -> Result) throws(Failure)
         -> Result
     {
+        // Before the block is changed: it is put back as it was.
+        _ = World.currentThread
         let block = unsafe quiesce_current_block()
         let (observer, token) = unsafe (block.pointee.observer, block.pointee.token)
         unsafe block.pointee.observer = Unmanaged.passUnretained(self).toOpaque()
