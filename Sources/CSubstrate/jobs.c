@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 // The pointers through which the runtime announces. Weak: a toolchain without them links, and
 // `listen` says no.
@@ -155,15 +156,25 @@ typedef void *(*handing_function)(void *, void *, void *, void *);
     X(dispatch_read, false) X(dispatch_write, false) X(dispatch_io_read, false) X(dispatch_io_write, false) \
     X(dispatch_semaphore_signal, true) X(dispatch_group_leave, true) \
     X(pthread_cond_signal, true) X(pthread_cond_broadcast, true) X(sem_post, true) \
-    X(write, true) X(eventfd_write, true) X(kill, true) X(pthread_kill, true)
+    X(eventfd_write, true) X(kill, true) X(pthread_kill, true)
 
 HANDING_FUNCTIONS(HANDS)
+
+// A few bytes for a pipe or an event descriptor may wake a thread; more is something to read.
+static ssize_t (*real_write)(int, const void *, size_t);
+
+static ssize_t note_write(int descriptor, const void *bytes, size_t count) {
+    void *observer = quiesce_thread_block.observer;
+    if (observer && descriptor > STDERR_FILENO && count <= sizeof(uint64_t)) listener.hands(observer, true);
+    return real_write(descriptor, bytes, count);
+}
 
 static void watch_handing(void) {
 #define FIND(function, may_only_wake) real_##function = (handing_function)dlsym(RTLD_DEFAULT, #function);
     HANDING_FUNCTIONS(FIND)
+    real_write = (ssize_t (*)(int, const void *, size_t))dlsym(RTLD_DEFAULT, "write");
 #define REPLACE(function, may_only_wake) {real_##function ? #function : "\1\1\1", (void *)note_##function, NULL, 0},
-    quiesce_replacement replacements[] = {HANDING_FUNCTIONS(REPLACE)};
+    quiesce_replacement replacements[] = {HANDING_FUNCTIONS(REPLACE) {"write", (void *)note_write, NULL, 0}};
     quiesce_interpose(replacements, sizeof replacements / sizeof *replacements);
 }
 

@@ -288,12 +288,12 @@ actor Counter {
 
 /// What traps in the code of other libraries is the verdict of one test, and the next one runs.
 @Suite(.serialized) struct ForeignTrapTests {
-    @Test(.everyInterleaving, .fails("trapped"))
+    @Test(.fails("trapped"), .everyInterleaving)
     func `a lock of the standard library is locked again`() async {
         StandardLock().lockTwice()
     }
 
-    @Test(.everyInterleaving, .fails("trapped"))
+    @Test(.fails("trapped"), .everyInterleaving)
     func `a lock is locked again beside continuations and handlers`() async {
         let lock = StandardLock()
         await withTaskGroup { group in
@@ -310,13 +310,13 @@ actor Counter {
         }
     }
 
-    @Test(.everyInterleaving, .fails("trapped"))
+    @Test(.fails("trapped"), .everyInterleaving)
     func `a cancellation handler traps`() async {
         let task = Task {
             await withTaskCancellationHandler {
                 unsafe await withUnsafeContinuation { (_: UnsafeContinuation<Void, Never>) in }
             } onCancel: {
-                fatalError("on purpose")
+                trapOnPurpose()
             }
         }
         task.cancel()
@@ -337,3 +337,5 @@ private final class StandardLock: Sendable {
     func lockTwice() { lock.withLock { _ in lockOnce() } }
     private func lockOnce() { lock.withLock { $0 += 1 } }
 }
+
+@inline(never) func trapOnPurpose() { fatalError("on purpose") }

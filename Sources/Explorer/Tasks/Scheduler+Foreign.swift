@@ -64,9 +64,9 @@ extension Scheduler {
     // MARK: Waiting
 
     /// Nobody can go on, and a task is suspended. Waits, in real time, for a thread that nobody
-    /// explores to resume it. False when none has in time.
+    /// explores to resume it. False when none has in time, or it does not matter any more.
     func awaitForeign() -> Bool {
-        guard seesAll, mode == .exploring, !stuckTasks.isEmpty else { return false }
+        guard seesAll, mode == .exploring, verdict == nil, !stuckTasks.isEmpty else { return false }
         let start = quiesce_monotonic_nanoseconds()
         while true {
             if jobs.inbox.hasMail {
