@@ -51,7 +51,12 @@ extension Scheduler {
     }
 
     private func taskQueuedElsewhere(_ thread: Int32, _ executor: UInt) {
-        guard threads[thread].standing == .suspended else { return }
+        switch threads[thread].standing {
+        case .suspended: break
+        // It has let go of the actor whose next task is about to run.
+        case .running where !isStillRunning(threads[thread].job): break
+        default: return
+        }
         threads[thread].executor = executor
         stopTimer(of: thread)
         threads[thread].standing = .inActorQueue

@@ -285,7 +285,7 @@ extension Scheduler {
 
     /// Whether the job that runs on this fiber is this one. A task that leaves its executor has let
     /// go of its thread before it is queued.
-    private func isStillRunning(_ job: UInt) -> Bool {
+    func isStillRunning(_ job: UInt) -> Bool {
         unsafe UInt(bitPattern: quiesce_jobs_current()) == job
     }
 
