@@ -88,6 +88,15 @@ extension Scheduler {
         return false
     }
 
+    /// A task is about to sleep. Explored time passes at once, another thread's does not: so that a
+    /// loop which sleeps until such a thread has done its part does not turn too often, every sleep
+    /// takes longer than the one before.
+    func giveForeignTime() {
+        guard hasForeignPart, mode == .exploring else { return }
+        heartbeat.tick()
+        _ = jobs.inbox.wait(nanoseconds: 1_000_000 * UInt64(threads.started.count))
+    }
+
     /// Whether some thread may have been told to resume a task.
     private var isForeignExpected: Bool { hasForeignPart || jobs.mayHaveWoken }
 

@@ -159,6 +159,7 @@ extension Scheduler {
 
     /// A job is to run when time has passed.
     func timerQueued(_ job: UInt, after delay: Int64) {
+        giveForeignTime()
         let sleeper = current
         let thread = makeTask(job, isOneShot: true)
         let index = Int(thread)
