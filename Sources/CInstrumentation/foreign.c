@@ -15,18 +15,17 @@ static void note(const char *function) {
     if (observer && !quiesce_thread_muted) told(observer, function);
 }
 
-// All arguments are words, and so is what comes back: four are as many as any of these takes.
+// What waits for others, or keeps them out. (What hands work to other threads is noticed with the
+// jobs of tasks.) All arguments are words, and so is what comes back: four are as many as any of
+// these takes.
 #define FUNCTIONS(each) \
     each(pthread_mutex_lock) each(pthread_mutex_trylock) each(pthread_mutex_timedlock) \
-    each(pthread_cond_wait) each(pthread_cond_timedwait) each(pthread_cond_signal) each(pthread_cond_broadcast) \
+    each(pthread_cond_wait) each(pthread_cond_timedwait) \
     each(pthread_rwlock_rdlock) each(pthread_rwlock_wrlock) each(pthread_rwlock_tryrdlock) each(pthread_rwlock_trywrlock) \
-    each(pthread_spin_lock) each(pthread_barrier_wait) each(pthread_create) each(pthread_join) \
-    each(sem_wait) each(sem_trywait) each(sem_timedwait) each(sem_post) \
-    each(dispatch_sync) each(dispatch_sync_f) each(dispatch_async) each(dispatch_async_f) \
-    each(dispatch_barrier_sync) each(dispatch_barrier_async) each(dispatch_async_and_wait) each(dispatch_after) \
-    each(dispatch_apply) each(dispatch_apply_f) each(dispatch_semaphore_wait) each(dispatch_semaphore_signal) \
-    each(dispatch_group_wait) each(dispatch_group_notify) each(dispatch_group_async) each(dispatch_group_leave) \
-    each(dispatch_block_wait) each(dispatch_source_create)
+    each(pthread_spin_lock) each(pthread_barrier_wait) each(pthread_join) \
+    each(sem_wait) each(sem_trywait) each(sem_timedwait) \
+    each(dispatch_sync) each(dispatch_sync_f) each(dispatch_barrier_sync) each(dispatch_async_and_wait) \
+    each(dispatch_semaphore_wait) each(dispatch_group_wait) each(dispatch_block_wait)
 
 #define HOOK(name) \
     static void *(*real_##name)(void *, void *, void *, void *); \

@@ -142,15 +142,54 @@ static inline void load_images(const quiesce_fiber *fiber) {
     if (concurrency_segment) copy_words(concurrency_segment, fiber->concurrency, concurrency_words);
 }
 
+// Sanitizers are told of every switch: one follows what orders threads, the other which stack is in
+// use. Nothing of this is there in other builds.
+#if __has_feature(thread_sanitizer)
+extern void *__tsan_create_fiber(unsigned flags), *__tsan_get_current_fiber(void);
+extern void __tsan_destroy_fiber(void *fiber), __tsan_switch_to_fiber(void *fiber, unsigned flags);
+static void announce_creation(quiesce_fiber *fiber) { fiber->announced = __tsan_create_fiber(0); }
+static void announce_host(quiesce_fiber *fiber) { fiber->announced = __tsan_get_current_fiber(); }
+static void announce_end(quiesce_fiber *fiber) { __tsan_destroy_fiber(fiber->announced); }
+// All fibers are on one thread, and a switch orders them.
+#define announce_switch(from, to) __tsan_switch_to_fiber((to)->announced, 0)
+#define announce_arrival(fiber) (void)(fiber)
+#elif __has_feature(address_sanitizer)
+extern void __sanitizer_start_switch_fiber(void **save, const void *bottom, size_t size);
+extern void __sanitizer_finish_switch_fiber(void *save, const void **bottom, size_t *size);
+static void announce_creation(quiesce_fiber *fiber) { (void)fiber; }
+static void announce_end(quiesce_fiber *fiber) { (void)fiber; }
+static void announce_host(quiesce_fiber *fiber) {
+    pthread_attr_t attributes;
+    if (pthread_getattr_np(pthread_self(), &attributes) != 0) return;
+    pthread_attr_getstack(&attributes, &fiber->announced, &fiber->size);
+    pthread_attr_destroy(&attributes);
+}
+static void announce_switch(quiesce_fiber *from, const quiesce_fiber *to) {
+    const void *bottom = to->stack ? to->stack : to->announced;
+    __sanitizer_start_switch_fiber(from ? &from->fake_stack : NULL, bottom, to->size);
+}
+static void announce_arrival(quiesce_fiber *fiber) { __sanitizer_finish_switch_fiber(fiber->fake_stack, NULL, NULL); }
+#else
+#define announce_creation(fiber) (void)(fiber)
+#define announce_host(fiber) (void)(fiber)
+#define announce_end(fiber) (void)(fiber)
+#define announce_switch(from, to) (void)(to)
+#define announce_arrival(fiber) (void)(fiber)
+#endif
+
 void quiesce_fiber_switch(quiesce_fiber *from, quiesce_fiber *to) {
     save_images(from);
     load_images(to);
+    announce_switch(from, to);
     quiesce_stack_switch(&from->sp, to->sp);
+    announce_arrival(from);
 }
 
 void quiesce_fiber_resume(quiesce_fiber *to) {
-    void *abandoned;
+    // Not on the stack that is left: a sanitizer takes back what stands in for it.
+    static _Thread_local void *abandoned;
     load_images(to);
+    announce_switch((quiesce_fiber *)NULL, to);
     quiesce_stack_switch(&abandoned, to->sp);
     __builtin_unreachable();
 }
@@ -159,6 +198,7 @@ quiesce_fiber *quiesce_fiber_host(void) {
     know_segments();
     quiesce_fiber *fiber = calloc(1, sizeof *fiber);
     if (!fiber) abort();
+    announce_host(fiber);
     return fiber;
 }
 
@@ -173,11 +213,15 @@ quiesce_fiber *quiesce_fiber_create(size_t stack_size) {
         return NULL;
     }
     mprotect(fiber->stack, page, PROT_NONE);
+    announce_creation(fiber);
     return fiber;
 }
 
 void quiesce_fiber_destroy(quiesce_fiber *fiber) {
-    if (fiber->stack) munmap(fiber->stack, fiber->size);
+    if (fiber->stack) {
+        announce_end(fiber);
+        munmap(fiber->stack, fiber->size);
+    }
     free(fiber);
 }
 
@@ -186,6 +230,7 @@ bool quiesce_fiber_contains(const quiesce_fiber *fiber, uintptr_t address) {
 }
 
 void quiesce_fiber_main(quiesce_fiber *fiber) {
+    announce_arrival(fiber);
     fiber->entry(fiber->context);
     abort();
 }
@@ -193,6 +238,7 @@ void quiesce_fiber_main(quiesce_fiber *fiber) {
 void quiesce_fiber_prepare(quiesce_fiber *fiber, void (*entry)(void *), void *context, const quiesce_block *block) {
     fiber->entry = entry;
     fiber->context = context;
+    fiber->fake_stack = NULL;
     fiber->block = *block;
     memset(fiber->core, 0, sizeof fiber->core);
     memset(fiber->concurrency, 0, sizeof fiber->concurrency);

@@ -18,6 +18,8 @@ struct quiesce_fiber {
     /// Where a fiber that runs no task finds task-local values: the first of a list that is
     /// somebody else's.
     void *lent_locals;
+    /// What sanitizers know the fiber by, in builds that have them.
+    void *announced, *fake_stack;
 };
 
 /// Where libswift_Concurrency keeps its thread-locals of this thread; null when that was not found.

@@ -4,12 +4,14 @@
 
 #include "quiesce_jobs.h"
 #include "fiber_internal.h"
+#include "quiesce_inbox.h"
 #include "quiesce_interpose.h"
 #include <dlfcn.h>
 #include <pthread.h>
 #include <stddef.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 // The pointers through which the runtime announces. Weak: a toolchain without them links, and
 // `listen` says no.
@@ -54,8 +56,14 @@ static inline bool is_task(const void *address) {
 static void on_release(void *address) {
     if (former_release) former_release(address);
     void *observer = quiesce_thread_block.observer;
-    if (!observer || !is_task(address)) return;
+    if (!(observer || quiesce_inbox_any()) || !is_task(address)) return;
     uint32_t status = status_of(address);
+    if (!observer) {
+        if (status & status_completed) quiesce_inbox_tell(quiesce_arrival_completed, address, NULL);
+        else if (status & status_queued) quiesce_inbox_tell(quiesce_arrival_queued, address, quiesce_jobs_destination(address));
+        else if (address != quiesce_jobs_current()) quiesce_inbox_note(address);
+        return;
+    }
     if (status & status_completed) listener.completed(observer, address);
     else if (status & status_queued) listener.queued(observer, address);
     else if (address != quiesce_jobs_current()) listener.touches(observer, address);
@@ -71,11 +79,16 @@ static inline char *tracking(void) {
 static void on_acquire(void *address) {
     if (former_acquire) former_acquire(address);
     void *observer = quiesce_thread_block.observer;
-    if (!observer || !is_task(address)) return;
+    if (!(observer || quiesce_inbox_any()) || !is_task(address)) return;
     // Who cancels a task, or finds it complete, acquires it too; but a thread that is about to run
     // one has an executor and no task yet.
     bool runs = (status_of(address) & (status_queued | status_completed)) == status_queued
         && tracking() && !quiesce_jobs_current();
+    if (!observer) {
+        if (runs) quiesce_inbox_tell(quiesce_arrival_begins, address, NULL);
+        else if (address != quiesce_jobs_current()) quiesce_inbox_note(address);
+        return;
+    }
     if (runs) listener.begins(observer, address);
     else if (address != quiesce_jobs_current()) listener.touches(observer, address);
 }
@@ -113,6 +126,7 @@ static void (*real_cancel)(void *), (*real_cancel_all)(void *);
 static void cancel(void *task) {
     void *observer = quiesce_thread_block.observer;
     if (observer) listener.cancels(observer, task);
+    else if (quiesce_inbox_any()) quiesce_inbox_note(task);
     real_cancel(task);
 }
 
@@ -120,6 +134,52 @@ static void cancel_all(void *group) {
     void *observer = quiesce_thread_block.observer;
     if (observer) listener.cancels(observer, NULL);
     real_cancel_all(group);
+}
+
+// What hands work to a thread that is not explored, or may wake one. All take four words at most;
+// those that take fewer do not look at the rest.
+typedef void *(*handing_function)(void *, void *, void *, void *);
+
+#define HANDS(function, may_only_wake) \
+    static handing_function real_##function; \
+    static void *note_##function(void *a, void *b, void *c, void *d) { \
+        void *observer = quiesce_thread_block.observer; \
+        if (observer) listener.hands(observer, may_only_wake); \
+        return real_##function(a, b, c, d); \
+    }
+
+#define HANDING_FUNCTIONS(X) \
+    X(pthread_create, false) \
+    X(dispatch_async, false) X(dispatch_async_f, false) \
+    X(dispatch_barrier_async, false) X(dispatch_barrier_async_f, false) \
+    X(dispatch_group_async, false) X(dispatch_group_async_f, false) \
+    X(dispatch_group_notify, false) X(dispatch_group_notify_f, false) X(dispatch_block_notify, false) \
+    X(dispatch_after, false) X(dispatch_after_f, false) \
+    X(dispatch_apply, false) X(dispatch_apply_f, false) \
+    X(dispatch_activate, false) X(dispatch_resume, false) X(dispatch_source_merge_data, false) \
+    X(dispatch_read, false) X(dispatch_write, false) X(dispatch_io_read, false) X(dispatch_io_write, false) \
+    X(dispatch_semaphore_signal, true) X(dispatch_group_leave, true) \
+    X(pthread_cond_signal, true) X(pthread_cond_broadcast, true) X(sem_post, true) \
+    X(eventfd_write, true) X(kill, true) X(pthread_kill, true)
+
+HANDING_FUNCTIONS(HANDS)
+
+// A few bytes for a pipe or an event descriptor may wake a thread; more is something to read.
+static ssize_t (*real_write)(int, const void *, size_t);
+
+static ssize_t note_write(int descriptor, const void *bytes, size_t count) {
+    void *observer = quiesce_thread_block.observer;
+    if (observer && descriptor > STDERR_FILENO && count <= sizeof(uint64_t)) listener.hands(observer, true);
+    return real_write(descriptor, bytes, count);
+}
+
+static void watch_handing(void) {
+#define FIND(function, may_only_wake) real_##function = (handing_function)dlsym(RTLD_DEFAULT, #function);
+    HANDING_FUNCTIONS(FIND)
+    real_write = (ssize_t (*)(int, const void *, size_t))dlsym(RTLD_DEFAULT, "write");
+#define REPLACE(function, may_only_wake) {real_##function ? #function : "\1\1\1", (void *)note_##function, NULL, 0},
+    quiesce_replacement replacements[] = {HANDING_FUNCTIONS(REPLACE) {"write", (void *)note_write, NULL, 0}};
+    quiesce_interpose(replacements, sizeof replacements / sizeof *replacements);
 }
 
 // False where the runtime is not a library of its own, so that its calls are not seen.
@@ -146,6 +206,7 @@ static bool interpose(void) {
         {"$ss27ThrowingDiscardingTaskGroupV9cancelAllyyF", (void *)cancel_all, NULL, 0},
     };
     quiesce_interpose(replacements, sizeof replacements / sizeof *replacements);
+    watch_handing();
     return replacements[0].found && replacements[1].found && replacements[2].found;
 }
 

@@ -31,6 +31,8 @@ static _Thread_local struct {
     void (*fatal)(void *);
     void *context;
     void *alternate, *landing;
+    // How often in a row a stuck fiber was met inside the allocator.
+    int deferred;
     sigset_t former_mask;
 } state;
 
@@ -168,12 +170,16 @@ static void handle(int signal, siginfo_t *info, void *raw) {
     bool fatal = is_allocator(pc);
     if (signal == SIGABRT || signal == SIGSEGV || signal == SIGBUS || signal == SIGURG)
         for (int i = 0; i < trap->depth && i < 8; i++) fatal = fatal || is_allocator(trap->frames[i]);
+    // A fiber that computes for ever is often in the allocator, which it leaves again: the next
+    // request will meet it elsewhere. One that is always met there waits for a lock of it.
+    if (fatal && signal == SIGURG && state.deferred++ < 100) return;
     if (fatal) {
         // The allocator's locks may be held: nothing of this process can be trusted to go on.
         state.fatal(state.context);
         *state.running = NULL;
         return pass_on(signal == SIGURG ? SIGABRT : signal, info, raw);
     }
+    state.deferred = 0;
     trap->instruction = pc;
     trap->address = signal == SIGSEGV || signal == SIGBUS ? (uintptr_t)info->si_addr : 0;
     trap->signal = signal;

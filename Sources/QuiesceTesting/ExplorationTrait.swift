@@ -53,7 +53,7 @@ public struct ExplorationTrait: TestTrait, SuiteTrait, TestScoping {
         let run = ExploredTest(test, testCase, innermost)
         await withoutActuallyEscaping(function) { function in
             await run.explore(function)
-            if run.hasFailed { HeldFunction.takeBack(function) }
+            HeldFunction.takeBack(function)
         }
         run.conclude()
     }

@@ -138,8 +138,6 @@ final class ExploredTest: Sendable {
 
     // MARK: Concluding
 
-    var hasFailed: Bool { outcome.withLock { $0.counterexample != nil } }
-
     /// Records what came of it, as an issue of the test.
     func conclude() {
         let outcome = outcome.withLock { $0 }

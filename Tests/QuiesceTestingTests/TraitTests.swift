@@ -285,3 +285,57 @@ actor Counter {
         #expect(report.coverage == .all && report.executions > 1)
     }
 }
+
+/// What traps in the code of other libraries is the verdict of one test, and the next one runs.
+@Suite(.serialized) struct ForeignTrapTests {
+    @Test(.fails("trapped"), .everyInterleaving)
+    func `a lock of the standard library is locked again`() async {
+        StandardLock().lockTwice()
+    }
+
+    @Test(.fails("trapped"), .everyInterleaving)
+    func `a lock is locked again beside continuations and handlers`() async {
+        let lock = StandardLock()
+        await withTaskGroup { group in
+            group.addTask {
+                await withTaskCancellationHandler {
+                    unsafe await withUnsafeContinuation { (_: UnsafeContinuation<Void, Never>) in }
+                } onCancel: {
+                }
+            }
+            group.addTask {
+                await Task.yield()
+                lock.lockTwice()
+            }
+        }
+    }
+
+    @Test(.fails("trapped"), .everyInterleaving)
+    func `a cancellation handler traps`() async {
+        let task = Task {
+            await withTaskCancellationHandler {
+                unsafe await withUnsafeContinuation { (_: UnsafeContinuation<Void, Never>) in }
+            } onCancel: {
+                trapOnPurpose()
+            }
+        }
+        task.cancel()
+        await task.value
+    }
+
+    @Test(.everyInterleaving) func `the next test runs`() async {
+        let counter = Counter()
+        await counter.increment()
+        #expect(await counter.get() == 1)
+    }
+}
+
+/// A lock that a thread cannot take twice.
+private final class StandardLock: Sendable {
+    private let lock = Synchronization.Mutex(0)
+
+    func lockTwice() { lock.withLock { _ in lockOnce() } }
+    private func lockOnce() { lock.withLock { $0 += 1 } }
+}
+
+@inline(never) func trapOnPurpose() { fatalError("on purpose") }

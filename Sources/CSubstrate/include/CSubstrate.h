@@ -7,6 +7,7 @@
 
 #include "quiesce_block.h"
 #include "quiesce_fiber.h"
+#include "quiesce_inbox.h"
 #include "quiesce_interpose.h"
 #include "quiesce_jobs.h"
 #include "quiesce_machine.h"

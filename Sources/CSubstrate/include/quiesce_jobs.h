@@ -32,6 +32,9 @@ typedef struct quiesce_job_listener {
     void (*_Nonnull unlocks)(void *_Nonnull observer, void *_Nonnull mutex);
     /// The time of the runtime's clocks, in nanoseconds; 0 for the system's.
     uint64_t (*_Nonnull now)(void *_Nonnull observer);
+    /// The running thread hands work to a thread that nobody explores, or, where it may only wake
+    /// one, does what other things are done with too.
+    void (*_Nonnull hands)(void *_Nonnull observer, bool may_only_wake);
 } quiesce_job_listener;
 
 /// Listens from now on. False where the runtime announces nothing.

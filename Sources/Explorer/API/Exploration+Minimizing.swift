@@ -8,6 +8,7 @@ extension Exploration {
     func minimized(
         _ verdict: Verdict, _ found: [ScheduleStep], _ number: Int, _ detail: StepDetail
     ) throws(Failure) -> Counterexample {
+        if verdict.kind == .blockedOutside { return recordedOnce(verdict, found, number, detail) }
         var origin = Trace.Origin(number: number)
         var steps = found
         if options.minimizes {
@@ -32,6 +33,32 @@ extension Exploration {
             throw .diverged(step: steps.count, expected: verdict.kind.rawValue, found: "ends well")
         }
         return result
+    }
+
+    /// Runs the schedule of a program that hangs once more, for the trace. It has waited for long
+    /// enough, so that now a moment will do. If it does not hang again it is shown without one.
+    private func recordedOnce(
+        _ verdict: Verdict, _ found: [ScheduleStep], _ number: Int, _ detail: StepDetail
+    ) -> Counterexample {
+        let scheduler = recorder(detail)
+        scheduler.patience = min(scheduler.patience, 0.5)
+        if let again = try? record(found, scheduler, Trace.Origin(number: number)),
+            again.verdict.kind == verdict.kind
+        {
+            return again
+        }
+        return withoutTrace(verdict, found, number)
+    }
+
+    /// A failure of which nothing is known but its schedule.
+    func withoutTrace(_ verdict: Verdict, _ found: [ScheduleStep], _ number: Int)
+        -> Counterexample
+    {
+        var trace = Trace()
+        trace.sentence = verdict.sentence
+        trace.executionNumber = number
+        return Counterexample(
+            verdict: verdict, trace: trace, token: ReplayToken(test: name, steps: found))
     }
 
     private func preemptions(of steps: [ScheduleStep], _ detail: StepDetail) throws(Failure) -> Int
@@ -95,6 +122,13 @@ extension Exploration {
         guard let verdict = scheduler.verdict else { return nil }
         var origin = origin
         origin.preemptions = strategy.preemptions
+        return counterexample(scheduler, verdict, origin)
+    }
+
+    /// What the last execution, which was recorded, shows.
+    func counterexample(
+        _ scheduler: Scheduler, _ verdict: Verdict, _ origin: Trace.Origin
+    ) -> Counterexample {
         let trace = TraceBuilder(scheduler, verdict, origin).build()
         return Counterexample(
             verdict: Verdict(verdict.kind, trace.sentence), trace: trace,

@@ -70,16 +70,30 @@ public struct Exploration {
         var report = ExplorationReport(name: name)
         var schedule: [ScheduleStep] = []
         var number = 0
+        func show(_ verdict: Verdict) {
+            schedule = scheduler.scheduleSteps
+            number = report.executions
+            report.counterexample = Counterexample(
+                verdict: verdict, trace: Trace(),
+                token: ReplayToken(test: name, steps: schedule))
+        }
         let divergence = exploring(scheduler) { run -> Divergence? in
             // Lazy globals come into being in a run of their own, of which nothing is kept.
             let warmUp = DefaultPolicy(scheduler)
             scheduler.use(warmUp)
-            withExtendedLifetime(warmUp) { _ = run() }
+            let first = withExtendedLifetime(warmUp) { run() }
+            if scheduler.mustStop {
+                // It has hung for long enough.
+                count(first, scheduler, &report)
+                if let verdict = scheduler.verdict { show(verdict) }
+                report.coverage = .bounded(by: Self.hangingBound)
+                return nil
+            }
             var strategy = makeStrategy(scheduler)
             scheduler.use(strategy)
             while true {
                 var outcome = run()
-                while scheduler.mustRepeat {
+                while scheduler.mustRepeat, !scheduler.mustStop, !scheduler.hasForeignPart {
                     if scheduler.mustStartAnew {
                         // From here on schedules have other steps: nothing of the ones before
                         // holds.
@@ -91,6 +105,14 @@ public struct Exploration {
                     }
                     outcome = run()
                 }
+                if scheduler.hasForeignPart, !scheduler.mustStop {
+                    if let verdict = scheduler.verdict, scheduler.divergence == nil,
+                        !scheduler.mustRepeat
+                    {
+                        show(verdict)
+                    }
+                    return nil
+                }
                 if let divergence = scheduler.divergence { return divergence }
                 count(outcome, scheduler, &report)
                 if let defect = scheduler.defect, report.defect == nil {
@@ -100,11 +122,7 @@ public struct Exploration {
                 if let verdict = scheduler.verdict,
                     isWorthShowing(verdict, instead: report.counterexample?.verdict)
                 {
-                    schedule = scheduler.scheduleSteps
-                    number = report.executions
-                    report.counterexample = Counterexample(
-                        verdict: verdict, trace: Trace(),
-                        token: ReplayToken(test: name, steps: schedule))
+                    show(verdict)
                     if options.stopsAtFirstFailure {
                         report.coverage = .bounded(by: "the first failure")
                         return nil
@@ -123,6 +141,14 @@ public struct Exploration {
         report.abandonedThreads = scheduler.abandoned
         report.mutations = scheduler.mutant?.hits ?? 0
         if let divergence { throw divergence.failure }
+        if scheduler.hasForeignPart, !scheduler.mustStop {
+            var sampled = sample()
+            if sampled.counterexample == nil, let found = report.counterexample {
+                // It has happened, if only once.
+                sampled.counterexample = withoutTrace(found.verdict, schedule, number)
+            }
+            return sampled
+        }
         report.seconds = Double(quiesce_monotonic_nanoseconds() - start) / 1e9
         if let found = report.counterexample {
             report.counterexample = try minimized(
@@ -144,6 +170,7 @@ public struct Exploration {
             StepDetail(threads: true, forbidsCreations: true),
         ] {
             var detail = detail
+            var hasForeignPart = false
             while true {
                 let scheduler = recorder(detail)
                 do throws(Failure) {
@@ -153,16 +180,21 @@ public struct Exploration {
                     // Of several divergences the first is the program's own.
                     first = first ?? error
                 }
+                hasForeignPart = scheduler.hasForeignPart
                 // Nor are the types whose releases are steps.
                 guard scheduler.wanted.steps.types != detail.types else { break }
                 detail.types = scheduler.wanted.steps.types
             }
+            // With other threads the schedule alone does not tell how it went.
+            if hasForeignPart { return sample().counterexample }
         }
         if let first { throw first }
         return nil
     }
 
     // MARK: Parts of a run
+
+    private static let hangingBound = "a thread that blocks outside Substrate"
 
     /// Has the jobs of tasks come to us, if there are tasks.
     private func capture() throws(Failure) {
@@ -175,7 +207,7 @@ public struct Exploration {
     func exploring<Result>(_ scheduler: Scheduler, _ work: (() -> Outcome) -> Result) -> Result {
         let world = ExploredWorld(scheduler)
         func executions(_ main: Scheduler.Beginning) -> Result {
-            Watchdog.watching(scheduler.heartbeat, seconds: options.watchdogSeconds) {
+            Watchdog.watching(scheduler.heartbeat, seconds: scheduler.patience) {
                 scheduler.watchingRuntime {
                     scheduler.withTrapsCaught { work { scheduler.runExecution(main) } }
                 }
@@ -183,15 +215,15 @@ public struct Exploration {
         }
         switch body {
         case .thread(let body):
-            let program = Program(body: body, world: world, scheduler: scheduler)
+            let program = Program(body: body, world: world)
             return executions(.thread { program.run() })
         case .task(let body):
-            let program = TaskProgram(body: body, world: world, scheduler: scheduler)
+            let program = TaskProgram(body: body, world: world)
             return scheduler.lendingLocals { executions(.task { Task { await program.run() } }) }
         }
     }
 
-    private func isWorthShowing(_ verdict: Verdict, instead shown: Verdict?) -> Bool {
+    func isWorthShowing(_ verdict: Verdict, instead shown: Verdict?) -> Bool {
         guard let shown else { return true }
         return shown.kind != options.soughtVerdict && verdict.kind == options.soughtVerdict
     }
@@ -206,7 +238,7 @@ public struct Exploration {
         }
     }
 
-    private func count(
+    func count(
         _ outcome: Outcome, _ scheduler: Scheduler, _ report: inout ExplorationReport
     ) {
         if outcome == .blocked {
@@ -223,14 +255,14 @@ public struct Exploration {
     }
 
     /// Why to stop now, if there is a reason.
-    private func limit(_ report: ExplorationReport, _ start: UInt64, _ scheduler: Scheduler)
+    func limit(_ report: ExplorationReport, _ start: UInt64, _ scheduler: Scheduler)
         -> String?
     {
         if report.executions >= options.executionLimit {
             return "\(options.executionLimit) executions"
         }
         if report.executions & 0xff == 0, Task.isCancelled { return "the cancellation of its task" }
-        if scheduler.mustStop { return "a thread that blocks outside Substrate" }
+        if scheduler.mustStop { return Self.hangingBound }
         if options.secondsLimit < .infinity,
             Double(quiesce_monotonic_nanoseconds() - start) / 1e9 >= options.secondsLimit
         {

@@ -5,17 +5,16 @@ final class Program: @unchecked Sendable {
     // Unchecked: the fiber that runs it is on the thread that made it.
     private let body: (ExploredWorld) throws -> Void
     private let world: ExploredWorld
-    private unowned let scheduler: Scheduler
 
-    init(body: @escaping (ExploredWorld) throws -> Void, world: ExploredWorld, scheduler: Scheduler)
-    {
+    init(body: @escaping (ExploredWorld) throws -> Void, world: ExploredWorld) {
         self.body = body
         self.world = world
-        self.scheduler = scheduler
     }
 
     func run() {
-        do { try body(world) } catch { scheduler.failThrown(error) }
+        do { try body(world) } catch {
+            Scheduler.watchingThisThread { $0.failThrown(error) }
+        }
     }
 }
 
@@ -24,19 +23,19 @@ final class TaskProgram: @unchecked Sendable {
     // Unchecked: as above.
     private let body: @Sendable (ExploredWorld) async throws -> Void
     private let world: ExploredWorld
-    private unowned let scheduler: Scheduler
 
     init(
-        body: @escaping @Sendable (ExploredWorld) async throws -> Void, world: ExploredWorld,
-        scheduler: Scheduler
+        body: @escaping @Sendable (ExploredWorld) async throws -> Void, world: ExploredWorld
     ) {
         self.body = body
         self.world = world
-        self.scheduler = scheduler
     }
 
+    // Whom to tell is asked of the thread: a task may outlive its execution.
     func run() async {
-        do { try await body(world) } catch { scheduler.failThrown(error) }
-        scheduler.noteMainEnds()
+        do { try await body(world) } catch {
+            Scheduler.watchingThisThread { $0.failThrown(error) }
+        }
+        Scheduler.watchingThisThread { $0.noteMainEnds() }
     }
 }

@@ -5,7 +5,7 @@ import Substrate
 /// One execution of a program under exploration, as the program sees it.
 ///
 /// The closure given to `explore` runs once for each execution. It makes the objects, then the
-/// threads.
+/// threads. Calls from threads that are not explored do nothing.
 public final class ExploredWorld: @unchecked Sendable {
     // Unchecked: every thread of an execution is a fiber of the one thread that explores.
     private let scheduler: Scheduler
@@ -14,17 +14,22 @@ public final class ExploredWorld: @unchecked Sendable {
         self.scheduler = scheduler
     }
 
+    /// Whether the calling thread is explored: others must not touch the scheduler.
+    private var isHere: Bool { Scheduler.watchingThisThread { $0 === scheduler } == true }
+
     /// Starts a thread. The execution is over when all threads have ended.
     ///
     /// The name is asked for only while a trace is recorded, or when the program asks for a
     /// thread's name.
     public func thread(_ name: @autoclosure () -> String, _ body: @escaping @Sendable () -> Void) {
+        guard isHere else { return }
         _ = scheduler.spawnThread(
             name: scheduler.attention.names ? name() : "", isService: false, body)
     }
 
     /// Starts a thread that serves others: its waiting for ever is neither a deadlock nor a leak.
     public func service(_ name: @autoclosure () -> String, _ body: @escaping @Sendable () -> Void) {
+        guard isHere else { return }
         _ = scheduler.spawnThread(
             name: scheduler.attention.names ? name() : "", isService: true, body)
     }
@@ -32,26 +37,26 @@ public final class ExploredWorld: @unchecked Sendable {
     /// Has `body` run once when every other thread has ended and no service can run. It may check,
     /// and free.
     public func afterwards(_ body: @escaping @Sendable () -> Void) {
-        scheduler.afterwards.append(body)
+        if isHere { scheduler.afterwards.append(body) }
     }
 
     /// Adds a line to the running thread's column of a trace. Costs nothing while no trace is
     /// recorded.
     public func note(_ text: @autoclosure () -> String) {
-        guard scheduler.isRecordingTrace, scheduler.mode == .exploring else { return }
+        guard isHere, scheduler.isRecordingTrace, scheduler.mode == .exploring else { return }
         scheduler.recorder?.note(thread: scheduler.current, .note(text()), site: nil)
     }
 
     /// Declares that `second` is marked only after `first` was. An execution that marks `second`
     /// first has failed.
     public func order(_ first: String, before second: String) {
-        scheduler.order.declare(first, before: second)
+        if isHere { scheduler.order.declare(first, before: second) }
     }
 
     /// Says that the running thread got to the place called `label`. A step where an order names
     /// the label.
     public func mark(_ label: String, file: StaticString = #filePath, line: UInt = #line) {
-        scheduler.markReached(label, Site(file, line))
+        if isHere { scheduler.markReached(label, Site(file, line)) }
     }
 }
 

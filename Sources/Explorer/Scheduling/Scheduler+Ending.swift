@@ -6,6 +6,7 @@ import Substrate
 // How threads and executions end that do not end by themselves.
 extension Scheduler {
     func noteTrap(_ thread: Int32, _ trap: quiesce_trap) {
+        heartbeat.tick()
         suspendOperation(of: thread)
         threads[thread].state = .dead
         let report = TrapReport(trap, fiber: threads[thread].fiber!)
@@ -25,6 +26,16 @@ extension Scheduler {
                 steps: recorder.map { [$0.count - 1] } ?? [])
             if report.isStuck { mustStop = true }
         }
+    }
+
+    /// The runtime trapped while it scheduled jobs, on behalf of no task in particular.
+    func noteTrapOfChore(_ trap: quiesce_trap) {
+        heartbeat.tick()
+        let report = TrapReport(trap, fiber: jobs.running!)
+        fail(
+            report.isStuck ? .blockedOutside : .trap,
+            report.sentence(thread: "the Swift runtime, which scheduled jobs,"))
+        if report.isStuck { mustStop = true }
     }
 
     func runAfterwards() {

@@ -287,7 +287,7 @@ extension Scheduler {
         let (kind, address, site) = (operation.kind, operation.object, operation.site)
         switch kind {
         case .free:
-            guard let index = storages.block(at: address) else { return true }
+            guard let index = storages.block(at: address) else { return false }
             if storages[index].isFreed {
                 fail(
                     .doubleFree,

@@ -10,10 +10,10 @@ extension Scheduler {
         case .exploring, .finishing: break
         case .draining:
             drainStep(thread)
-            return true
+            return operation.kind != .free || storages.endLife(at: operation.object)
         case .afterwards:
             return performAfterwards(operation)
-        case .idle: return true
+        case .idle: return operation.kind != .free || storages.endLife(at: operation.object)
         }
         var operation = operation
         switch mutant?.effect(on: operation.kind, operation.site) {

@@ -9,17 +9,23 @@ extension Scheduler {
     func runToEnd() {
         while let trap = traps.take() {
             let thread = current
-            guard thread >= 0 else {
-                fatalError("the Swift runtime trapped while it scheduled explored jobs")
+            var starter: Int32 = -1
+            if thread >= 0 {
+                noteTrap(thread, trap)
+                starter = threads[thread].starter
+                threads[thread].starter = -1
+            } else {
+                noteTrapOfChore(trap)
             }
-            noteTrap(thread, trap)
-            let starter = threads[thread].starter
-            threads[thread].starter = -1
             if starter < 0, jobs.hasChores {
                 enterCarrier()
                 continue
             }
             let next = starter >= 0 ? starter : pick()
+            if next == Self.choresFirst {
+                enterCarrier()
+                continue
+            }
             if next < 0 { break }
             enter(next)
         }
@@ -58,6 +64,9 @@ extension Scheduler {
         threads[thread].fiber!.switchTo(host)
     }
 
+    /// What `pick` returns where another thread has left chores, which come first.
+    static let choresFirst: Int32 = -2
+
     /// Picks who runs next, flushing store buffers on the way. -1 when the execution is over.
     @inline(__always)
     func pick() -> Int32 {
@@ -65,7 +74,7 @@ extension Scheduler {
             let decision: Strategy.Decision
             if isPlain, steps < replayedSteps {
                 // A step that is an access of one object has no choice, and is in the schedule.
-                if history[steps].detail < 0 {
+                if history[steps].detail < 0, !jobs.isUsed || isEnabled(history[steps].thread) {
                     choice = -1
                     return history[steps].thread
                 }
@@ -75,9 +84,17 @@ extension Scheduler {
                 if options.time == .discrete, timePasses() { continue }
                 decision = mode == .exploring ? strategy.with { $0.choose() } : fairDecision()
                 guard decision.thread >= 0 else {
+                    if decision.thread == -1, jobs.isUsed, awaitForeign() {
+                        if jobs.hasChores { return Self.choresFirst }
+                        continue
+                    }
                     conclude(decision)
                     return -1
                 }
+            }
+            if jobs.isUsed, !isEnabled(decision.thread) {
+                noteMissing(decision.thread)
+                continue
             }
             choice = decision.choice
             // What is repeated is in the schedule already.
@@ -109,10 +126,24 @@ extension Scheduler {
     /// Somebody is picked and runs; returns when that is `thread`, at once or later.
     @inline(__always)
     func waitForTurn(_ thread: Int32) {
-        if jobs.isUsed, jobs.hasChores { return waitForChores(thread) }
+        if jobs.isUsed {
+            admitArrivals()
+            if jobs.hasChores { return waitForChores(thread) }
+        }
         let next = pick()
         if next == thread { return }
+        if next == Self.choresFirst { return waitForChores(thread) }
         if next < 0 { leave(thread) } else { transfer(from: thread, to: next) }
+    }
+
+    /// A schedule that is repeated has a step of a task that cannot take it: whoever made the task
+    /// ready is not explored.
+    @inline(never)
+    private func noteMissing(_ thread: Int32) {
+        diverge(
+            Divergence(
+                step: steps + 1, expected: "a step of \(name(ofThread: thread))",
+                found: "that it cannot go on yet"))
     }
 
     /// Where time is discrete and nobody can run, time passes up to the next deadline. False where

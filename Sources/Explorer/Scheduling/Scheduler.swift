@@ -113,9 +113,12 @@ final class Scheduler: Observer, @unchecked Sendable {
     /// Whether going on makes no sense: every further execution would block outside Substrate
     /// again.
     var mustStop = false
+    /// For how many seconds a thread may do nothing that Substrate sees.
+    var patience: Double
 
     init(_ options: ExplorationOptions) {
         self.options = options
+        patience = options.watchdogSeconds
         threads = ThreadTable(limit: options.threadLimit)
         mutant = options.mutation.map { Mutant($0) }
         seesAll = JobCapture.isAnnounced && !options.isLimitedToExecutors
@@ -251,6 +254,7 @@ final class Scheduler: Observer, @unchecked Sendable {
         threads.releaseBodies()
         if !afterwards.isEmpty { afterwards.removeAll(keepingCapacity: true) }
         if !storages.isEmpty { storages.destroyAll() }
+        if jobs.isUsed { jobs.inbox.retire() }
     }
 
     // MARK: What Substrate asks (each in its own file)

@@ -52,10 +52,22 @@ final class StorageTable {
         blocks.firstIndex { $0.lifetime == lifetime }
     }
 
-    /// Ends every value's life and gives all memory back.
+    /// The life of what is at `address` ends while nobody explores. False where it is not known:
+    /// then whoever ends it gives the memory back.
+    func endLife(at address: UInt) -> Bool {
+        guard let index = block(at: address) else { return false }
+        blocks[index].isFreed = true
+        return true
+    }
+
+    /// Ends every value's life and gives all memory back, but for adopted objects that somebody
+    /// still has references to: whoever drops the last one later lets go of the object.
     func destroyAll() {
         isEmpty = true
-        while let block = blocks.popLast() {
+        defer { blocks.removeAll() }
+        // What one object drops at its end may be the last reference to another.
+        while let index = blocks.lastIndex(where: { !$0.isAdopted || $0.isFreed }) {
+            let block = blocks.remove(at: index)
             if block.isReused { continue }
             guard let pointer = unsafe UnsafeMutableRawPointer(bitPattern: block.base) else {
                 continue

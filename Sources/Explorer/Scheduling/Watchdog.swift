@@ -77,7 +77,7 @@ enum Watchdog {
                         state.watched[index].last = count
                         state.watched[index].since = now
                     } else if now - state.watched[index].since > state.watched[index].limit {
-                        state.watched[index].since = now
+                        // Again and again, until it moves: in the allocator it is not stopped.
                         quiesce_trap_interrupt(state.watched[index].heartbeat.threadID)
                     }
                 }

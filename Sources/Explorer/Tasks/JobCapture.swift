@@ -30,7 +30,10 @@ enum JobCapture {
             let isTaken: Void? = Scheduler.watchingThisThread {
                 $0.jobQueued(address(job), kind: kind, on: place)
             }
-            return isTaken == nil ? ExecutorJob(job) : nil
+            if isTaken != nil || captureElsewhere(address(job), kind: kind, on: place) {
+                return nil
+            }
+            return ExecutorJob(job)
         }
     #endif
 
@@ -54,7 +57,10 @@ enum JobCapture {
             cancels: { unsafe told($0, $1) { $0.taskCancelled($1) } },
             locks: { unsafe told($0, $1) { $0.runtimeLocks($1) } },
             unlocks: { unsafe told($0, $1) { $0.runtimeUnlocks($1) } },
-            now: { observer in unsafe Scheduler.watching(observer) { $0.runtimeTime } ?? 0 })
+            now: { observer in unsafe Scheduler.watching(observer) { $0.runtimeTime } ?? 0 },
+            hands: { observer, mayOnlyWake in
+                unsafe Scheduler.watching(observer) { $0.noteHandOver(mayOnlyWake: mayOnlyWake) }
+            })
         return unsafe quiesce_jobs_listen(&listener)
     }()
 

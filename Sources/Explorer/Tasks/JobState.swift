@@ -34,6 +34,15 @@ final class JobState {
     private let free = Stack<Fiber>(capacity: 16)
     /// The fiber that runs.
     var running: Fiber?
+    /// Where other threads leave what they do to tasks.
+    let inbox = ForeignInbox()
+    /// Whether work was handed to a thread that nobody explores; whether one may have been woken.
+    var hasHandedOver = false
+    var mayHaveWoken = false
+    /// Whether the explorer has waited for such a thread, and whether it expected one that did not
+    /// come.
+    var hasWaited = false
+    var hasWaitedInVain = false
     /// Who ran before the chores that run now.
     var beforeChores: Int32 = -1
 

@@ -60,7 +60,7 @@ extension Scheduler {
             return
         }
         var thread = jobs.table.value(of: job)
-        if thread < 0 { thread = makeTask(job) }
+        if thread < 0 { thread = makeTask(job, isOneShot: kind != 0) }
         let index = Int(thread)
         threads[index].isOneShot = kind != 0
         switch threads[index].standing {
@@ -79,7 +79,7 @@ extension Scheduler {
     func taskQueued(_ job: UInt) {
         if jobs.awaitsLender || !seesAll { return }
         var thread = jobs.table.value(of: job)
-        if thread < 0 { thread = makeTask(job) }
+        if thread < 0 { thread = makeTask(job, isOneShot: false) }
         switch threads[thread].standing {
         case .ready, .inActorQueue, .completed: return
         case .running where thread != current || isStillRunning(job): return
@@ -98,6 +98,8 @@ extension Scheduler {
     /// A task is about to run on this fiber: one that was picked, or the next in the queue of an
     /// actor.
     func taskBegins(_ job: UInt) {
+        // Another thread may have put it into the queue just now.
+        admitArrivals()
         let thread = jobs.table.value(of: job)
         guard seesAll, thread >= 0, thread != current,
             threads[thread].standing == .inActorQueue
@@ -130,6 +132,7 @@ extension Scheduler {
         guard seesAll, thread >= 0, threads[thread].standing != .completed else { return }
         threads[thread].standing = .completed
         jobs.table.set(job, -1)
+        jobs.inbox.remove(job)
         jobs.unfinished -= 1
         if isDeclared { noteCompletion(of: thread) }
         if thread != current { threads[thread].state = .finished }
@@ -156,8 +159,9 @@ extension Scheduler {
 
     /// A job is to run when time has passed.
     func timerQueued(_ job: UInt, after delay: Int64) {
+        giveForeignTime()
         let sleeper = current
-        let thread = makeTask(job)
+        let thread = makeTask(job, isOneShot: true)
         let index = Int(thread)
         threads[index].isOneShot = true
         threads[index].kind = .fire
@@ -181,8 +185,9 @@ extension Scheduler {
 
     // MARK: Tasks
 
-    private func makeTask(_ job: UInt) -> Int32 {
+    private func makeTask(_ job: UInt, isOneShot: Bool) -> Int32 {
         jobs.isUsed = true
+        if seesAll, !isOneShot { jobs.inbox.add(job) }
         let parent = current >= 0 ? current : threads.started.isEmpty ? -1 : jobs.beforeChores
         let thread = threads.start(by: parent)
         let index = Int(thread)
@@ -281,16 +286,20 @@ extension Scheduler {
 
     /// Whether the job that runs on this fiber is this one. A task that leaves its executor has let
     /// go of its thread before it is queued.
-    private func isStillRunning(_ job: UInt) -> Bool {
+    func isStillRunning(_ job: UInt) -> Bool {
         unsafe UInt(bitPattern: quiesce_jobs_current()) == job
     }
 
     private func resumedTwice(_ thread: Int32) {
         guard mode == .exploring else { return }
-        recorder?.note(thread: current, .note("✗ resumes \(name(ofThread: thread))"), site: nil)
+        if current >= 0 {
+            recorder?.note(
+                thread: current, .note("✗ resumes \(name(ofThread: thread))"), site: nil)
+        }
+        let who = current >= 0 ? name(ofThread: current) : "a thread that is not explored"
         fail(
             .resumedTwice,
-            "\(name(ofThread: current)) resumed a continuation of \(name(ofThread: thread)) a second time",
+            "\(who) resumed a continuation of \(name(ofThread: thread)) a second time",
             steps: recorder.map { [$0.count - 1] } ?? [])
     }
 
@@ -305,11 +314,12 @@ extension Scheduler {
     // MARK: Timers
 
     /// A task that sleeps was resumed: if its timer did not do that, it is a timer no more.
-    private func stopTimer(of thread: Int32) {
+    func stopTimer(of thread: Int32) {
         let timer = threads[thread].timer
         guard timer >= 0 else { return }
         threads[thread].timer = -1
-        if timer == current { return }
+        // Another thread may have resumed the task just before the timer fired.
+        if timer == current || threads[timer].standing != .ready { return }
         let index = Int(timer)
         var fire = Event(threads[index].step(of: timer))
         if hasOrderedTime { fire.footprint.add(ObjectTable.clock, writes: true) }

@@ -44,6 +44,10 @@ extension Scheduler {
             if next < 0 {
                 runChores(on: fiber)
                 next = mode == .draining ? -1 : pick()
+                if next == Self.choresFirst {
+                    next = -1
+                    continue
+                }
                 if next < 0 || !threads[next].isFresh {
                     jobs.giveBack(fiber)
                     if next >= 0 { current = next }
@@ -190,11 +194,18 @@ extension Scheduler {
                 && !threads[$0].isOneShot && (seesAll || threads[$0].state == .suspended)
         }
         guard !left.isEmpty else { return }
-        let addresses = left.map { threads[$0].job }
+        // A task that another thread runs may complete meanwhile.
+        let addresses = left.map { threads[$0].job }.filter { job in
+            unsafe !seesAll || quiesce_inbox_retain(UnsafeMutableRawPointer(bitPattern: job)!)
+        }
         runAside(name: "the end") {
             for job in addresses {
                 unsafe quiesce_jobs_cancel(UnsafeMutableRawPointer(bitPattern: job)!)
             }
+        }
+        guard seesAll else { return }
+        for job in addresses {
+            unsafe quiesce_inbox_release(UnsafeMutableRawPointer(bitPattern: job)!)
         }
     }
 }

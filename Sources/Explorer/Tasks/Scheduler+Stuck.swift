@@ -27,6 +27,14 @@ extension Scheduler {
             others.isEmpty
             ? ""
             : "; \(others.joined(separator: " and ")) \(others.count == 1 ? "waits" : "wait") for it"
+        if jobs.hasWaitedInVain {
+            mustStop = true
+            return Verdict(
+                .blockedOutside,
+                waits.joined(separator: "; ")
+                    + "; a thread that is not explored was given something to do, and has not resumed it for too long"
+                    + rest, steps: steps)
+        }
         if mainIsStuck {
             return Verdict(
                 .neverResumed,

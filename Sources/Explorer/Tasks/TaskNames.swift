@@ -52,8 +52,8 @@ extension Scheduler {
         else { return [] }
         var frames = [UInt](repeating: 0, count: 12)
         let count = unsafe frames.withUnsafeMutableBufferPointer {
-            unsafe quiesce_jobs_frames(
-                UnsafeRawPointer(bitPattern: threads[thread].job)!, $0.baseAddress!,
+            unsafe quiesce_inbox_frames(
+                UnsafeMutableRawPointer(bitPattern: threads[thread].job)!, $0.baseAddress!,
                 Int32($0.count))
         }
         return Array(frames.prefix(Int(count)))

@@ -45,9 +45,10 @@ package enum ObjectLife {
     ) {
         if let observer = Watch.observer {
             let address = unsafe UInt(bitPattern: reference.toOpaque())
-            _ = observer.perform(Operation(.free, address, .relaxed, site: Site(file, line)))
-        } else {
-            unsafe reference.release()
+            let free = Operation(.free, address, .relaxed, site: Site(file, line))
+            // The observer lets go of it later, unless the object's life began outside of its time.
+            if observer.perform(free) { return }
         }
+        unsafe reference.release()
     }
 }

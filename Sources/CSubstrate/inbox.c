@@ -1,0 +1,285 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#define _GNU_SOURCE
+
+#include "quiesce_inbox.h"
+#include "quiesce_jobs.h"
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <time.h>
+
+extern void *swift_retain(void *) __attribute__((weak));
+extern void swift_release(void *) __attribute__((weak));
+
+enum {
+    // What the runtime calls a job that serves the queue of a default actor.
+    serves_actor = 193,
+    // Such a job is a part of its actor, or has a pointer to it behind the fields of every job.
+    actor_size = 0x100, served_actor = 0x40,
+};
+
+struct quiesce_inbox {
+    quiesce_arrival *messages;
+    int first, count, capacity;
+    // How many of its tasks have not completed.
+    int tasks;
+    // Which execution of which exploration this is: no two in the process have the same number.
+    uint64_t execution;
+    bool was_used;
+    quiesce_inbox *next;
+};
+
+// A task and where messages about it go: nowhere, once its execution has ended.
+typedef struct entry {
+    void *task;
+    quiesce_inbox *inbox;
+    // Whether another thread runs it, or has left it waiting.
+    bool is_away;
+} entry;
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t arrived = PTHREAD_COND_INITIALIZER;
+static quiesce_inbox *inboxes;
+static uint64_t executions;
+// Tasks by address. Removed ones leave a mark, so that those behind them are found.
+static entry *table;
+static size_t table_size, table_used, table_live;
+static char removed_mark;
+#define REMOVED ((void *)&removed_mark)
+
+// The explored actor into whose queue this thread has last announced to put a task, and for which
+// execution: the job that serves the actor comes next.
+static _Thread_local struct {
+    void *actor;
+    uint64_t execution;
+} served;
+
+static size_t place_of(const void *task) {
+    return (size_t)(((uintptr_t)task >> 4) * 0x9E3779B97F4A7C15u >> 32) & (table_size - 1);
+}
+
+static entry *find(const void *task) {
+    if (table_size == 0) return NULL;
+    for (size_t i = place_of(task);; i = (i + 1) & (table_size - 1)) {
+        if (!table[i].task) return NULL;
+        if (table[i].task == task) return &table[i];
+    }
+}
+
+static void insert(entry new_entry) {
+    size_t i = place_of(new_entry.task);
+    while (table[i].task && table[i].task != REMOVED) i = (i + 1) & (table_size - 1);
+    if (!table[i].task) table_used++;
+    table[i] = new_entry;
+}
+
+static void make_room(void) {
+    if ((table_used + 1) * 2 <= table_size) return;
+    entry *old = table;
+    size_t old_size = table_size;
+    size_t new_size = 256;
+    while (new_size < (table_live + 1) * 4) new_size *= 2;
+    table = calloc(new_size, sizeof *table);
+    if (!table) abort();
+    table_size = new_size;
+    table_used = 0;
+    for (size_t i = 0; i < old_size; i++)
+        if (old[i].task && old[i].task != REMOVED) insert(old[i]);
+    free(old);
+}
+
+static void count_tasks(quiesce_inbox *inbox, int change) {
+    if (inbox) __atomic_store_n(&inbox->tasks, inbox->tasks + change, __ATOMIC_RELAXED);
+}
+
+static void forget(entry *known) {
+    count_tasks(known->inbox, -1);
+    known->task = REMOVED;
+    known->inbox = NULL;
+    __atomic_store_n(&table_live, table_live - 1, __ATOMIC_RELAXED);
+}
+
+static void post(quiesce_inbox *inbox, quiesce_arrival message) {
+    __atomic_store_n(&inbox->was_used, true, __ATOMIC_RELAXED);
+    if (inbox->count == inbox->capacity) {
+        int capacity = inbox->capacity ? inbox->capacity * 2 : 16;
+        quiesce_arrival *larger = realloc(inbox->messages, (size_t)capacity * sizeof *larger);
+        if (!larger) abort();
+        inbox->messages = larger;
+        inbox->capacity = capacity;
+    }
+    inbox->messages[inbox->count] = message;
+    __atomic_store_n(&inbox->count, inbox->count + 1, __ATOMIC_RELEASE);
+    pthread_cond_broadcast(&arrived);
+}
+
+static quiesce_inbox *inbox_of_execution(uint64_t execution) {
+    quiesce_inbox *inbox = inboxes;
+    while (inbox && inbox->execution != execution) inbox = inbox->next;
+    return inbox;
+}
+
+// Tasks that are left have nobody any more who may run them.
+static void bury(quiesce_inbox *inbox) {
+    for (size_t i = 0; i < table_size && inbox->tasks > 0; i++) {
+        if (table[i].inbox != inbox) continue;
+        table[i].inbox = NULL;
+        count_tasks(inbox, -1);
+    }
+    inbox->first = 0;
+    __atomic_store_n(&inbox->count, 0, __ATOMIC_RELAXED);
+    inbox->execution = ++executions;
+}
+
+quiesce_inbox *quiesce_inbox_create(void) {
+    quiesce_inbox *inbox = calloc(1, sizeof *inbox);
+    if (!inbox) return NULL;
+    pthread_mutex_lock(&lock);
+    inbox->execution = ++executions;
+    inbox->next = inboxes;
+    __atomic_store_n(&inboxes, inbox, __ATOMIC_RELAXED);
+    pthread_mutex_unlock(&lock);
+    return inbox;
+}
+
+void quiesce_inbox_destroy(quiesce_inbox *inbox) {
+    pthread_mutex_lock(&lock);
+    bury(inbox);
+    quiesce_inbox **link = &inboxes;
+    while (*link != inbox) link = &(*link)->next;
+    __atomic_store_n(link, inbox->next, __ATOMIC_RELAXED);
+    pthread_mutex_unlock(&lock);
+    free(inbox->messages);
+    free(inbox);
+}
+
+void quiesce_inbox_retire(quiesce_inbox *inbox) {
+    // Of tasks that have all completed there is nothing to come.
+    if (__atomic_load_n(&inbox->tasks, __ATOMIC_RELAXED) == 0 && !quiesce_inbox_has_mail(inbox)) return;
+    pthread_mutex_lock(&lock);
+    bury(inbox);
+    pthread_mutex_unlock(&lock);
+}
+
+void quiesce_inbox_add(quiesce_inbox *inbox, void *task) {
+    pthread_mutex_lock(&lock);
+    entry *known = find(task);
+    if (known) {
+        count_tasks(known->inbox, -1);
+        known->inbox = inbox;
+        known->is_away = false;
+    } else {
+        make_room();
+        insert((entry){task, inbox, false});
+        __atomic_store_n(&table_live, table_live + 1, __ATOMIC_RELAXED);
+    }
+    count_tasks(inbox, 1);
+    pthread_mutex_unlock(&lock);
+}
+
+void quiesce_inbox_remove(void *task) {
+    pthread_mutex_lock(&lock);
+    entry *known = find(task);
+    if (known) forget(known);
+    pthread_mutex_unlock(&lock);
+}
+
+bool quiesce_inbox_take(quiesce_inbox *inbox, quiesce_arrival *arrival) {
+    pthread_mutex_lock(&lock);
+    bool found = inbox->first < inbox->count;
+    if (found) *arrival = inbox->messages[inbox->first++];
+    if (inbox->first == inbox->count) {
+        inbox->first = 0;
+        __atomic_store_n(&inbox->count, 0, __ATOMIC_RELAXED);
+    }
+    pthread_mutex_unlock(&lock);
+    return found;
+}
+
+bool quiesce_inbox_wait(quiesce_inbox *inbox, uint64_t nanoseconds) {
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    uint64_t end = (uint64_t)until.tv_nsec + nanoseconds;
+    until.tv_sec += (time_t)(end / 1000000000);
+    until.tv_nsec = (long)(end % 1000000000);
+    pthread_mutex_lock(&lock);
+    int result = 0;
+    while (inbox->count == 0 && result == 0) result = pthread_cond_clockwait(&arrived, &lock, CLOCK_MONOTONIC, &until);
+    bool found = inbox->count > 0;
+    pthread_mutex_unlock(&lock);
+    return found;
+}
+
+bool quiesce_inbox_has_mail(const quiesce_inbox *inbox) { return __atomic_load_n(&inbox->count, __ATOMIC_ACQUIRE) > 0; }
+
+bool quiesce_inbox_was_used(const quiesce_inbox *inbox) { return __atomic_load_n(&inbox->was_used, __ATOMIC_RELAXED); }
+
+bool quiesce_inbox_any(void) { return __atomic_load_n(&table_live, __ATOMIC_RELAXED) > 0; }
+
+void quiesce_inbox_tell(uint8_t kind, void *task, void *executor) {
+    served.actor = NULL;
+    pthread_mutex_lock(&lock);
+    entry *known = find(task);
+    if (known) {
+        known->is_away = kind == quiesce_arrival_begins;
+        if (kind == quiesce_arrival_queued) {
+            quiesce_jobs_level(task);
+            served.actor = executor;
+            served.execution = known->inbox ? known->inbox->execution : 0;
+        }
+        if (known->inbox) post(known->inbox, (quiesce_arrival){.job = task, .executor = executor, .kind = kind});
+        if (kind == quiesce_arrival_completed) forget(known);
+    }
+    pthread_mutex_unlock(&lock);
+}
+
+void quiesce_inbox_note(void *task) {
+    pthread_mutex_lock(&lock);
+    entry *known = find(task);
+    if (known && known->inbox) __atomic_store_n(&known->inbox->was_used, true, __ATOMIC_RELAXED);
+    pthread_mutex_unlock(&lock);
+}
+
+// Whether the job serves the explored actor that this thread has just queued a task for.
+static bool serves(const void *job) {
+    if (!served.actor) return false;
+    uintptr_t offset = (uintptr_t)job - (uintptr_t)served.actor;
+    return offset < actor_size || *(void *const *)((const char *)job + served_actor) == served.actor;
+}
+
+bool quiesce_inbox_give(void *job, uint8_t job_kind, bool is_main) {
+    bool is_actors = job_kind == serves_actor && serves(job);
+    served.actor = is_actors ? served.actor : NULL;
+    if (!is_actors && job_kind != 0) return false;
+    pthread_mutex_lock(&lock);
+    entry *known = is_actors ? NULL : find(job);
+    quiesce_inbox *inbox = is_actors ? inbox_of_execution(served.execution) : known ? known->inbox : NULL;
+    if (inbox) {
+        quiesce_arrival message = {.job = job, .kind = quiesce_arrival_enqueued, .job_kind = job_kind, .is_main = is_main};
+        post(inbox, message);
+    }
+    pthread_mutex_unlock(&lock);
+    served.actor = NULL;
+    return is_actors || known;
+}
+
+int32_t quiesce_inbox_frames(void *task, uintptr_t *frames, int32_t capacity) {
+    pthread_mutex_lock(&lock);
+    entry *known = find(task);
+    int32_t count = known && !known->is_away ? quiesce_jobs_frames(task, frames, capacity) : 0;
+    pthread_mutex_unlock(&lock);
+    return count;
+}
+
+bool quiesce_inbox_retain(void *task) {
+    pthread_mutex_lock(&lock);
+    bool is_alive = find(task) != NULL && swift_retain;
+    if (is_alive) swift_retain(task);
+    pthread_mutex_unlock(&lock);
+    return is_alive;
+}
+
+void quiesce_inbox_release(void *task) {
+    if (swift_release) swift_release(task);
+}
