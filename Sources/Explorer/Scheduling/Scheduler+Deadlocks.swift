@@ -204,9 +204,8 @@ extension Scheduler {
         case .writeLock: return "write \(name(of: record.object))"
         case .resume: return "spins on \(name(of: record.object))"
         case .records:
-            return record.other >= 0
-                ? "waits for the cancelling of \(name(ofThread: record.other))"
-                : "waits for a cancelling"
+            let whose = record.other >= 0 ? " of \(name(ofThread: record.other))" : ""
+            return "wait for cancel\(whose)"
         default: return "lock \(name(of: record.object))"
         }
     }

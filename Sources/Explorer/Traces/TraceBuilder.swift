@@ -193,6 +193,8 @@ struct TraceBuilder {
     }
 
     private func state(of entry: Recorder.Entry) -> String {
+        // Tasks need the room for their columns.
+        if verdict.kind == .neverResumed || verdict.kind == .leakedTask { return "" }
         if isDeadlock {
             if case .blocked(_, let whom) = entry.action {
                 return "\(scheduler.name(ofThread: entry.thread)) on \(whom)"
