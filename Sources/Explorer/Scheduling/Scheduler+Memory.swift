@@ -275,11 +275,21 @@ extension Scheduler {
     func checkAfterwards(_ address: UInt, _ site: Site) {
         guard !storages.isEmpty, let index = storages.block(at: address), storages[index].isFreed
         else { return }
+        failAfterwards(.useAfterFree, "use", "used", index, site)
+    }
+
+    /// What a thread has freed is used or freed once every thread had ended.
+    private func failAfterwards(
+        _ kind: Verdict.Kind, _ verb: String, _ past: String, _ index: Int, _ site: Site
+    ) {
+        let block = storages[index]
+        recorder?.note(thread: current, .late(verb, of: block.name), site: site)
+        let entry = recorder.map { $0.count - 1 } ?? -1
         fail(
-            .useAfterFree,
-            "\(storages[index].name) was used after every thread had ended and it had been freed",
-            steps: [Int(storages[index].freed)].filter { $0 >= 0 },
-            objects: [storages[index].lifetime])
+            kind,
+            "\(name(ofThread: block.freedBy)) freed \(block.name)\(at(block.freed)); \(name(ofThread: current)), when every thread had ended, \(past) it\(at(Int32(entry)))",
+            steps: [Int(block.allocated), Int(block.freed), entry].filter { $0 >= 0 },
+            objects: [block.lifetime])
     }
 
     /// What the program does once every thread has ended: nobody is left to interleave with.
@@ -289,13 +299,13 @@ extension Scheduler {
         case .free:
             guard let index = storages.block(at: address) else { return false }
             if storages[index].isFreed {
-                fail(
-                    .doubleFree,
-                    "\(storages[index].name) was freed again after every thread had ended",
-                    steps: [Int(storages[index].freed)].filter { $0 >= 0 },
-                    objects: [storages[index].lifetime])
+                failAfterwards(.doubleFree, "free", "freed", index, site)
+                return true
             }
+            recorder?.note(thread: current, .late("free", of: storages[index].name), site: site)
             storages[index].isFreed = true
+            storages[index].freedBy = current
+            storages[index].freed = Int32(recorder.map { $0.count - 1 } ?? -1)
         case .readLock, .writeLock, .tryWriteLock: return mutexAfterwards(kind, address, site)
         default:
             checkAfterwards(address, site)
@@ -313,9 +323,11 @@ extension Scheduler {
         let owner = objects[lock].lock.owner
         guard owner >= 0 else { return true }
         if kind == .tryLock || kind == .tryWriteLock { return false }
+        recorder?.note(thread: current, .late("lock", of: name(of: lock)), site: site)
         fail(
             .deadlock,
-            "\(name(of: lock)) is still held by \(name(ofThread: owner)), which has ended")
+            "\(name(of: lock)) is still held by \(name(ofThread: owner)), which has ended",
+            steps: recorder.map { [$0.count - 1] } ?? [], objects: [lock])
         return true
     }
 

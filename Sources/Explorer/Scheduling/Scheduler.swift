@@ -79,6 +79,7 @@ final class Scheduler: Observer, @unchecked Sendable {
     /// The subject whose parts are being labelled, -1 for none.
     var labelledSubject: Int32 = -1
     let readSections = ReadSections()
+    let declaredWaits = DeclaredWaits()
     /// Where the running thread's atomic operation is.
     var pendingSite = Site("", 0)
     /// What the step that is being taken has changed.
@@ -238,6 +239,7 @@ final class Scheduler: Observer, @unchecked Sendable {
         names.beginExecution()
         readSections.beginExecution()
         references.beginExecution(attention.steps.types)
+        declaredWaits.beginExecution()
         changes.removeAll()
         steps = 0
         choice = -1
@@ -342,7 +344,12 @@ final class Scheduler: Observer, @unchecked Sendable {
     }
     override var isOver: Bool { mode == .draining }
     override func waits(for waitClass: WaitClass, _ name: () -> String, begins: Bool) {
-        if begins { noteWait(waitClass.role, name) }
+        noteWait(waitClass, name, begins: begins)
+    }
+    override func section(
+        of waitClass: WaitClass, _ name: () -> String, _ owner: WaitClass.Owner, begins: Bool
+    ) {
+        noteSection(waitClass, owner, begins: begins)
     }
 
     /// Records the first thing that this execution did wrong.

@@ -23,21 +23,23 @@ enum Symbolizer {
     }
 
     /// The place of the innermost of these functions that is in source at hand. `isReturn` says
-    /// that they are return addresses, which lie behind the call.
-    static func place(of frames: [UInt], isReturn: Bool) -> CodePlace? {
+    /// that they are return addresses, which lie behind the call. `isUsers` leaves out what is in
+    /// the library that waits on the user's behalf.
+    static func place(of frames: [UInt], isReturn: Bool, isUsers: Bool = false) -> CodePlace? {
         for frame in frames {
             for function in functions(at: isReturn ? frame - 1 : frame) {
                 let path = function.path
                 if function.line == 0 || path.contains("/@__swiftmacro")
                     || path.hasPrefix("@__swiftmacro")
                     || ownFolders.contains(where: path.hasPrefix)
+                    || isUsers && libraryFolders.contains(where: path.hasPrefix)
                 {
                     continue
                 }
                 guard unsafe access(path, R_OK) == 0 else { continue }
                 return CodePlace(
-                    function: shortened(TrapReport.demangled(function.name)), path: path,
-                    line: function.line)
+                    function: FunctionName.shortened(FunctionName.demangled(function.name)),
+                    path: path, line: function.line)
             }
         }
         return nil
@@ -54,12 +56,22 @@ enum Symbolizer {
     }
 
     /// Where the explorer itself is: its functions are not what a reader looks for.
-    private static let ownFolders: [String] = {
+    private static let ownFolders = folders([
+        "Explorer", "CInstrumentation", "CSubstrate", "QuiesceTesting",
+    ])
+    /// Where the primitives are.
+    private static let libraryFolders = folders(["Substrate", "Quiesce", "DeviceModel"])
+
+    private static func folders(_ targets: [String]) -> [String] {
         let parts = #filePath.split(separator: "/", omittingEmptySubsequences: false)
-        return ["Explorer", "CInstrumentation", "CSubstrate", "QuiesceTesting"].map {
-            parts.dropLast(3).joined(separator: "/") + "/\($0)/"
-        }
-    }()
+        return targets.map { parts.dropLast(3).joined(separator: "/") + "/\($0)/" }
+    }
+
+    /// Whether a file is one of the library's own.
+    static func isLibrary(_ path: StaticString) -> Bool {
+        let path = path.description
+        return (ownFolders + libraryFolders).contains(where: path.hasPrefix)
+    }
 
     // Not Substrate's locks: it may be asked on a fiber, of whose program this is no part.
     private static let cache = Synchronization.Mutex<[UInt: [Function]]>([:])
@@ -128,70 +140,5 @@ enum Symbolizer {
             bytes.append(byte)
         }
         return String(decoding: bytes, as: UTF8.self).split(separator: "\n").map(String.init)
-    }
-
-    // MARK: Names
-
-    /// `Account.withdraw(_:)` for `(2) suspend resume partial function for Bank.Account.withdraw(_:
-    /// Swift.Int) async -> ()`.
-    static func shortened(_ name: String) -> String {
-        var rest = name[...]
-        if let range = rest.range(of: " partial function for ") { rest = rest[range.upperBound...] }
-        if let range = rest.range(of: "partial apply for ") { rest = rest[range.upperBound...] }
-        var isClosure = false
-        while rest.hasPrefix("closure #") || rest.hasPrefix("implicit closure #") {
-            isClosure = true
-            guard let range = rest.range(of: " in ") else { break }
-            rest = rest[range.upperBound...]
-        }
-        var result = ""
-        var depth = 0
-        var isLabel = true
-        for character in rest {
-            switch character {
-            case "(":
-                depth += 1
-                if depth == 1 {
-                    result.append("(")
-                    isLabel = true
-                }
-            case ")":
-                depth -= 1
-                if depth == 0 {
-                    result.append(")")
-                    return outer(result, isClosure)
-                }
-            case ":" where depth == 1:
-                if isLabel { result.append(":") }
-                isLabel = false
-            case "," where depth == 1: isLabel = true
-            case " " where depth == 1: break
-            case " " where depth == 0: return outer(result, isClosure)
-            default:
-                if depth == 0 || depth == 1 && isLabel { result.append(character) }
-            }
-        }
-        return outer(result, isClosure)
-    }
-
-    /// Without the module, and with what is said of a closure.
-    private static func outer(_ name: String, _ isClosure: Bool) -> String {
-        let head = name.prefix { $0 != "(" }
-        let parts = head.split(separator: ".")
-        let short = parts.count > 1 ? parts.dropFirst().joined(separator: ".") : String(head)
-        let result = short + name.dropFirst(head.count)
-        return isClosure ? "a closure in \(result)" : result
-    }
-}
-
-extension Substring {
-    /// Where `text` is first found.
-    fileprivate func range(of text: String) -> Range<Index>? {
-        var start = startIndex
-        while start < endIndex {
-            if self[start...].hasPrefix(text) { return start..<index(start, offsetBy: text.count) }
-            start = index(after: start)
-        }
-        return nil
     }
 }

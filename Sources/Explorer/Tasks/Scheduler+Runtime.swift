@@ -27,6 +27,7 @@ extension Scheduler {
                 return
             }
             noteRecords(at: mutex)
+            if let recorder { recorder.callers[current] = callers() }
             threads[current].expected = Bits(low: UInt64(mutex))
             guard takeStep(.records, on: owner(of: mutex)) else { return }
         }

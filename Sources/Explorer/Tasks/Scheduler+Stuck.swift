@@ -6,13 +6,14 @@ import Substrate
 extension Scheduler {
     /// The verdict on tasks that nobody is left to resume, if there are any. `blocked` are threads
     /// that cannot go on either.
-    func stuckVerdict(besides blocked: [Int32]) -> Verdict? {
-        let stuck = stuckTasks
+    func stuckVerdict(_ stuck: [Int32], besides blocked: [Int32]) -> Verdict? {
         guard !stuck.isEmpty else { return nil }
         // Who waits for a task that it started is not where the trouble is.
         let culprits = stuck.filter { task in !stuck.contains { threads[$0].parent == task } }
         var steps: [Int] = []
-        for task in stuck where culprits.contains(task) { steps.append(noteStuck(task)) }
+        for task in stuck {
+            steps.append(noteStuck(task, on: stuck.filter { threads[$0].parent == task }))
+        }
         let waits = culprits.map { "\(name(ofThread: $0)) \(whereItWaits($0))" }
         let others = stuck.filter { !culprits.contains($0) }.map { name(ofThread: $0) }
         let mainIsStuck = stuck.contains(threads.started[0])
@@ -20,7 +21,7 @@ extension Scheduler {
             let threads = blocked.map { "\(name(ofThread: $0)) \(waiting($0))" }
             return Verdict(
                 .deadlock, (waits + threads).joined(separator: "; ") + "; nobody can go on",
-                steps: steps,
+                steps: steps + noteBlocked(blocked),
                 objects: blocked.map { self.threads[$0].object })
         }
         let rest =
@@ -77,11 +78,15 @@ extension Scheduler {
         }
     }
 
-    private func noteStuck(_ task: Int32) -> Int {
+    /// Records where a task is suspended, and for which tasks that it started it waits.
+    func noteStuck(_ task: Int32, on children: [Int32] = []) -> Int {
         guard let recorder else { return -1 }
         let place = placeOfTask(task)
+        let whom = children.map { name(ofThread: $0) }.joined(separator: ", ")
         recorder.note(
-            thread: task, .blocked(place.map { "await \($0.short)" } ?? "await", on: "nobody"),
+            thread: task,
+            .blocked(
+                place.map { "await \($0.short)" } ?? "await", on: whom.isEmpty ? "nobody" : whom),
             site: nil)
         recorder.setPlace(place)
         return recorder.count - 1

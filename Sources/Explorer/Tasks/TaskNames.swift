@@ -34,11 +34,16 @@ extension Scheduler {
 
     /// The line of the program that creates a task right now.
     private func placeOfCreation() -> CodePlace? {
+        Symbolizer.place(of: callers(), isReturn: true)
+    }
+
+    /// The functions that the running thread is in, innermost first.
+    func callers() -> [UInt] {
         var frames = [UInt](repeating: 0, count: 40)
         let count = unsafe frames.withUnsafeMutableBufferPointer {
             unsafe quiesce_backtrace($0.baseAddress!, Int32($0.count))
         }
-        return Symbolizer.place(of: Array(frames.prefix(Int(count))), isReturn: true)
+        return Array(frames.prefix(Int(count)))
     }
 
     /// Where a suspended task goes on.

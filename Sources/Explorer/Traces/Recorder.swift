@@ -15,6 +15,8 @@ final class Recorder {
         case preempted(atAwait: Bool)
         /// At the end: what the thread waits for, and for whom.
         case blocked(String, on: String)
+        /// Once every thread had ended, what is dead was used: a verb, and the object's name.
+        case late(String, of: String)
     }
 
     struct Entry {
@@ -42,6 +44,8 @@ final class Recorder {
     var wokenNames = ""
     /// What the operations of threads, whose steps are not over, have turned out to do.
     var deeds: [Int32: String] = [:]
+    /// The functions from which a thread called what it waits in, innermost first.
+    var callers: [Int32: [UInt]] = [:]
     /// Where the task goes on whose job begins with the next step.
     var frames: [UInt] = []
 
@@ -62,6 +66,7 @@ final class Recorder {
     func removeAll() {
         entries.removeAll()
         deeds.removeAll()
+        callers.removeAll()
         positions.removeAll()
         history.removeAll()
     }

@@ -16,11 +16,10 @@ struct TraceBuilder {
         recorder = scheduler.recorder ?? Recorder()
     }
 
-    /// A screen.
-    private static let mostRows = 60
-
     func build() -> Trace {
-        let shown = relevantEntries()
+        let shown = TraceContents(
+            recorder, verdict, showsEveryEvent: scheduler.options.showsEveryEvent
+        ).entries()
         var trace = Trace()
         trace.total = recorder.positions.count
         trace.preemptions = origin.preemptions
@@ -48,9 +47,9 @@ struct TraceBuilder {
             trace.rows.append(row)
         }
         trace.rows = withoutIdleMarks(trace.rows)
-        if trace.rows.count > TraceBuilder.mostRows, !scheduler.options.showsEveryEvent {
+        if trace.rows.count > TraceContents.screen, !scheduler.options.showsEveryEvent {
             // The end is what a reader wants of a long one.
-            trace.rows.removeFirst(trace.rows.count - TraceBuilder.mostRows)
+            trace.rows.removeFirst(trace.rows.count - TraceContents.screen)
             trace.shown = trace.rows.count { $0.step != nil }
         }
         trace.sources = sources() + placesOfJobs(numbers)
@@ -59,69 +58,7 @@ struct TraceBuilder {
         return trace
     }
 
-    // MARK: What matters
-
-    /// The steps in the causal past of the failure, and what their threads noted on the way.
-    private func relevantEntries() -> [Int] {
-        let entries = recorder.entries
-        let targets = verdict.steps.filter { $0 >= 0 && $0 < entries.count }
-        // A failure that is seen at the end is about everything.
-        let isAboutAll =
-            targets.isEmpty || verdict.kind == .leak || scheduler.options.showsEveryEvent
-        let ends = targets.compactMap { lastEvent(upTo: $0) }
-        var keptLast: Set<Int32> = []
-        var result: [Int] = []
-        let last = isAboutAll ? entries.count - 1 : targets.max() ?? entries.count - 1
-        for (index, entry) in entries.enumerated() where index <= last || targets.contains(index) {
-            let isKept: Bool
-            switch entry.action {
-            // The timers that fire then say so.
-            case .event(let event) where event.kind == .tick: isKept = false
-            case .event(let event)
-            where event.kind == .release && event.traits.contains(.silent)
-                && releasesLater(entry, index):
-                isKept = false
-            case .event:
-                isKept =
-                    isAboutAll
-                    || ends.contains { recorder.history.happens(entry.position, before: $0) }
-                    || targets.contains(index)
-                if isKept { keptLast.insert(entry.thread) } else { keptLast.remove(entry.thread) }
-            case .allocate: isKept = targets.contains(index)
-            case .plainRead(let object), .plainWrite(let object):
-                isKept = targets.contains(index) || (verdict.objects.contains(object) && isAboutAll)
-            case .blocked: isKept = true
-            case .preempted: isKept = true
-            case .note, .waiting:
-                isKept =
-                    targets.contains(index) || keptLast.contains(entry.thread)
-                    || !hasEvent(entry.thread, before: index)
-            }
-            if isKept { result.append(index) }
-        }
-        return result
-    }
-
-    /// Whether the thread gives up another reference to the same object after this one: only its
-    /// last one decides.
-    private func releasesLater(_ entry: Recorder.Entry, _ index: Int) -> Bool {
-        recorder.entries[(index + 1)...].contains {
-            guard $0.thread == entry.thread, $0.object == entry.object,
-                case .event(let later) = $0.action
-            else { return false }
-            return later.kind == .release
-        }
-    }
-
-    private func hasEvent(_ thread: Int32, before index: Int) -> Bool {
-        recorder.entries[..<index].contains { $0.thread == thread && $0.position >= 0 }
-    }
-
-    /// The position of the last event that the entry's thread took by then.
-    private func lastEvent(upTo index: Int) -> Int? {
-        let thread = recorder.entries[index].thread
-        return recorder.entries[...index].last { $0.thread == thread && $0.position >= 0 }?.position
-    }
+    // MARK: Rows and columns
 
     /// A mark of a preemption between two steps of the same thread says nothing.
     private func withoutIdleMarks(_ rows: [Trace.Row]) -> [Trace.Row] {
@@ -167,6 +104,7 @@ struct TraceBuilder {
         case .waiting(let name): return "waits for \(name)"
         case .preempted: return ""
         case .blocked(let what, _): return what
+        case .late(let verb, let name): return "\(verb) \(name)"
         case .plainRead(let object): return "\(scheduler.name(of: object)) → \(entry.new)"
         case .plainWrite(let object): return write(scheduler.name(of: object), entry)
         case .event(let event): return text(of: event, entry)
@@ -258,6 +196,8 @@ struct TraceBuilder {
     }
 
     private func state(of entry: Recorder.Entry) -> String {
+        // Tasks need the room for their columns.
+        if verdict.kind == .neverResumed || verdict.kind == .leakedTask { return "" }
         if isDeadlock {
             if case .blocked(_, let whom) = entry.action {
                 return "\(scheduler.name(ofThread: entry.thread)) on \(whom)"
@@ -306,6 +246,7 @@ struct TraceBuilder {
         case .allocate: return "●"
         case .event(let event) where event.kind == .free && place < verdict.steps.count - 1:
             return "◆"
+        case .late("free", _) where place < verdict.steps.count - 1: return "◆"
         default: return verdict.kind == .leak ? "" : "✗"
         }
     }
@@ -313,9 +254,9 @@ struct TraceBuilder {
     private func sources() -> [Trace.Source] {
         verdict.steps.filter { $0 >= 0 && $0 < recorder.entries.count }.compactMap { index in
             let entry = recorder.entries[index]
-            if let place = entry.place, case .note = entry.action {
+            if let place = entry.place, let label = label(ofPlaced: entry) {
                 return Trace.Source(
-                    badge: badge(of: index), label: "here", file: place.fileName,
+                    badge: badge(of: index), label: label, file: place.fileName,
                     line: Int(place.line),
                     text: SourceFile.line(place.line, of: place.path))
             }
@@ -327,6 +268,7 @@ struct TraceBuilder {
             case .plainRead: label = "read"
             case .plainWrite: label = "write"
             case .blocked: label = scheduler.name(ofThread: entry.thread)
+            case .late(let verb, _): label = verb
             default: label = "here"
             }
             return Trace.Source(
@@ -337,6 +279,16 @@ struct TraceBuilder {
         }
     }
 
+    /// What to call the place of an entry that was not told by an operation.
+    private func label(ofPlaced entry: Recorder.Entry) -> String? {
+        switch entry.action {
+        case .note: "here"
+        // A task's own `await` stands among the places of jobs.
+        case .blocked where entry.site != nil: scheduler.name(ofThread: entry.thread)
+        default: nil
+        }
+    }
+
     /// The lines at which tasks start and go on, each once, by the numbers of the steps.
     private func placesOfJobs(_ numbers: [Int: Int]) -> [Trace.Source] {
         var lines: [(place: CodePlace, steps: [Int])] = []
@@ -344,7 +296,7 @@ struct TraceBuilder {
             let entry = recorder.entries[index]
             switch entry.action {
             case .event(let event) where event.kind == .job: break
-            case .blocked where entry.place != nil: break
+            case .blocked where entry.place != nil && entry.site == nil: break
             default: continue
             }
             guard let place = place(of: entry) else { continue }

@@ -26,7 +26,7 @@ struct TrapReport {
     private func isIn(_ name: String) -> Bool {
         addresses.prefix(8).enumerated().contains { index, address in
             Symbolizer.functions(at: index == 0 ? address : address - 1).contains {
-                TrapReport.demangled($0.name).contains(name)
+                FunctionName.demangled($0.name).contains(name)
             }
         }
     }
@@ -89,19 +89,12 @@ struct TrapReport {
     private static func symbol(_ address: UInt) -> String? {
         var offset: UInt = 0
         if let name = unsafe quiesce_symbol_name(address, &offset) {
-            return demangled(unsafe String(cString: name))
+            return FunctionName.demangled(unsafe String(cString: name))
         }
         // What is not exported only a debugger's eye sees.
         guard let name = Symbolizer.functions(at: address).last?.name, name != "??" else {
             return nil
         }
-        return demangled(name)
-    }
-
-    static func demangled(_ name: String) -> String {
-        guard name.hasPrefix("$s") || name.hasPrefix("_$s") else { return name }
-        guard let text = unsafe quiesce_demangle(name) else { return name }
-        defer { unsafe quiesce_free_text(text) }
-        return unsafe String(cString: text)
+        return FunctionName.demangled(name)
     }
 }

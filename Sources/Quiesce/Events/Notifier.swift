@@ -126,7 +126,7 @@ public final class Notifier: Sendable {
 
     private func call(_ callback: Callback) {
         guard let callbacks = callbacks.load() else { return }
-        Self.detaching.section("a notifier's callback") {
+        Self.detaching.of(self).section("a notifier's callback") {
             CallbackScope.run {
                 switch callback {
                 case .signal: callbacks.onSignal(self)
@@ -160,7 +160,7 @@ public final class Notifier: Sendable {
         let isMine = deactivate()
         if isInside || isQuiet { return isMine }
         if let ending = waiters.wait(
-            for: Self.detaching, "a notifier's callback", until: deadline, { isQuiet })
+            for: Self.detaching.of(self), "a notifier's callback", until: deadline, { isQuiet })
         {
             throw failure(ending)
         }
@@ -175,7 +175,7 @@ public final class Notifier: Sendable {
         let isMine = deactivate()
         if isInside || isQuiet { return isMine }
         if let ending = await waiters.wait(
-            for: Self.detaching, "a notifier's callback", until: deadline, { isQuiet })
+            for: Self.detaching.of(self), "a notifier's callback", until: deadline, { isQuiet })
         {
             throw failure(ending)
         }

@@ -26,7 +26,7 @@ public final class Gate: Sendable {
     let tickets = Mutex(EntryTickets())
     let waiters = Waiters()
     let whenClosing: (@Sendable () -> Void)?
-    @usableFromInline let waitClass: WaitClass
+    private let gates: WaitClass
     /// The thread that runs `whenClosing`; 0 while none does.
     let teller = Atomic<UInt32>(0)
 
@@ -38,7 +38,7 @@ public final class Gate: Sendable {
         whenClosing: (@Sendable () -> Void)? = nil
     ) {
         self.name = name
-        waitClass = WaitClass(.gate, file: file, line: line)
+        gates = WaitClass(.gate, file: file, line: line)
         self.whenClosing = whenClosing
         state.label(name) {
             tickets.label(name + ".tickets")
@@ -73,6 +73,9 @@ public final class Gate: Sendable {
         /// One entry that counts here and not in a slot.
         static let entry: UInt64 = 1 << 32
     }
+
+    /// The class of its entries and of the waits for them.
+    @usableFromInline var waitClass: WaitClass { gates.of(key) }
 
     @usableFromInline var key: UInt { UInt(bitPattern: ObjectIdentifier(self)) }
 

@@ -31,7 +31,7 @@ public final class Revocable<Value: ~Copyable & Sendable>: Sendable {
     /// The thread that destroys the value.
     private let destroyer = Atomic<UInt32>(0)
     private let waiters = Waiters()
-    private let waitClass: WaitClass
+    private let destructions: WaitClass
 
     /// A value behind `gate`, or behind a gate of its own.
     public init(
@@ -39,7 +39,7 @@ public final class Revocable<Value: ~Copyable & Sendable>: Sendable {
         line: UInt = #line
     ) {
         self.gate = gate ?? Gate(name: "\(Value.self)", file: file, line: line)
-        waitClass = WaitClass(.destruction, file: file, line: line)
+        destructions = WaitClass(.destruction, file: file, line: line)
         storage = Unsynchronized(value)
         storage.label("value")
         fate.label("fate")
@@ -119,6 +119,8 @@ public final class Revocable<Value: ~Copyable & Sendable>: Sendable {
         }
         return false
     }
+
+    private var waitClass: WaitClass { destructions.of(gate) }
 
     private var destruction: String { "\(gate.name): destruction of \(Value.self)" }
 

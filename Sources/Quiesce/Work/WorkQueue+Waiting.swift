@@ -50,14 +50,22 @@ extension WorkQueue {
     /// Waits until the item's last enqueueing here is over. False when there is nothing to wait
     /// for.
     func flush(_ item: WorkItem, until deadline: Clock.Instant?) throws(WorkError) -> Bool {
-        guard let waiter = try awaitItem(item, isTimed: deadline != nil) else { return false }
-        try wait(waiter, until: deadline, item.waitClass, item.name)
+        guard let (waiter, isPending) = try awaitItem(item, isTimed: deadline != nil) else {
+            return false
+        }
+        // A pending one waits behind those that run.
+        let line = isPending ? waitClass : nil
+        try wait(waiter, until: deadline, item.waitClass.of(UInt(item.knownID)), item.name, line)
         return true
     }
 
     func flush(_ item: WorkItem, until deadline: Clock.Instant?) async throws(WorkError) -> Bool {
-        guard let waiter = try awaitItem(item, isTimed: deadline != nil) else { return false }
-        try await wait(waiter, until: deadline, item.waitClass, item.name)
+        guard let (waiter, isPending) = try awaitItem(item, isTimed: deadline != nil) else {
+            return false
+        }
+        let line = isPending ? waitClass : nil
+        try await wait(
+            waiter, until: deadline, item.waitClass.of(UInt(item.knownID)), item.name, line)
         return true
     }
 
@@ -65,13 +73,17 @@ extension WorkQueue {
     func waitForRun(
         of id: UInt64, until deadline: Clock.Instant?, _ waitClass: WaitClass, _ item: String
     ) throws(WorkError) {
-        try wait(awaitRun(of: id, isTimed: deadline != nil), until: deadline, waitClass, item)
+        try wait(
+            awaitRun(of: id, isTimed: deadline != nil), until: deadline, waitClass.of(UInt(id)),
+            item)
     }
 
     func waitForRun(
         of id: UInt64, until deadline: Clock.Instant?, _ waitClass: WaitClass, _ item: String
     ) async throws(WorkError) {
-        try await wait(awaitRun(of: id, isTimed: deadline != nil), until: deadline, waitClass, item)
+        try await wait(
+            awaitRun(of: id, isTimed: deadline != nil), until: deadline, waitClass.of(UInt(id)),
+            item)
     }
 
     // MARK: Draining
@@ -211,53 +223,62 @@ extension WorkQueue {
         }
     }
 
-    private func awaitItem(_ item: WorkItem, isTimed: Bool) throws(WorkError) -> Waiter? {
+    private func awaitItem(_ item: WorkItem, isTimed: Bool) throws(WorkError)
+        -> (waiter: Waiter, isPending: Bool)?
+    {
         // In a forked child nothing runs that ran before.
         guard isOfThisProcess else { return nil }
         let id = item.knownID
         let inside = Worker.running.flatMap { $0.queue === self ? $0.name : nil }
         var waitsForItself = false
-        let waiter: Waiter? = whole.write("flush an item of") {
+        let awaited: (waiter: Waiter, isPending: Bool)? = whole.write("flush an item of") {
             Subject.does("flush \(item.name) on \(name)")
             return serving.withLock { serving in
                 if isPendingHere(item, &serving) {
                     waitsForItself = inside != nil && serving.limit == 1
                     return waitsForItself
-                        ? nil : serving.join(.of(ticket: item.ticket.load()), isTimed)
+                        ? nil : (serving.join(.of(ticket: item.ticket.load()), isTimed), true)
                 }
                 guard let server = serving.servers.first(where: { $0.id == id && id != 0 }) else {
                     return nil
                 }
-                return serving.join(.of(ticket: server.ticket), isTimed)
+                return (serving.join(.of(ticket: server.ticket), isTimed), false)
             }
         }
         if waitsForItself, let inside { throw .inside(item: inside, queue: name) }
-        return waiter
+        return awaited
     }
 
     /// Most items are over sooner than a thread is put to sleep and woken.
     private static let lingering = 1000
 
-    /// Waits for the queue's items, or for one of them.
+    /// Waits for the queue's items, or for one of them, which may stand in line behind others.
     private func wait(
         _ waiter: Waiter?, until deadline: Clock.Instant?, _ itemsClass: WaitClass? = nil,
-        _ item: String? = nil
+        _ item: String? = nil, _ line: WaitClass? = nil
     ) throws(WorkError) {
         guard let waiter else { return }
-        let ending = (itemsClass ?? waitClass).waiting(item ?? name) {
-            waiter.park(until: deadline, lingering: Self.lingering)
+        func park() -> Waiter.Ending {
+            (itemsClass ?? waitClass).waiting(item ?? name) {
+                waiter.park(until: deadline, lingering: Self.lingering)
+            }
         }
+        let ending = line?.waiting(name, park) ?? park()
         if ending != .woken { throw giveUp(waiter, ending) }
     }
 
     private func wait(
         _ waiter: Waiter?, until deadline: Clock.Instant?, _ itemsClass: WaitClass? = nil,
-        _ item: String? = nil
+        _ item: String? = nil, _ line: WaitClass? = nil
     ) async throws(WorkError) {
         guard let waiter else { return }
-        let ending = await (itemsClass ?? waitClass).waiting(item ?? name) {
-            await waiter.suspend(until: deadline)
+        func suspend() async -> Waiter.Ending {
+            await (itemsClass ?? waitClass).waiting(item ?? name) {
+                await waiter.suspend(until: deadline)
+            }
         }
+        let ending =
+            if let line { await line.waiting(name, suspend) } else { await suspend() }
         if ending != .woken { throw giveUp(waiter, ending) }
     }
 

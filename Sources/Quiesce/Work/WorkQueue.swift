@@ -29,7 +29,7 @@ public final class WorkQueue: Sendable {
     let timers: WorkTimers
     /// Tells it from every other queue of its world, in the words of items.
     let number: UInt64
-    let waitClass: WaitClass
+    private let queues: WaitClass
     private let generation = World.generation
     /// Whom it was told to wait for in the pool's line, under the pool's lock.
     let nextListed = Unsynchronized<WorkQueue?>(nil)
@@ -134,7 +134,7 @@ public final class WorkQueue: Sendable {
         pool = WorkerPool.current
         timers = WorkTimers.current
         number = WorkNumbers.Source.current.takeQueueNumber()
-        waitClass = WaitClass(.workQueue, file: file, line: line)
+        queues = WaitClass(.workQueue, file: file, line: line)
         serving = Mutex(Serving(limit: limit))
         whole.label(name) {
             serving.label(name + ".serving")
@@ -142,6 +142,9 @@ public final class WorkQueue: Sendable {
         }
         nextListed.label(name + ".next")
     }
+
+    /// The class of the items' runs and of the waits for them.
+    var waitClass: WaitClass { queues.of(self) }
 
     // MARK: Enqueueing
 

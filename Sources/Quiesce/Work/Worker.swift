@@ -106,7 +106,7 @@ final class Worker: BlockingObserver, @unchecked Sendable {
             // and may be gone.
             let (body, waitClass) = Worker.content(of: unsafe item.takeRetainedValue())
             // It can be waited for alone, so it is a section of its own too.
-            waitClass.section(name) {
+            waitClass.of(UInt(id)).section(name) {
                 switch body {
                 case .plain(let function): function()
                 case .withPayload(let function): function(payload)

@@ -10,12 +10,15 @@ internal import CSubstrate
 /// branch.
 ///
 /// What is waited for and where it was made tell a class, as the kernel's validator tells locks by
-/// where they are initialised: all gates that one line makes are of one class. A class is three
-/// words and needs no table. Only an observer or a listener asks for the name of the one gate.
+/// where they are initialised: all gates that one line makes are of one class. A class needs no
+/// table. Only an observer or a listener asks for the name of the one gate.
 public struct WaitClass: Sendable, Hashable {
     public let role: Role
     /// Where it was made.
     public let site: Site
+    /// The one gate, queue or item that is meant, by a number that no other of its role has; 0 where
+    /// the class does not say. No part of the class's identity.
+    public let instance: UInt
 
     /// What is waited for.
     public enum Role: UInt8, Sendable {
@@ -32,15 +35,36 @@ public struct WaitClass: Sendable, Hashable {
     }
 
     @inlinable
-    public init(_ role: Role, _ site: Site) {
+    public init(_ role: Role, _ site: Site, of instance: UInt = 0) {
         self.role = role
         self.site = site
+        self.instance = instance
     }
 
     /// A class of things that are made wherever their kind is.
     @inlinable
     public init(_ role: Role, file: StaticString = #filePath, line: UInt = #line) {
         self.init(role, Site(file, line))
+    }
+
+    /// The class with the one gate, queue or item that is meant: an observer finds out who is
+    /// inside of it, and so whom a wait for it waits for.
+    @inlinable
+    public func of(_ instance: UInt) -> WaitClass { WaitClass(role, site, of: instance) }
+
+    /// The class with the one object that is meant.
+    @inlinable
+    public func of(_ object: AnyObject) -> WaitClass {
+        of(UInt(bitPattern: ObjectIdentifier(object)))
+    }
+
+    public static func == (one: WaitClass, other: WaitClass) -> Bool {
+        one.role == other.role && one.site == other.site
+    }
+
+    public func hash(into hasher: inout Hasher) {
+        hasher.combine(role)
+        hasher.combine(site)
     }
 
     /// Whose section it is.

@@ -62,12 +62,15 @@ public final class BrokenAsyncSemaphore: Sendable {
 /// A semaphore for tasks.
 ///
 /// Right: who resumes a task tells it whether it has a permit, and the task believes nothing else.
-/// With a permit it goes on, cancelled or not, and gives it back as ever.
+/// With a permit it goes on, cancelled or not, and gives it back as ever. Nobody resumes a task with
+/// the lock held: its cancellation handler may want the lock, and who resumes it waits for that.
 public final class AsyncSemaphore: Sendable {
+    private typealias Continuation = CheckedContinuation<Bool, Never>
+
     private struct State {
         var permits: Int
         var tickets = 0
-        var waiters: [(ticket: Int, continuation: CheckedContinuation<Bool, Never>)] = []
+        var waiters: [(ticket: Int, continuation: Continuation)] = []
     }
 
     private let state: Mutex<State>
@@ -82,36 +85,42 @@ public final class AsyncSemaphore: Sendable {
         }
         let hasPermit = await withTaskCancellationHandler {
             await withCheckedContinuation { continuation in
-                state.withLock { state in
-                    if Task.isCancelled {
-                        continuation.resume(returning: false)
-                    } else if state.permits > 0 {
-                        state.permits -= 1
-                        continuation.resume(returning: true)
-                    } else {
-                        state.waiters.append((ticket, continuation))
-                    }
-                }
+                let answer = take(ticket, continuation)
+                if let answer { continuation.resume(returning: answer) }
             }
         } onCancel: {
-            state.withLock { state in
-                guard let index = state.waiters.firstIndex(where: { $0.ticket == ticket }) else {
-                    return
+            let continuation = state.withLock { state in
+                state.waiters.firstIndex { $0.ticket == ticket }.map {
+                    state.waiters.remove(at: $0).continuation
                 }
-                state.waiters.remove(at: index).continuation.resume(returning: false)
             }
+            continuation?.resume(returning: false)
         }
         if !hasPermit { throw CancellationError() }
     }
 
+    /// Whether the task has a permit; nil when it has to wait for one.
+    private func take(_ ticket: Int, _ continuation: Continuation) -> Bool? {
+        state.withLock { state in
+            if Task.isCancelled { return false }
+            if state.permits > 0 {
+                state.permits -= 1
+                return true
+            }
+            state.waiters.append((ticket, continuation))
+            return nil
+        }
+    }
+
     /// Gives a permit back: to the task that has waited longest, if there is one.
     public func signal() {
-        state.withLock { state in
+        let continuation: Continuation? = state.withLock { state in
             if state.waiters.isEmpty {
                 state.permits += 1
-            } else {
-                state.waiters.removeFirst().continuation.resume(returning: true)
+                return nil
             }
+            return state.waiters.removeFirst().continuation
         }
+        continuation?.resume(returning: true)
     }
 }

@@ -15,6 +15,26 @@ struct AsyncSemaphoreTests {
         try await cancelWhoWaits(BrokenAsyncSemaphore.self)
     }
 
+    @Test(.everyInterleaving)
+    func `a semaphore is signalled while a waiter is cancelled`() async throws {
+        try await signalAndCancel(AsyncSemaphore.self)
+    }
+
+    @Test(.finds(.deadlock, at: "LockedAsyncSemaphore.swift"), .everyInterleaving)
+    func `a semaphore that resumes under its lock meets a cancellation`() async throws {
+        try await signalAndCancel(LockedAsyncSemaphore.self)
+    }
+
+    /// One task signals while another cancels the waiter.
+    private func signalAndCancel<S: Waiting>(_: S.Type) async throws {
+        let semaphore = S(permits: 0)
+        let waiter = Task(name: "waiter") { try await semaphore.wait() }
+        let signaller = Task(name: "signaller") { semaphore.signal() }
+        waiter.cancel()
+        await signaller.value
+        _ = await waiter.result
+    }
+
     private func cancelWhoWaits<S: Waiting>(_: S.Type) async throws {
         let semaphore = S(permits: 1)
         try await semaphore.wait()
@@ -36,3 +56,4 @@ private protocol Waiting: Sendable {
 
 extension AsyncSemaphore: Waiting {}
 extension BrokenAsyncSemaphore: Waiting {}
+extension LockedAsyncSemaphore: Waiting {}
