@@ -40,6 +40,15 @@ typedef struct entry {
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t arrived = PTHREAD_COND_INITIALIZER;
+
+// The lock is none of the program's doings.
+static void enter(void) {
+    quiesce_mute();
+    pthread_mutex_lock(&lock);
+    quiesce_unmute();
+}
+
+static void leave(void) { pthread_mutex_unlock(&lock); }
 static quiesce_inbox *inboxes;
 static uint64_t executions;
 // Tasks by address. Removed ones leave a mark, so that those behind them are found.
@@ -135,21 +144,21 @@ static void bury(quiesce_inbox *inbox) {
 quiesce_inbox *quiesce_inbox_create(void) {
     quiesce_inbox *inbox = calloc(1, sizeof *inbox);
     if (!inbox) return NULL;
-    pthread_mutex_lock(&lock);
+    enter();
     inbox->execution = ++executions;
     inbox->next = inboxes;
     __atomic_store_n(&inboxes, inbox, __ATOMIC_RELAXED);
-    pthread_mutex_unlock(&lock);
+    leave();
     return inbox;
 }
 
 void quiesce_inbox_destroy(quiesce_inbox *inbox) {
-    pthread_mutex_lock(&lock);
+    enter();
     bury(inbox);
     quiesce_inbox **link = &inboxes;
     while (*link != inbox) link = &(*link)->next;
     __atomic_store_n(link, inbox->next, __ATOMIC_RELAXED);
-    pthread_mutex_unlock(&lock);
+    leave();
     free(inbox->messages);
     free(inbox);
 }
@@ -157,13 +166,13 @@ void quiesce_inbox_destroy(quiesce_inbox *inbox) {
 void quiesce_inbox_retire(quiesce_inbox *inbox) {
     // Of tasks that have all completed there is nothing to come.
     if (__atomic_load_n(&inbox->tasks, __ATOMIC_RELAXED) == 0 && !quiesce_inbox_has_mail(inbox)) return;
-    pthread_mutex_lock(&lock);
+    enter();
     bury(inbox);
-    pthread_mutex_unlock(&lock);
+    leave();
 }
 
 void quiesce_inbox_add(quiesce_inbox *inbox, void *task) {
-    pthread_mutex_lock(&lock);
+    enter();
     entry *known = find(task);
     if (known) {
         count_tasks(known->inbox, -1);
@@ -175,25 +184,25 @@ void quiesce_inbox_add(quiesce_inbox *inbox, void *task) {
         __atomic_store_n(&table_live, table_live + 1, __ATOMIC_RELAXED);
     }
     count_tasks(inbox, 1);
-    pthread_mutex_unlock(&lock);
+    leave();
 }
 
 void quiesce_inbox_remove(void *task) {
-    pthread_mutex_lock(&lock);
+    enter();
     entry *known = find(task);
     if (known) forget(known);
-    pthread_mutex_unlock(&lock);
+    leave();
 }
 
 bool quiesce_inbox_take(quiesce_inbox *inbox, quiesce_arrival *arrival) {
-    pthread_mutex_lock(&lock);
+    enter();
     bool found = inbox->first < inbox->count;
     if (found) *arrival = inbox->messages[inbox->first++];
     if (inbox->first == inbox->count) {
         inbox->first = 0;
         __atomic_store_n(&inbox->count, 0, __ATOMIC_RELAXED);
     }
-    pthread_mutex_unlock(&lock);
+    leave();
     return found;
 }
 
@@ -203,11 +212,11 @@ bool quiesce_inbox_wait(quiesce_inbox *inbox, uint64_t nanoseconds) {
     uint64_t end = (uint64_t)until.tv_nsec + nanoseconds;
     until.tv_sec += (time_t)(end / 1000000000);
     until.tv_nsec = (long)(end % 1000000000);
-    pthread_mutex_lock(&lock);
+    enter();
     int result = 0;
     while (inbox->count == 0 && result == 0) result = pthread_cond_clockwait(&arrived, &lock, CLOCK_MONOTONIC, &until);
     bool found = inbox->count > 0;
-    pthread_mutex_unlock(&lock);
+    leave();
     return found;
 }
 
@@ -219,7 +228,7 @@ bool quiesce_inbox_any(void) { return __atomic_load_n(&table_live, __ATOMIC_RELA
 
 void quiesce_inbox_tell(uint8_t kind, void *task, void *executor) {
     served.actor = NULL;
-    pthread_mutex_lock(&lock);
+    enter();
     entry *known = find(task);
     if (known) {
         known->is_away = kind == quiesce_arrival_begins;
@@ -231,14 +240,14 @@ void quiesce_inbox_tell(uint8_t kind, void *task, void *executor) {
         if (known->inbox) post(known->inbox, (quiesce_arrival){.job = task, .executor = executor, .kind = kind});
         if (kind == quiesce_arrival_completed) forget(known);
     }
-    pthread_mutex_unlock(&lock);
+    leave();
 }
 
 void quiesce_inbox_note(void *task) {
-    pthread_mutex_lock(&lock);
+    enter();
     entry *known = find(task);
     if (known && known->inbox) __atomic_store_n(&known->inbox->was_used, true, __ATOMIC_RELAXED);
-    pthread_mutex_unlock(&lock);
+    leave();
 }
 
 // Whether the job serves the explored actor that this thread has just queued a task for.
@@ -252,31 +261,31 @@ bool quiesce_inbox_give(void *job, uint8_t job_kind, bool is_main) {
     bool is_actors = job_kind == serves_actor && serves(job);
     served.actor = is_actors ? served.actor : NULL;
     if (!is_actors && job_kind != 0) return false;
-    pthread_mutex_lock(&lock);
+    enter();
     entry *known = is_actors ? NULL : find(job);
     quiesce_inbox *inbox = is_actors ? inbox_of_execution(served.execution) : known ? known->inbox : NULL;
     if (inbox) {
         quiesce_arrival message = {.job = job, .kind = quiesce_arrival_enqueued, .job_kind = job_kind, .is_main = is_main};
         post(inbox, message);
     }
-    pthread_mutex_unlock(&lock);
+    leave();
     served.actor = NULL;
     return is_actors || known;
 }
 
 int32_t quiesce_inbox_frames(void *task, uintptr_t *frames, int32_t capacity) {
-    pthread_mutex_lock(&lock);
+    enter();
     entry *known = find(task);
     int32_t count = known && !known->is_away ? quiesce_jobs_frames(task, frames, capacity) : 0;
-    pthread_mutex_unlock(&lock);
+    leave();
     return count;
 }
 
 bool quiesce_inbox_retain(void *task) {
-    pthread_mutex_lock(&lock);
+    enter();
     bool is_alive = find(task) != NULL && swift_retain;
     if (is_alive) swift_retain(task);
-    pthread_mutex_unlock(&lock);
+    leave();
     return is_alive;
 }
 

@@ -67,7 +67,7 @@ final class Scheduler: Observer, @unchecked Sendable {
     var foreign: ForeignCall?
     /// Whether a thread or a task other than the main one did something that was seen.
     private(set) var hasSeenWork = false
-    /// Whether there was one.
+    /// Whether there was more than one.
     private(set) var hasSeenOthers = false
     /// Whether the runtime shows what becomes of references.
     var hasSeenReferences = true
@@ -210,11 +210,12 @@ final class Scheduler: Observer, @unchecked Sendable {
 
     /// Looks whether threads besides the main one did more than to start and to end.
     private func lookForWork() {
-        guard keepsHistory, threads.started.count > 1 else { return }
+        guard keepsHistory, threads.started.count > 2 else { return }
         hasSeenOthers = true
+        if attention.races || wanted.races { hasSeenWork = true }
         for position in 0..<history.count where history[position].thread != threads.started[0] {
             switch history[position].kind {
-            case .job where history[position].previous < 0, .touch, .release, .spawn: continue
+            case .job where history[position].previous < 0, .release, .spawn: continue
             default:
                 hasSeenWork = true
                 return
