@@ -77,10 +77,9 @@ void quiesce_reference_watch_clear(quiesce_reference_watch *watch) {
     watch->known = watch->matters = 0;
 }
 
-quiesce_reference_watch *quiesce_reference_watch_create(void *watcher) {
+quiesce_reference_watch *quiesce_reference_watch_create(void) {
     quiesce_reference_watch *watch = calloc(1, sizeof *watch);
     if (!watch) abort();
-    watch->watcher = watcher;
     return watch;
 }
 
@@ -224,14 +223,13 @@ static quiesce_interposition calls;
 // It begins at a pointer beside the others, which nobody exports; the code there tells it.
 static bool mend_retain(void) {
 #if defined(__x86_64__)
-    Dl_info library, other;
+    Dl_info library;
     if (!&_swift_retain || !dladdr((void *)&_swift_retain, &library)) return false;
     for (int i = -32; i < 32; i++) {
         void **slot = (void **)&_swift_retain + i;
         const uint8_t *code = *slot;
-        if (!code || !dladdr(code, &other) || other.dli_fbase != library.dli_fbase) continue;
-        // The functions, not their pointers.
-        if ((uintptr_t)code > (uintptr_t)&_swift_retain - 4096) continue;
+        // Functions of the library come before its data.
+        if ((uintptr_t)code < (uintptr_t)library.dli_fbase || (uintptr_t)code > (uintptr_t)&_swift_retain - 4096) continue;
         for (int at = 0; at < 48; at++) {
             int32_t offset;
             if (code[at] != 0xff || code[at + 1] != 0x15) continue;
@@ -283,11 +281,12 @@ static void set_on(bool on) {
     quiesce_interposition_set(&calls, on);
 }
 
-bool quiesce_reference_watch_begin(quiesce_reference_watch *watch, const quiesce_reference_listener *new_listener) {
+bool quiesce_reference_watch_begin(quiesce_reference_watch *watch, void *watcher, const quiesce_reference_listener *new_listener) {
     pthread_mutex_lock(&watching);
     bool is_there = find();
     if (is_there) {
         listener = *new_listener;
+        watch->watcher = watcher;
         if (watchers++ == 0) set_on(true);
         thread_watch = watch;
     }

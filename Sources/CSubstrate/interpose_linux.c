@@ -26,7 +26,23 @@ typedef struct search {
     int count;
     // Where the places are kept; null to replace at once.
     quiesce_interposition *places;
+    // By character: whether a symbol begins with it. Most do not.
+    bool begins[256];
 } search;
+
+static search search_for(quiesce_replacement *replacements, int count, quiesce_interposition *places) {
+    search wanted = {.replacements = replacements, .count = count, .places = places};
+    for (int i = 0; i < count; i++) wanted.begins[(uint8_t)replacements[i].symbol[0]] = true;
+    return wanted;
+}
+
+static bool is_wanted_of(const search *wanted, const char *library) {
+    for (int i = 0; i < wanted->count; i++) {
+        const char *part = wanted->replacements[i].library;
+        if (!part || (library && strstr(library, part))) return true;
+    }
+    return false;
+}
 
 static uintptr_t relocated(const struct dl_phdr_info *info, uintptr_t address) {
     return address < info->dlpi_addr ? info->dlpi_addr + address : address;
@@ -62,7 +78,7 @@ static bool is_excluded(const quiesce_interposition *places, const char *library
 static int patch(struct dl_phdr_info *info, size_t size, void *argument) {
     (void)size;
     const search *wanted = argument;
-    if (is_excluded(wanted->places, info->dlpi_name)) return 0;
+    if (is_excluded(wanted->places, info->dlpi_name) || !is_wanted_of(wanted, info->dlpi_name)) return 0;
     const ElfW(Dyn) *dynamic = NULL;
     for (int i = 0; i < info->dlpi_phnum; i++) {
         if (info->dlpi_phdr[i].p_type == PT_DYNAMIC) dynamic = (const void *)(info->dlpi_addr + info->dlpi_phdr[i].p_vaddr);
@@ -91,6 +107,7 @@ static int patch(struct dl_phdr_info *info, size_t size, void *argument) {
             uint32_t type = ELF64_R_TYPE(entry->r_info);
             if (type != by_call && type != by_address) continue;
             const char *name = names + symbols[ELF64_R_SYM(entry->r_info)].st_name;
+            if (!wanted->begins[(uint8_t)name[0]]) continue;
             for (int j = 0; j < wanted->count; j++) {
                 quiesce_replacement *replacement = &wanted->replacements[j];
                 // Most differ in one of these.
@@ -111,12 +128,12 @@ static int patch(struct dl_phdr_info *info, size_t size, void *argument) {
 }
 
 void quiesce_interpose(quiesce_replacement *replacements, int count) {
-    search wanted = {replacements, count, NULL};
+    search wanted = search_for(replacements, count, NULL);
     dl_iterate_phdr(patch, &wanted);
 }
 
 void quiesce_interposition_find(quiesce_interposition *interposition, quiesce_replacement *replacements, int count) {
-    search wanted = {replacements, count, interposition};
+    search wanted = search_for(replacements, count, interposition);
     dl_iterate_phdr(patch, &wanted);
 }
 

@@ -33,7 +33,7 @@ typedef struct quiesce_reference_listener {
 /// Which types matter to a watcher.
 typedef struct quiesce_reference_watch quiesce_reference_watch;
 
-quiesce_reference_watch *_Nonnull quiesce_reference_watch_create(void *_Nonnull watcher);
+quiesce_reference_watch *_Nonnull quiesce_reference_watch_create(void);
 void quiesce_reference_watch_destroy(quiesce_reference_watch *_Nonnull watch);
 
 /// What is known of a type.
@@ -50,9 +50,10 @@ bool quiesce_reference_watch_set(quiesce_reference_watch *_Nonnull watch, const 
 /// Forgets what is known.
 void quiesce_reference_watch_clear(quiesce_reference_watch *_Nonnull watch);
 
-/// Watches the calling thread from now on, where it is observed; with null no more. False where the
-/// runtime shows nothing.
-bool quiesce_reference_watch_begin(quiesce_reference_watch *_Nullable watch, const quiesce_reference_listener *_Nonnull listener);
+/// Has `watcher` told what the calling thread does from now on, where it is observed. False where the
+/// runtime shows nothing; else `end` ends it.
+bool quiesce_reference_watch_begin(quiesce_reference_watch *_Nonnull watch, void *_Nonnull watcher,
+                                   const quiesce_reference_listener *_Nonnull listener);
 void quiesce_reference_watch_end(void);
 
 /// Whether giving up `count` references to `object` ends it.

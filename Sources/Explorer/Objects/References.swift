@@ -45,18 +45,18 @@ final class References {
         var hasEnded = false
     }
 
-    init(_ watcher: Scheduler) {
-        unsafe watch = quiesce_reference_watch_create(
-            Unmanaged.passUnretained(watcher).toOpaque())
-    }
+    init() { unsafe watch = quiesce_reference_watch_create() }
 
     deinit { unsafe quiesce_reference_watch_destroy(watch) }
 
     /// Calls `body` while the calling thread's fibers are watched. Whether they are is the second
     /// result.
-    func watching<Result>(_ body: () -> Result) -> (Result, isSeen: Bool) {
+    func watching<Result>(for watcher: Scheduler, _ body: () -> Result) -> (
+        Result, isSeen: Bool
+    ) {
         var listener = Self.listener
-        let isSeen = unsafe quiesce_reference_watch_begin(watch, &listener)
+        let isSeen = unsafe quiesce_reference_watch_begin(
+            watch, Unmanaged.passUnretained(watcher).toOpaque(), &listener)
         defer { if isSeen { quiesce_reference_watch_end() } }
         return (body(), isSeen)
     }

@@ -71,7 +71,7 @@ final class Scheduler: Observer, @unchecked Sendable {
     private(set) var hasSeenOthers = false
     /// Whether the runtime shows what becomes of references.
     var hasSeenReferences = true
-    private(set) lazy var references = References(self)
+    let references = References()
     /// At the end: the steps that blocked threads would have taken.
     let blockedSteps = Stack<Event>(capacity: 16)
     /// By thread: the operation that it is inside of.
