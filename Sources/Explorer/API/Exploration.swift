@@ -63,6 +63,25 @@ public struct Exploration {
 
     /// Explores, and returns what was found.
     public func run() throws(Failure) -> ExplorationReport {
+        guard options.watchesReferences else { return try explored() }
+        // What is made once in a process, where somebody first needs it, may have given up
+        // references once; else it is a program's own affair in which order they go.
+        for _ in 1...2 {
+            do throws(Failure) { return try explored() } catch {
+                guard case .diverged = error else { throw error }
+            }
+        }
+        return try withoutReferences.explored()
+    }
+
+    /// The same, without a look at references.
+    private var withoutReferences: Exploration {
+        var copy = self
+        copy.options.watchesReferences = false
+        return copy
+    }
+
+    private func explored() throws(Failure) -> ExplorationReport {
         guard Scheduler.watchingThisThread == nil else { throw .nested }
         try capture()
         let scheduler = Scheduler(options)
@@ -160,6 +179,18 @@ public struct Exploration {
     /// Runs the one execution that `token` tells, and returns it as a counterexample, or nil when
     /// nothing fails.
     public func replay(_ token: ReplayToken) throws(Failure) -> Counterexample? {
+        do throws(Failure) { return try replayed(token) } catch {
+            guard case .diverged = error, options.watchesReferences else { throw error }
+            // It may have been found without.
+            let found: Counterexample?
+            do throws(Failure) { found = try withoutReferences.replayed(token) } catch _ {
+                throw error
+            }
+            return found
+        }
+    }
+
+    private func replayed(_ token: ReplayToken) throws(Failure) -> Counterexample? {
         guard Scheduler.watchingThisThread == nil else { throw .nested }
         try capture()
         // Which starts are steps is not in the token.
@@ -292,6 +323,9 @@ public struct Exploration {
         }
         if !scheduler.hasSeenReferences {
             return .bounded(by: "what is seen without the releases of references")
+        }
+        if !options.watchesReferences {
+            return .bounded(by: "one order of releases, which differ from run to run")
         }
         if let defect = report.defect {
             return .bounded(by: "a mistake of the explorer: \(defect)")

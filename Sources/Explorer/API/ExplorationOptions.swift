@@ -81,6 +81,8 @@ public struct ExplorationOptions: Sendable {
     public var mutation: Mutation?
     /// For tests: whether to see of tasks only what executors see.
     var isLimitedToExecutors = false
+    /// Whether who gives up the last reference is looked at.
+    var watchesReferences = true
     /// For tests of the explorer: called at the end of each execution that counts, before what is
     /// left of it is wound up.
     package var concluded: (@Sendable (Verdict.Kind?) -> Void)?

@@ -44,6 +44,8 @@ public struct ExplorationReport: Sendable {
     /// Executions with a verdict, by its kind.
     public internal(set) var verdicts: [Verdict.Kind: Int] = [:]
     public internal(set) var coverage = Coverage.all
+    /// The memory model that coverage holds for.
+    public let memoryModel = "sequentially consistent; asymmetric stores are buffered"
     /// What the explorer itself did wrong, with a token that shows where; nil as it should be.
     /// Whatever it did not find may be there all the same, so that coverage is not *all*. Please
     /// report it.

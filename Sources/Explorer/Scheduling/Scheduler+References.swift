@@ -15,7 +15,7 @@ extension Scheduler {
         }
         defer { quiesce_foreign_end() }
         // Where the jobs of tasks are not all seen, nor is who gives up what.
-        guard seesAll else { return body() }
+        guard seesAll, options.watchesReferences else { return body() }
         let (result, isSeen) = references.watching(for: self, body)
         hasSeenReferences = isSeen
         return result
