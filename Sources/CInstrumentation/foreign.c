@@ -31,7 +31,7 @@ static void note(const char *function) {
     static void *(*real_##name)(void *, void *, void *, void *); \
     static void *call_##name(void *a, void *b, void *c, void *d) { \
         note(#name); \
-        return real_##name(a, b, c, d); \
+        return __atomic_load_n(&real_##name, __ATOMIC_RELAXED)(a, b, c, d); \
     }
 FUNCTIONS(HOOK)
 
@@ -58,7 +58,7 @@ static bool is_lock_of_foundation(void *place) {
 #define FOUNDATION_HOOK(name, text) \
     static void *foundation_##name(void *a, void *b, void *c, void *d) { \
         if (quiesce_thread_block.observer && is_lock_of_foundation(__builtin_return_address(0))) note(text); \
-        return real_##name(a, b, c, d); \
+        return __atomic_load_n(&real_##name, __ATOMIC_RELAXED)(a, b, c, d); \
     }
 FOUNDATION_HOOK(pthread_mutex_lock, "a lock of Foundation's")
 FOUNDATION_HOOK(pthread_mutex_trylock, "a lock of Foundation's")
@@ -69,14 +69,16 @@ static int users;
 static bool is_found;
 static quiesce_interposition foundation_calls;
 
-static void find(void) {
+static void find(void (*listener)(void *, const char *)) {
     if (is_found) return;
     is_found = true;
+    told = listener;
     quiesce_replacement all[] = {
 #define REPLACEMENT(name) {#name, (void *)call_##name, NULL, 0},
         FUNCTIONS(REPLACEMENT)
     };
-#define REAL(name) real_##name = (void *(*)(void *, void *, void *, void *))dlsym(RTLD_DEFAULT, #name);
+#define REAL(name) \
+    __atomic_store_n(&real_##name, (void *(*)(void *, void *, void *, void *))dlsym(RTLD_DEFAULT, #name), __ATOMIC_RELAXED);
     FUNCTIONS(REAL)
     quiesce_interposition_find(&calls, all, sizeof all / sizeof *all);
     quiesce_replacement of_foundation[] = {
@@ -93,8 +95,7 @@ static void set(bool on) {
 
 void quiesce_foreign_begin(void (*listener)(void *, const char *)) {
     pthread_mutex_lock(&changing);
-    find();
-    told = listener;
+    find(listener);
     if (users++ == 0) set(true);
     pthread_mutex_unlock(&changing);
 }

@@ -116,9 +116,12 @@ void *quiesce_reference_object(uintptr_t weak) {
 
 // MARK: Releases
 
+// Whatever a thread finds changed has changed for good: no more order is needed.
+#define now(pointer) __atomic_load_n(&(pointer), __ATOMIC_RELAXED)
+
 static void give_up(void *object, uint32_t count) {
-    if (count == 1) former_release(object);
-    else former_release_n(object, count);
+    if (count == 1) now(former_release)(object);
+    else now(former_release_n)(object, count);
 }
 
 static size_t size_of(const void *type) {
@@ -146,13 +149,13 @@ static inline __attribute__((always_inline)) quiesce_reference_watch *active(voi
 
 static void on_release(void *object) {
     quiesce_reference_watch *watch = active();
-    if (!watch || (intptr_t)object <= 0) former_release(object);
+    if (!watch || (intptr_t)object <= 0) now(former_release)(object);
     else release(watch, object, 1, (uintptr_t)__builtin_return_address(0));
 }
 
 static void on_release_n(void *object, uint32_t count) {
     quiesce_reference_watch *watch = active();
-    if (!watch || (intptr_t)object <= 0 || count == 0) former_release_n(object, count);
+    if (!watch || (intptr_t)object <= 0 || count == 0) now(former_release_n)(object, count);
     else release(watch, object, count, (uintptr_t)__builtin_return_address(0));
 }
 
@@ -171,22 +174,22 @@ static inline __attribute__((always_inline)) void ask(void *object, uintptr_t pl
 
 static bool is_unique(void *object) {
     ask(object, (uintptr_t)__builtin_return_address(0));
-    return real_is_unique(object);
+    return now(real_is_unique)(object);
 }
 
 static bool is_unique_or_null(void *object) {
     ask(object, (uintptr_t)__builtin_return_address(0));
-    return real_is_unique_or_null(object);
+    return now(real_is_unique_or_null)(object);
 }
 
 static bool is_known_unique(void **reference, const void *type) {
     ask(*reference, (uintptr_t)__builtin_return_address(0));
-    return real_is_known_unique(reference, type);
+    return now(real_is_known_unique)(reference, type);
 }
 
 static bool is_known_unique_or_null(void **reference, const void *type) {
     ask(*reference, (uintptr_t)__builtin_return_address(0));
-    return real_is_known_unique_or_null(reference, type);
+    return now(real_is_known_unique_or_null)(reference, type);
 }
 
 static inline __attribute__((always_inline)) void load_weak(void *reference, uintptr_t place) {
@@ -197,18 +200,18 @@ static inline __attribute__((always_inline)) void load_weak(void *reference, uin
 
 static void *weak_load(void *reference) {
     load_weak(reference, (uintptr_t)__builtin_return_address(0));
-    return real_weak_load(reference);
+    return now(real_weak_load)(reference);
 }
 
 static void *weak_take(void *reference) {
     load_weak(reference, (uintptr_t)__builtin_return_address(0));
-    return real_weak_take(reference);
+    return now(real_weak_take)(reference);
 }
 
 static void *unowned_retain(void *object) {
     quiesce_reference_watch *watch = active();
     if (watch && (intptr_t)object > 0) listener.loads_unowned(watch->watcher, object, (uintptr_t)__builtin_return_address(0));
-    return real_unowned_retain(object);
+    return now(real_unowned_retain)(object);
 }
 
 // MARK: Watching
@@ -243,7 +246,7 @@ static bool mend_retain(void) {
     return false;
 }
 
-static bool find(void) {
+static bool find(const quiesce_reference_listener *new_listener) {
     if (is_found) return true;
     if (!&_swift_release || !&_swift_release_n || !&_swift_enableSwizzlingOfAllocationAndRefCountingFunctions_forInstrumentsOnly) return false;
     quiesce_replacement replacements[] = {
@@ -262,14 +265,16 @@ static bool find(void) {
     };
     int count = sizeof replacements / sizeof *replacements;
     for (int i = 0; i < count; i++) {
-        *reals[i] = dlsym(RTLD_DEFAULT, replacements[i].symbol);
-        if (!*reals[i]) return false;
+        void *real = dlsym(RTLD_DEFAULT, replacements[i].symbol);
+        if (!real) return false;
+        __atomic_store_n(reals[i], real, __ATOMIC_RELAXED);
     }
     if (!mend_retain()) return false;
     calls.excluded[0] = "libswiftCore.so";
     quiesce_interposition_find(&calls, replacements, count);
-    former_release = _swift_release;
-    former_release_n = _swift_release_n;
+    __atomic_store_n(&former_release, _swift_release, __ATOMIC_RELAXED);
+    __atomic_store_n(&former_release_n, _swift_release_n, __ATOMIC_RELAXED);
+    listener = *new_listener;
     is_found = true;
     return true;
 }
@@ -283,9 +288,8 @@ static void set_on(bool on) {
 
 bool quiesce_reference_watch_begin(quiesce_reference_watch *watch, void *watcher, const quiesce_reference_listener *new_listener) {
     pthread_mutex_lock(&watching);
-    bool is_there = find();
+    bool is_there = find(new_listener);
     if (is_there) {
-        listener = *new_listener;
         watch->watcher = watcher;
         if (watchers++ == 0) set_on(true);
         thread_watch = watch;

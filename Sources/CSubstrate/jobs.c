@@ -54,7 +54,8 @@ static inline bool is_task(const void *address) {
 }
 
 static void on_release(void *address) {
-    if (former_release) former_release(address);
+    void (*former)(void *) = __atomic_load_n(&former_release, __ATOMIC_RELAXED);
+    if (former) former(address);
     void *observer = quiesce_thread_block.observer;
     if (!(observer || quiesce_inbox_any()) || !is_task(address)) return;
     uint32_t status = status_of(address);
@@ -77,7 +78,8 @@ static inline char *tracking(void) {
 }
 
 static void on_acquire(void *address) {
-    if (former_acquire) former_acquire(address);
+    void (*former)(void *) = __atomic_load_n(&former_acquire, __ATOMIC_RELAXED);
+    if (former) former(address);
     void *observer = quiesce_thread_block.observer;
     if (!(observer || quiesce_inbox_any()) || !is_task(address)) return;
     // Who cancels a task, or finds it complete, acquires it too; but a thread that is about to run
@@ -127,13 +129,13 @@ static void cancel(void *task) {
     void *observer = quiesce_thread_block.observer;
     if (observer) listener.cancels(observer, task);
     else if (quiesce_inbox_any()) quiesce_inbox_note(task);
-    real_cancel(task);
+    __atomic_load_n(&real_cancel, __ATOMIC_RELAXED)(task);
 }
 
 static void cancel_all(void *group) {
     void *observer = quiesce_thread_block.observer;
     if (observer) listener.cancels(observer, NULL);
-    real_cancel_all(group);
+    __atomic_load_n(&real_cancel_all, __ATOMIC_RELAXED)(group);
 }
 
 // What hands work to a thread that is not explored, or may wake one. All take four words at most;
@@ -145,7 +147,7 @@ typedef void *(*handing_function)(void *, void *, void *, void *);
     static void *note_##function(void *a, void *b, void *c, void *d) { \
         void *observer = quiesce_thread_block.observer; \
         if (observer) listener.hands(observer, may_only_wake); \
-        return real_##function(a, b, c, d); \
+        return __atomic_load_n(&real_##function, __ATOMIC_RELAXED)(a, b, c, d); \
     }
 
 #define HANDING_FUNCTIONS(X) \
@@ -170,13 +172,14 @@ static ssize_t (*real_write)(int, const void *, size_t);
 static ssize_t note_write(int descriptor, const void *bytes, size_t count) {
     void *observer = quiesce_thread_block.observer;
     if (observer && descriptor > STDERR_FILENO && count <= sizeof(uint64_t)) listener.hands(observer, true);
-    return real_write(descriptor, bytes, count);
+    return __atomic_load_n(&real_write, __ATOMIC_RELAXED)(descriptor, bytes, count);
 }
 
 static void watch_handing(void) {
-#define FIND(function, may_only_wake) real_##function = (handing_function)dlsym(RTLD_DEFAULT, #function);
+#define FIND(function, may_only_wake) \
+    __atomic_store_n(&real_##function, (handing_function)dlsym(RTLD_DEFAULT, #function), __ATOMIC_RELAXED);
     HANDING_FUNCTIONS(FIND)
-    real_write = (ssize_t (*)(int, const void *, size_t))dlsym(RTLD_DEFAULT, "write");
+    __atomic_store_n(&real_write, (ssize_t (*)(int, const void *, size_t))dlsym(RTLD_DEFAULT, "write"), __ATOMIC_RELAXED);
 #define REPLACE(function, may_only_wake) {real_##function ? #function : "\1\1\1", (void *)note_##function, NULL, 0},
     quiesce_replacement replacements[] = {HANDING_FUNCTIONS(REPLACE) {"write", (void *)note_write, NULL, 0}};
     quiesce_interpose(replacements, sizeof replacements / sizeof *replacements);
@@ -188,8 +191,8 @@ static bool interpose(void) {
     // Its own functions, whatever the executable calls by their names.
     void *library = dlopen(runtime, RTLD_LAZY | RTLD_NOLOAD);
     if (!library) return false;
-    real_cancel = (void (*)(void *))dlsym(library, "swift_task_cancel");
-    real_cancel_all = (void (*)(void *))dlsym(library, "swift_taskGroup_cancelAll");
+    __atomic_store_n(&real_cancel, (void (*)(void *))dlsym(library, "swift_task_cancel"), __ATOMIC_RELAXED);
+    __atomic_store_n(&real_cancel_all, (void (*)(void *))dlsym(library, "swift_taskGroup_cancelAll"), __ATOMIC_RELAXED);
     if (!real_cancel || !real_cancel_all) return false;
     quiesce_replacement replacements[] = {
         {"pthread_mutex_lock", (void *)lock_mutex, runtime, 0},
@@ -215,8 +218,8 @@ bool quiesce_jobs_listen(const quiesce_job_listener *new_listener) {
     if (_swift_tsan_release == on_release) return true;
     listener = *new_listener;
     if (!interpose()) return false;
-    former_acquire = _swift_tsan_acquire;
-    former_release = _swift_tsan_release;
+    __atomic_store_n(&former_acquire, _swift_tsan_acquire, __ATOMIC_RELAXED);
+    __atomic_store_n(&former_release, _swift_tsan_release, __ATOMIC_RELAXED);
     __atomic_store_n(&_swift_tsan_acquire, on_acquire, __ATOMIC_RELEASE);
     __atomic_store_n(&_swift_tsan_release, on_release, __ATOMIC_RELEASE);
     return true;

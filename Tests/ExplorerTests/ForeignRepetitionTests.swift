@@ -7,7 +7,7 @@ import Testing
 /// The programs in which other threads take part, over and over: nothing may crash, and nothing
 /// may be accused. `QUIESCE_FOREIGN_RUNS` says how often; a thousand is a good night's work for a
 /// sanitizer too.
-@Suite(.serialized) struct ForeignStressTests {
+@Suite(.serialized) struct ForeignRepetitionTests {
     private static let runs =
         ProcessInfo.processInfo.environment["QUIESCE_FOREIGN_RUNS"].flatMap(Int.init) ?? 5
 
