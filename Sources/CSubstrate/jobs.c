@@ -55,6 +55,7 @@ static void on_release(void *address) {
     if (former_release) former_release(address);
     void *observer = quiesce_thread_block.observer;
     if (!observer || !is_task(address)) return;
+    listener.releases(observer, address);
     uint32_t status = status_of(address);
     if (status & status_completed) listener.completed(observer, address);
     else if (status & status_queued) listener.queued(observer, address);
@@ -72,6 +73,7 @@ static void on_acquire(void *address) {
     if (former_acquire) former_acquire(address);
     void *observer = quiesce_thread_block.observer;
     if (!observer || !is_task(address)) return;
+    listener.acquires(observer, address);
     // Who cancels a task, or finds it complete, acquires it too; but a thread that is about to run
     // one has an executor and no task yet.
     bool runs = (status_of(address) & (status_queued | status_completed)) == status_queued

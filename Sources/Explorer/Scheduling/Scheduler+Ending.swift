@@ -27,6 +27,38 @@ extension Scheduler {
         }
     }
 
+    /// Something trapped while no thread or task ran: what the runtime does between jobs has called
+    /// the program.
+    func noteTrapOfNobody(_ trap: quiesce_trap) {
+        let report = jobs.running.map {
+            TrapReport(trap, fiber: $0).sentence(thread: "the runtime")
+        }
+        reachLimit(
+            "code that runs between the jobs of tasks cannot be explored"
+                + (report.map { ": \($0)" } ?? ""))
+        mustStop = true
+    }
+
+    /// The program needs more than the explorer has. That is no fault of the program's; but what it
+    /// does from here on is not known, so the execution ends here.
+    func reachLimit(_ sentence: String) {
+        fail(.explorerLimit, sentence)
+        guard mode == .exploring || mode == .finishing else { return }
+        outcome = .cut
+        mode = .draining
+    }
+
+    /// Whether another thread or task can start. One more than the limit ends the execution, in
+    /// which what is left to do may still start some.
+    func mayStart() -> Bool {
+        guard threads.isFull else { return true }
+        guard mode == .exploring || mode == .finishing else { return threads.hasReserve }
+        reachLimit(
+            "the program has more than \(options.threadLimit) threads and tasks, which is as many as the exploration's threadLimit allows"
+        )
+        return threads.hasReserve
+    }
+
     func runAfterwards() {
         guard !afterwards.isEmpty else { return }
         mode = .afterwards
@@ -60,6 +92,7 @@ extension Scheduler {
 
     /// Runs `body` on a fiber of its own when nobody else can run.
     func runAside(name: String, _ body: @escaping @Sendable () -> Void) {
+        guard threads.hasReserve else { return }
         let thread = startThread(name: name, isService: true, parent: 0, body)
         enter(thread)
         if let trap = traps.take() { noteTrap(thread, trap) }

@@ -51,6 +51,14 @@ extension Scheduler {
         }
     }
 
+    func judgeForeignUse() {
+        foreignUses.store(0, ordering: .relaxed)
+        verdict = Verdict(
+            .misuse,
+            "a thread that the explorer does not run used the explored world; only the threads and tasks of the exploration can"
+        )
+    }
+
     private func deadlockVerdict() -> Verdict {
         let blocked = (0..<threads.count).filter {
             threads[$0].state == .parked && !threads[$0].mayWaitForEver

@@ -10,7 +10,8 @@ extension Scheduler {
         while let trap = traps.take() {
             let thread = current
             guard thread >= 0 else {
-                fatalError("the Swift runtime trapped while it scheduled explored jobs")
+                noteTrapOfNobody(trap)
+                break
             }
             noteTrap(thread, trap)
             let starter = threads[thread].starter

@@ -104,10 +104,13 @@ final class Scheduler: Observer, @unchecked Sendable {
     /// Whether going on makes no sense: every further execution would block outside Substrate
     /// again.
     var mustStop = false
+    /// Whether a thread that is none of the exploration's has used its world. Written by such a
+    /// thread.
+    let foreignUses = Atomic(0)
 
     init(_ options: ExplorationOptions) {
         self.options = options
-        threads = ThreadTable(limit: options.threadLimit)
+        threads = ThreadTable(limit: options.threadLimit, keeps: options.keptTasks)
         mutant = options.mutation.map { Mutant($0) }
         seesAll = JobCapture.isAnnounced && !options.isLimitedToExecutors
         heartbeat = Heartbeat(threadID: quiesce_thread_id())
@@ -184,6 +187,7 @@ final class Scheduler: Observer, @unchecked Sendable {
             if verdict == nil { checkLeaks() }
         }
         if verdict == nil { judge() }
+        if verdict == nil, foreignUses.load(ordering: .relaxed) != 0 { judgeForeignUse() }
         if outcome != .blocked, !mustRepeat, let concluded = options.concluded {
             concluded(verdict?.kind)
         }

@@ -10,7 +10,10 @@ extension Scheduler {
         let stuck = stuckTasks
         guard !stuck.isEmpty else { return nil }
         // Who waits for a task that it started is not where the trouble is.
-        let culprits = stuck.filter { task in !stuck.contains { threads[$0].parent == task } }
+        let unfinished = stuck + blocked.filter { threads[$0].isTask }
+        let culprits = stuck.filter { task in !unfinished.contains { threads[$0].parent == task } }
+        // Then it is with those that are blocked.
+        guard !culprits.isEmpty else { return nil }
         var steps: [Int] = []
         for task in stuck where culprits.contains(task) { steps.append(noteStuck(task)) }
         let waits = culprits.map { "\(name(ofThread: $0)) \(whereItWaits($0))" }
