@@ -46,15 +46,10 @@ let package = Package(
             name: "TestSupport", dependencies: ["Substrate", "CSubstrate"],
             path: "Tests/TestSupport"),
         .testTarget(
-            name: "SubstrateTests", dependencies: ["TestSupport", "Substrate", "CSubstrate"]),
-        .testTarget(
             name: "ExplorerTests",
             dependencies: [
                 "TestSupport", "Explorer", "Fuzzing", "Families", "Substrate", "CSubstrate",
             ]),
-        .testTarget(
-            name: "QuiesceTests",
-            dependencies: ["TestSupport", "Quiesce", "Explorer", "Substrate", "CSubstrate"]),
         .testTarget(
             name: "QuiesceTestingTests",
             dependencies: [

@@ -4,7 +4,7 @@
 ///
 /// Everything starts off, because it costs time or adds executions. The first execution that needs
 /// something asks for it, and the next one has it.
-struct Attention: Equatable {
+struct Attention: Equatable, Codable {
     /// Data races on plain memory.
     var races = false
     /// The values of atomic variables: some step depends on the value that it finds.
@@ -17,7 +17,7 @@ struct Attention: Equatable {
 }
 
 /// Which more things are steps than at first.
-struct StepDetail: Equatable {
+struct StepDetail: Equatable, Codable {
     /// The start of a thread: the program asks which threads there are.
     var threads = false
     /// The start or resumption of a task: the order of that and what follows can be observed.
