@@ -168,6 +168,8 @@ extension Scheduler {
     /// From the next execution on it matters who gives up the last reference to an object of this
     /// type.
     private func note(_ type: UInt) {
+        // The jobs of tasks conflict with all steps: as many more would leave none to the end.
+        guard !jobs.isUsed else { return }
         guard mode == .exploring || mode == .finishing, !wanted.steps.types.contains(type) else {
             return
         }
