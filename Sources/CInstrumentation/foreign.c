@@ -16,8 +16,7 @@ static void note(const char *function) {
 }
 
 // What waits for others, or keeps them out. (What hands work to other threads is noticed with the
-// jobs of tasks.) All arguments are words, and so is what comes back: four are as many as any of
-// these takes.
+// jobs of tasks.)
 #define FUNCTIONS(each) \
     each(pthread_mutex_lock) each(pthread_mutex_trylock) each(pthread_mutex_timedlock) \
     each(pthread_cond_wait) each(pthread_cond_timedwait) \
@@ -27,13 +26,8 @@ static void note(const char *function) {
     each(dispatch_sync) each(dispatch_sync_f) each(dispatch_barrier_sync) each(dispatch_async_and_wait) \
     each(dispatch_semaphore_wait) each(dispatch_group_wait) each(dispatch_block_wait)
 
-#define HOOK(name) \
-    static void *(*real_##name)(void *, void *, void *, void *); \
-    static void *call_##name(void *a, void *b, void *c, void *d) { \
-        note(#name); \
-        return __atomic_load_n(&real_##name, __ATOMIC_RELAXED)(a, b, c, d); \
-    }
-FUNCTIONS(HOOK)
+#define NOTED(name) QUIESCE_CALL(name, note(#name))
+FUNCTIONS(NOTED)
 
 static quiesce_interposition calls = {
     .excluded = {"libc.so", "ld-linux", "libpthread", "libstdc++", "libgcc", "libdispatch.so", "libBlocksRuntime", "libFoundation",
@@ -46,9 +40,7 @@ static quiesce_interposition calls = {
 static bool is_lock_of_foundation(void *place) {
     Dl_info caller;
     if (!dladdr(place, &caller)) return false;
-    bool is_toolchain = false;
-    for (int i = 0; calls.excluded[i]; i++) is_toolchain |= caller.dli_fname && strstr(caller.dli_fname, calls.excluded[i]);
-    if (!is_toolchain) return true;
+    if (!quiesce_interposition_excludes(&calls, caller.dli_fname)) return true;
     const char *name = caller.dli_sname ? caller.dli_sname : "";
     return strstr(name, "NSLock") || strstr(name, "NSRecursiveLock") || strstr(name, "NSCondition");
 }
@@ -73,17 +65,11 @@ static void find(void (*listener)(void *, const char *)) {
     if (is_found) return;
     is_found = true;
     told = listener;
-    quiesce_replacement all[] = {
-#define REPLACEMENT(name) {#name, (void *)call_##name, NULL, 0},
-        FUNCTIONS(REPLACEMENT)
-    };
-#define REAL(name) \
-    __atomic_store_n(&real_##name, (void *(*)(void *, void *, void *, void *))dlsym(RTLD_DEFAULT, #name), __ATOMIC_RELAXED);
-    FUNCTIONS(REAL)
+    quiesce_replacement all[] = {FUNCTIONS(QUIESCE_REPLACEMENT)};
     quiesce_interposition_find(&calls, all, sizeof all / sizeof *all);
     quiesce_replacement of_foundation[] = {
-#define FOUNDATION_REPLACEMENT(name) {#name, (void *)foundation_##name, "libFoundation.so", 0},
-        FOUNDATION_FUNCTIONS(FOUNDATION_REPLACEMENT)
+#define OF_FOUNDATION(name) {#name, (void *)foundation_##name, "libFoundation.so"},
+        FOUNDATION_FUNCTIONS(OF_FOUNDATION)
     };
     quiesce_interposition_find(&foundation_calls, of_foundation, sizeof of_foundation / sizeof *of_foundation);
 }

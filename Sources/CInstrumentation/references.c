@@ -14,7 +14,6 @@ extern void *(*_swift_retain)(void *) __attribute__((weak));
 extern void (*_swift_release)(void *) __attribute__((weak));
 extern void (*_swift_release_n)(void *, uint32_t) __attribute__((weak));
 extern uint8_t _swift_enableSwizzlingOfAllocationAndRefCountingFunctions_forInstrumentsOnly __attribute__((weak));
-extern size_t swift_retainCount(const void *) __attribute__((weak));
 
 // What is read of the runtime's own structures, as Swift 6.3 lays them out.
 enum {
@@ -247,31 +246,21 @@ static bool mend_retain(void) {
 }
 
 static bool find(const quiesce_reference_listener *new_listener) {
-    if (is_found) return true;
+    static bool is_sought;
+    if (is_sought) return is_found;
+    is_sought = true;
     if (!&_swift_release || !&_swift_release_n || !&_swift_enableSwizzlingOfAllocationAndRefCountingFunctions_forInstrumentsOnly) return false;
     quiesce_replacement replacements[] = {
-        {"swift_isUniquelyReferenced_nonNull_native", (void *)is_unique, NULL, 0},
-        {"swift_isUniquelyReferenced_native", (void *)is_unique_or_null, NULL, 0},
-        {"$ss25isKnownUniquelyReferencedySbxzRlzClF", (void *)is_known_unique, NULL, 0},
-        {"$ss25isKnownUniquelyReferencedySbxSgzRlzClF", (void *)is_known_unique_or_null, NULL, 0},
-        {"swift_weakLoadStrong", (void *)weak_load, NULL, 0},
-        {"swift_weakTakeStrong", (void *)weak_take, NULL, 0},
-        {"swift_unownedRetainStrong", (void *)unowned_retain, NULL, 0},
+        {"swift_isUniquelyReferenced_nonNull_native", (void *)is_unique, NULL, (void **)&real_is_unique},
+        {"swift_isUniquelyReferenced_native", (void *)is_unique_or_null, NULL, (void **)&real_is_unique_or_null},
+        {"$ss25isKnownUniquelyReferencedySbxzRlzClF", (void *)is_known_unique, NULL, (void **)&real_is_known_unique},
+        {"$ss25isKnownUniquelyReferencedySbxSgzRlzClF", (void *)is_known_unique_or_null, NULL, (void **)&real_is_known_unique_or_null},
+        {"swift_weakLoadStrong", (void *)weak_load, NULL, (void **)&real_weak_load},
+        {"swift_weakTakeStrong", (void *)weak_take, NULL, (void **)&real_weak_take},
+        {"swift_unownedRetainStrong", (void *)unowned_retain, NULL, (void **)&real_unowned_retain},
     };
-    void **reals[] = {
-        (void **)&real_is_unique, (void **)&real_is_unique_or_null, (void **)&real_is_known_unique,
-        (void **)&real_is_known_unique_or_null, (void **)&real_weak_load, (void **)&real_weak_take,
-        (void **)&real_unowned_retain,
-    };
-    int count = sizeof replacements / sizeof *replacements;
-    for (int i = 0; i < count; i++) {
-        void *real = dlsym(RTLD_DEFAULT, replacements[i].symbol);
-        if (!real) return false;
-        __atomic_store_n(reals[i], real, __ATOMIC_RELAXED);
-    }
-    if (!mend_retain()) return false;
     calls.excluded[0] = "libswiftCore.so";
-    quiesce_interposition_find(&calls, replacements, count);
+    if (!quiesce_interposition_find(&calls, replacements, sizeof replacements / sizeof *replacements) || !mend_retain()) return false;
     __atomic_store_n(&former_release, _swift_release, __ATOMIC_RELAXED);
     __atomic_store_n(&former_release_n, _swift_release_n, __ATOMIC_RELAXED);
     listener = *new_listener;

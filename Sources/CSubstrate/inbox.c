@@ -40,15 +40,6 @@ typedef struct entry {
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t arrived = PTHREAD_COND_INITIALIZER;
-
-// The lock is none of the program's doings.
-static void enter(void) {
-    quiesce_mute();
-    pthread_mutex_lock(&lock);
-    quiesce_unmute();
-}
-
-static void leave(void) { pthread_mutex_unlock(&lock); }
 static quiesce_inbox *inboxes;
 static uint64_t executions;
 // Tasks by address. Removed ones leave a mark, so that those behind them are found.
@@ -63,6 +54,15 @@ static _Thread_local struct {
     void *actor;
     uint64_t execution;
 } served;
+
+// The lock is none of the program's doings.
+static void enter(void) {
+    quiesce_mute();
+    pthread_mutex_lock(&lock);
+    quiesce_unmute();
+}
+
+static void leave(void) { pthread_mutex_unlock(&lock); }
 
 static size_t place_of(const void *task) {
     return (size_t)(((uintptr_t)task >> 4) * 0x9E3779B97F4A7C15u >> 32) & (table_size - 1);

@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 
 #include "quiesce_interpose.h"
+#include <dlfcn.h>
 #include <link.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -19,6 +20,7 @@ enum { by_call = R_AARCH64_JUMP_SLOT, by_address = R_AARCH64_GLOB_DAT };
 
 struct quiesce_call_slot {
     void **slot, *function, *original;
+    bool is_writable;
 };
 
 typedef struct search {
@@ -32,7 +34,17 @@ typedef struct search {
 
 static search search_for(quiesce_replacement *replacements, int count, quiesce_interposition *places) {
     search wanted = {.replacements = replacements, .count = count, .places = places};
-    for (int i = 0; i < count; i++) wanted.begins[(uint8_t)replacements[i].symbol[0]] = true;
+    for (int i = 0; i < count; i++) {
+        quiesce_replacement *replacement = &replacements[i];
+        replacement->found = 0;
+        if (replacement->real) {
+            void *function = dlsym(RTLD_DEFAULT, replacement->symbol);
+            // Read by threads that nothing else orders behind this.
+            __atomic_store_n(replacement->real, function, __ATOMIC_RELAXED);
+            if (!function) replacement->found = -1;
+        }
+        if (replacement->found == 0) wanted.begins[(uint8_t)replacement->symbol[0]] = true;
+    }
     return wanted;
 }
 
@@ -65,11 +77,11 @@ static void keep(quiesce_interposition *places, void **slot, void *function) {
         places->slots = larger;
         places->capacity = capacity;
     }
-    places->slots[places->count++] = (struct quiesce_call_slot){slot, function, NULL};
+    places->slots[places->count++] = (struct quiesce_call_slot){.slot = slot, .function = function};
 }
 
-static bool is_excluded(const quiesce_interposition *places, const char *library) {
-    for (int i = 0; places && library && places->excluded[i]; i++) {
+bool quiesce_interposition_excludes(const quiesce_interposition *places, const char *library) {
+    for (int i = 0; library && places->excluded[i]; i++) {
         if (strstr(library, places->excluded[i])) return true;
     }
     return false;
@@ -78,7 +90,8 @@ static bool is_excluded(const quiesce_interposition *places, const char *library
 static int patch(struct dl_phdr_info *info, size_t size, void *argument) {
     (void)size;
     const search *wanted = argument;
-    if (is_excluded(wanted->places, info->dlpi_name) || !is_wanted_of(wanted, info->dlpi_name)) return 0;
+    if (wanted->places && quiesce_interposition_excludes(wanted->places, info->dlpi_name)) return 0;
+    if (!is_wanted_of(wanted, info->dlpi_name)) return 0;
     const ElfW(Dyn) *dynamic = NULL;
     for (int i = 0; i < info->dlpi_phnum; i++) {
         if (info->dlpi_phdr[i].p_type == PT_DYNAMIC) dynamic = (const void *)(info->dlpi_addr + info->dlpi_phdr[i].p_vaddr);
@@ -112,7 +125,7 @@ static int patch(struct dl_phdr_info *info, size_t size, void *argument) {
                 quiesce_replacement *replacement = &wanted->replacements[j];
                 // Most differ in one of these.
                 if (name[0] != replacement->symbol[0] || name[1] != replacement->symbol[1] || name[2] != replacement->symbol[2]) continue;
-                if (strcmp(name, replacement->symbol) != 0) continue;
+                if (strcmp(name, replacement->symbol) != 0 || replacement->found < 0) continue;
                 if (replacement->library && !(info->dlpi_name && strstr(info->dlpi_name, replacement->library))) continue;
                 void **slot = (void **)(info->dlpi_addr + entry->r_offset);
                 if (wanted->places) {
@@ -132,9 +145,13 @@ void quiesce_interpose(quiesce_replacement *replacements, int count) {
     dl_iterate_phdr(patch, &wanted);
 }
 
-void quiesce_interposition_find(quiesce_interposition *interposition, quiesce_replacement *replacements, int count) {
+bool quiesce_interposition_find(quiesce_interposition *interposition, quiesce_replacement *replacements, int count) {
     search wanted = search_for(replacements, count, interposition);
     dl_iterate_phdr(patch, &wanted);
+    for (int i = 0; i < count; i++) {
+        if (replacements[i].found < 0) return false;
+    }
+    return true;
 }
 
 void quiesce_interposition_set(quiesce_interposition *interposition, bool on) {
@@ -143,6 +160,9 @@ void quiesce_interposition_set(quiesce_interposition *interposition, bool on) {
     for (int i = 0; i < interposition->count; i++) {
         struct quiesce_call_slot *call = &interposition->slots[i];
         if (on) call->original = __atomic_load_n(call->slot, __ATOMIC_RELAXED);
-        write_slot(call->slot, on ? call->function : call->original);
+        void *function = on ? call->function : call->original;
+        // Its page is asked for once.
+        if (call->is_writable) __atomic_store_n(call->slot, function, __ATOMIC_RELEASE);
+        else call->is_writable = write_slot(call->slot, function);
     }
 }

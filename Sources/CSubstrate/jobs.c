@@ -138,51 +138,36 @@ static void cancel_all(void *group) {
     __atomic_load_n(&real_cancel_all, __ATOMIC_RELAXED)(group);
 }
 
-// What hands work to a thread that is not explored, or may wake one. All take four words at most;
-// those that take fewer do not look at the rest.
-typedef void *(*handing_function)(void *, void *, void *, void *);
+// Work is handed to a thread that is not explored, or one may be woken.
+static void hand(bool may_only_wake) {
+    void *observer = quiesce_thread_block.observer;
+    if (observer) listener.hands(observer, may_only_wake);
+}
 
-#define HANDS(function, may_only_wake) \
-    static handing_function real_##function; \
-    static void *note_##function(void *a, void *b, void *c, void *d) { \
-        void *observer = quiesce_thread_block.observer; \
-        if (observer) listener.hands(observer, may_only_wake); \
-        return __atomic_load_n(&real_##function, __ATOMIC_RELAXED)(a, b, c, d); \
-    }
+#define FUNCTIONS_THAT_HAND(X) \
+    X(pthread_create) \
+    X(dispatch_async) X(dispatch_async_f) X(dispatch_barrier_async) X(dispatch_barrier_async_f) \
+    X(dispatch_group_async) X(dispatch_group_async_f) \
+    X(dispatch_group_notify) X(dispatch_group_notify_f) X(dispatch_block_notify) \
+    X(dispatch_after) X(dispatch_after_f) X(dispatch_apply) X(dispatch_apply_f) \
+    X(dispatch_activate) X(dispatch_resume) X(dispatch_source_merge_data) \
+    X(dispatch_read) X(dispatch_write) X(dispatch_io_read) X(dispatch_io_write)
 
-#define HANDING_FUNCTIONS(X) \
-    X(pthread_create, false) \
-    X(dispatch_async, false) X(dispatch_async_f, false) \
-    X(dispatch_barrier_async, false) X(dispatch_barrier_async_f, false) \
-    X(dispatch_group_async, false) X(dispatch_group_async_f, false) \
-    X(dispatch_group_notify, false) X(dispatch_group_notify_f, false) X(dispatch_block_notify, false) \
-    X(dispatch_after, false) X(dispatch_after_f, false) \
-    X(dispatch_apply, false) X(dispatch_apply_f, false) \
-    X(dispatch_activate, false) X(dispatch_resume, false) X(dispatch_source_merge_data, false) \
-    X(dispatch_read, false) X(dispatch_write, false) X(dispatch_io_read, false) X(dispatch_io_write, false) \
-    X(dispatch_semaphore_signal, true) X(dispatch_group_leave, true) \
-    X(pthread_cond_signal, true) X(pthread_cond_broadcast, true) X(sem_post, true) \
-    X(eventfd_write, true) X(kill, true) X(pthread_kill, true)
+#define FUNCTIONS_THAT_MAY_WAKE(X) \
+    X(dispatch_semaphore_signal) X(dispatch_group_leave) \
+    X(pthread_cond_signal) X(pthread_cond_broadcast) X(sem_post) X(eventfd_write) X(kill) X(pthread_kill)
 
-HANDING_FUNCTIONS(HANDS)
+#define HANDS(name) QUIESCE_CALL(name, hand(false))
+#define MAY_WAKE(name) QUIESCE_CALL(name, hand(true))
+FUNCTIONS_THAT_HAND(HANDS)
+FUNCTIONS_THAT_MAY_WAKE(MAY_WAKE)
 
 // A few bytes for a pipe or an event descriptor may wake a thread; more is something to read.
 static ssize_t (*real_write)(int, const void *, size_t);
 
-static ssize_t note_write(int descriptor, const void *bytes, size_t count) {
-    void *observer = quiesce_thread_block.observer;
-    if (observer && descriptor > STDERR_FILENO && count <= sizeof(uint64_t)) listener.hands(observer, true);
+static ssize_t call_write(int descriptor, const void *bytes, size_t count) {
+    if (descriptor > STDERR_FILENO && count <= sizeof(uint64_t)) hand(true);
     return __atomic_load_n(&real_write, __ATOMIC_RELAXED)(descriptor, bytes, count);
-}
-
-static void watch_handing(void) {
-#define FIND(function, may_only_wake) \
-    __atomic_store_n(&real_##function, (handing_function)dlsym(RTLD_DEFAULT, #function), __ATOMIC_RELAXED);
-    HANDING_FUNCTIONS(FIND)
-    __atomic_store_n(&real_write, (ssize_t (*)(int, const void *, size_t))dlsym(RTLD_DEFAULT, "write"), __ATOMIC_RELAXED);
-#define REPLACE(function, may_only_wake) {real_##function ? #function : "\1\1\1", (void *)note_##function, NULL, 0},
-    quiesce_replacement replacements[] = {HANDING_FUNCTIONS(REPLACE) {"write", (void *)note_write, NULL, 0}};
-    quiesce_interpose(replacements, sizeof replacements / sizeof *replacements);
 }
 
 // False where the runtime is not a library of its own, so that its calls are not seen.
@@ -195,21 +180,21 @@ static bool interpose(void) {
     __atomic_store_n(&real_cancel_all, (void (*)(void *))dlsym(library, "swift_taskGroup_cancelAll"), __ATOMIC_RELAXED);
     if (!real_cancel || !real_cancel_all) return false;
     quiesce_replacement replacements[] = {
-        {"pthread_mutex_lock", (void *)lock_mutex, runtime, 0},
-        {"pthread_mutex_unlock", (void *)unlock_mutex, runtime, 0},
-        {"clock_gettime", (void *)get_time, runtime, 0},
+        {"pthread_mutex_lock", (void *)lock_mutex, runtime},
+        {"pthread_mutex_unlock", (void *)unlock_mutex, runtime},
+        {"clock_gettime", (void *)get_time, runtime},
         // Swift's methods that cancel do nothing else; optimised code calls the runtime itself.
-        {"swift_task_cancel", (void *)cancel, NULL, 0},
-        {"$sScT6cancelyyF", (void *)cancel, NULL, 0},
-        {"$sSct6cancelyyF", (void *)cancel, NULL, 0},
-        {"swift_taskGroup_cancelAll", (void *)cancel_all, NULL, 0},
-        {"$sScG9cancelAllyyF", (void *)cancel_all, NULL, 0},
-        {"$sScg9cancelAllyyF", (void *)cancel_all, NULL, 0},
-        {"$ss19DiscardingTaskGroupV9cancelAllyyF", (void *)cancel_all, NULL, 0},
-        {"$ss27ThrowingDiscardingTaskGroupV9cancelAllyyF", (void *)cancel_all, NULL, 0},
+        {"swift_task_cancel", (void *)cancel, NULL},
+        {"$sScT6cancelyyF", (void *)cancel, NULL},
+        {"$sSct6cancelyyF", (void *)cancel, NULL},
+        {"swift_taskGroup_cancelAll", (void *)cancel_all, NULL},
+        {"$sScG9cancelAllyyF", (void *)cancel_all, NULL},
+        {"$sScg9cancelAllyyF", (void *)cancel_all, NULL},
+        {"$ss19DiscardingTaskGroupV9cancelAllyyF", (void *)cancel_all, NULL},
+        {"$ss27ThrowingDiscardingTaskGroupV9cancelAllyyF", (void *)cancel_all, NULL},
+        FUNCTIONS_THAT_HAND(QUIESCE_REPLACEMENT) FUNCTIONS_THAT_MAY_WAKE(QUIESCE_REPLACEMENT) QUIESCE_REPLACEMENT(write)
     };
     quiesce_interpose(replacements, sizeof replacements / sizeof *replacements);
-    watch_handing();
     return replacements[0].found && replacements[1].found && replacements[2].found;
 }
 

@@ -3,9 +3,6 @@
 #ifndef QUIESCE_FOREIGN_H
 #define QUIESCE_FOREIGN_H
 
-#include <stdbool.h>
-#include <stdint.h>
-
 // Calls by which the program and its dependencies synchronize without Substrate: of pthread, of
 // semaphores, of Dispatch, of Foundation's locks. What the toolchain's own libraries do among
 // themselves is not told.

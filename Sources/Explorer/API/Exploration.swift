@@ -321,7 +321,7 @@ public struct Exploration {
             return .bounded(
                 by: "what goes through Substrate: its threads and tasks did nothing that does")
         }
-        if !scheduler.hasSeenReferences {
+        if !scheduler.references.isSeen {
             return .bounded(by: "what is seen without the releases of references")
         }
         if !options.watchesReferences {

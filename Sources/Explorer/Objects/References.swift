@@ -17,9 +17,11 @@ import Substrate
 @safe
 final class References {
     private let watch: OpaquePointer
+    /// Whether the runtime shows what becomes of references.
+    private(set) var isSeen = true
     /// Where the types in `watch` come from.
     private var types: [UInt] = []
-    /// By what the runtime keeps for the weak references to an object: the object, and its type.
+    /// By what the runtime keeps for the weak references to an object.
     private var weakOnes: [UInt: WeakOne] = [:]
 
     /// Ends that have begun and are not over: what is in them are steps of an end.
@@ -39,8 +41,8 @@ final class References {
         func contains(_ address: UInt) -> Bool { address &- object < UInt(size) }
     }
 
+    /// An object that has weak references.
     struct WeakOne {
-        var object: UInt
         var type: UInt
         var hasEnded = false
     }
@@ -49,16 +51,13 @@ final class References {
 
     deinit { unsafe quiesce_reference_watch_destroy(watch) }
 
-    /// Calls `body` while the calling thread's fibers are watched. Whether they are is the second
-    /// result.
-    func watching<Result>(for watcher: Scheduler, _ body: () -> Result) -> (
-        Result, isSeen: Bool
-    ) {
+    /// Calls `body` while the calling thread's fibers are watched.
+    func watching<Result>(for watcher: Scheduler, _ body: () -> Result) -> Result {
         var listener = Self.listener
-        let isSeen = unsafe quiesce_reference_watch_begin(
+        isSeen = unsafe quiesce_reference_watch_begin(
             watch, Unmanaged.passUnretained(watcher).toOpaque(), &listener)
         defer { if isSeen { quiesce_reference_watch_end() } }
-        return (body(), isSeen)
+        return body()
     }
 
     func beginExecution(_ matters: [UInt]) {

@@ -57,8 +57,9 @@ extension Scheduler {
         let isParked = threads[thread].kind == .unpark && !threads[thread].isWoken
         guard isParked || threads[thread].state == .suspended else { return nil }
         let waits = declaredWaits.waits(of: thread)
-        for wait in waits where !declaredWaits.inside(wait).isEmpty {
-            return (wait, declaredWaits.inside(wait))
+        for wait in waits {
+            let inside = declaredWaits.inside(wait)
+            if !inside.isEmpty { return (wait, inside) }
         }
         return waits.first.map { ($0, []) }
     }

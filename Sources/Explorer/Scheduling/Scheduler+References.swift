@@ -16,15 +16,13 @@ extension Scheduler {
         defer { quiesce_foreign_end() }
         // Where the jobs of tasks are not all seen, nor is who gives up what.
         guard seesAll, options.watchesReferences else { return body() }
-        let (result, isSeen) = references.watching(for: self, body)
-        hasSeenReferences = isSeen
-        return result
+        return references.watching(for: self, body)
     }
 
     /// The program synchronizes by other means than Substrate's, which nobody sees.
     private func metForeign(_ function: String) {
         guard foreign == nil, mode == .exploring || mode == .finishing else { return }
-        foreign = ForeignCall(function)
+        foreign = ForeignCall(function: function, frames: callers())
     }
 
     /// The running thread is about to give up `count` references to an object of a type that
@@ -95,7 +93,7 @@ extension Scheduler {
     func objectEnds(_ object: UInt, _ size: Int, _ type: UInt, weak: UInt) {
         guard seesReferences else { return }
         if weak != 0, references[weak] == nil {
-            references[weak] = References.WeakOne(object: object, type: type, hasEnded: true)
+            references[weak] = References.WeakOne(type: type, hasEnded: true)
         }
         references.begin(
             References.End(thread: current, object: object, size: size, type: type, steps: steps))
@@ -192,8 +190,7 @@ extension Scheduler {
         // The runtime has used it again.
         if references[weak]?.hasEnded == true { objects.forget(Self.key(of: weak)) }
         if references[weak] == nil || references[weak]!.hasEnded {
-            references[weak] = References.WeakOne(
-                object: object, type: References.type(of: object))
+            references[weak] = References.WeakOne(type: References.type(of: object))
         }
         return self.object(at: Self.key(of: weak))
     }

@@ -69,8 +69,6 @@ final class Scheduler: Observer, @unchecked Sendable {
     private(set) var hasSeenWork = false
     /// Whether there was more than one.
     private(set) var hasSeenOthers = false
-    /// Whether the runtime shows what becomes of references.
-    var hasSeenReferences = true
     let references = References()
     /// At the end: the steps that blocked threads would have taken.
     let blockedSteps = Stack<Event>(capacity: 16)
