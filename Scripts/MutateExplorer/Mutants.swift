@@ -328,7 +328,9 @@ extension Mutant {
             "races.reverseRaces(ofBlocked: scheduler.blockedSteps[index])", "_ = index"),
         Mutant(
             "no other waiter is chosen", optimal,
-            "if event.choice >= 0 { races.insertOtherChoices(of: position) }", ""),
+            """
+            if event.choice >= 0, position >= guide.count { races.insertOtherChoices(of: position) }
+            """, ""),
         Mutant(
             "a stopped timer does not fire", optimal, "races.reverseStop(stop)", "_ = stop"),
         Mutant(

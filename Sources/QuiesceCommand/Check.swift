@@ -22,19 +22,27 @@ struct Check: AsyncParsableCommand {
     @Option(help: "How many stories to explore at once (default: the number of processors).")
     var jobs: Int?
 
+    @OptionGroup var limits: LimitOptions
+
     func run() async throws {
-        let stories = try Catalogue.stories(named: names)
+        let file = try limits.resume.map(ResumeFile.read)
+        let stories = try Catalogue.stories(
+            named: names.isEmpty ? file?.checkpoints.map(\.name) ?? [] : names)
         if let jobs, jobs < 1 { throw BadInput("--jobs takes a number from 1, not \(jobs)") }
         let terminal = Terminal()
         let start = ContinuousClock.now
         let jobs = jobs ?? ProcessInfo.processInfo.activeProcessorCount
-        let results = try await Explorations.run(stories, jobs: jobs, terminal)
+        Interruption.catchSignals()
+        let results = try await Explorations.run(stories, jobs: jobs, limits, file, terminal)
         let elapsed = ContinuousClock.now - start
         if let report { try HTMLReport.write(results, to: report) }
         if json {
             try printJSON(CheckSummary(results))
         } else {
             CheckTable(terminal: terminal).print(results, seconds: elapsed / .seconds(1))
+        }
+        if Exploration.isInterrupted {
+            try ResumeFile.write(results.compactMap(\.report.checkpoint), toGoOn: "check")
         }
         if !results.allSatisfy(\.isAsExpected) { throw ExitCode(1) }
     }
@@ -75,9 +83,10 @@ struct StoryResult: Sendable {
 
 /// Explores stories, several at once.
 enum Explorations {
-    static func run(_ stories: [Story], jobs: Int, _ terminal: Terminal) async throws
-        -> [StoryResult]
-    {
+    static func run(
+        _ stories: [Story], jobs: Int, _ limits: LimitOptions, _ file: ResumeFile?,
+        _ terminal: Terminal
+    ) async throws -> [StoryResult] {
         defer { terminal.endProgress() }
         return try await withThrowingTaskGroup(of: (Int, StoryResult).self) { group in
             var results: [StoryResult?] = Array(repeating: nil, count: stories.count)
@@ -86,7 +95,10 @@ enum Explorations {
                 guard next < stories.count else { return }
                 let index = next
                 next += 1
-                group.addTask { (index, try explore(stories[index], terminal)) }
+                let checkpoint = file?.checkpoint(of: stories[index].name)
+                group.addTask {
+                    (index, try explore(stories[index], limits, checkpoint, terminal))
+                }
             }
             for _ in 0..<jobs { startNext() }
             while let (index, result) = try await group.next() {
@@ -98,11 +110,21 @@ enum Explorations {
         }
     }
 
-    private static func explore(_ story: Story, _ terminal: Terminal) throws -> StoryResult {
+    static func explore(
+        _ story: Story, _ limits: LimitOptions, _ checkpoint: Checkpoint?, _ terminal: Terminal,
+        showsEveryEvent: Bool = false
+    ) throws -> StoryResult {
         var options = ExplorationOptions()
         options.stopsAtFirstFailure = false
-        options.progress = { terminal.progress("  \(story.name): \($0) executions") }
-        return StoryResult(story: story, report: try story.exploration(options: options).run())
+        options.showsEveryEvent = showsEveryEvent
+        options.progress = { terminal.progress($0) }
+        limits.apply(to: &options)
+        let report: ExplorationReport
+        do { report = try story.exploration(options: options).run(from: checkpoint) } catch {
+            guard checkpoint != nil else { throw error }
+            throw BadInput("\(error)")
+        }
+        return StoryResult(story: story, report: report)
     }
 }
 
@@ -111,7 +133,7 @@ struct CheckSummary: Encodable {
     struct Item: Encodable {
         let name, text, form, expected, found: String
         let asExpected: Bool
-        let executions, blocked: Int
+        let executions, blocked, abandoned: Int
         let coverage: String
         let seconds: Double
         let token: String?
@@ -128,7 +150,7 @@ struct CheckSummary: Encodable {
                 expected: $0.story.expected?.rawValue ?? "verified", found: $0.found,
                 asExpected: $0.isAsExpected,
                 executions: $0.report.executions, blocked: $0.report.blocked,
-                coverage: $0.report.coverage.word,
+                abandoned: $0.report.abandonedThreads, coverage: $0.report.coverage.word,
                 seconds: $0.report.seconds, token: $0.report.counterexample.map { "\($0.token)" })
         }
         total = results.count
@@ -187,9 +209,11 @@ struct CheckTable {
         let good = results.count(where: \.isAsExpected)
         let executions = results.reduce(0) { $0 + $1.report.executions }
         let blocked = results.reduce(0) { $0 + $1.report.blocked }
+        let abandoned = results.reduce(0) { $0 + $1.report.abandonedThreads }
         return
             "\(results.count) stor\(results.count == 1 ? "y" : "ies"), \(good) as \(good == 1 ? "it" : "they") should be · "
-            + "\(executions) executions, \(blocked == 0 ? "none" : "\(blocked)") blocked · \(seconds(elapsed))"
+            + "\(executions) executions, \(blocked == 0 ? "none" : "\(blocked)") blocked · "
+            + (abandoned > 0 ? "\(abandoned) threads abandoned · " : "") + seconds(elapsed)
     }
 }
 

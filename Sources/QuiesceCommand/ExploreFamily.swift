@@ -41,12 +41,15 @@ struct ExploreFamily: ParsableCommand {
     @Option(help: "The most seconds to explore.")
     var seconds: Double?
 
+    @Option(help: "Go on from a file that an interrupted run wrote.")
+    var resume: String?
+
     @Flag(help: "Print the result as JSON.")
     var json = false
 
     private struct Output: Encodable {
         let family, size, strategy: String
-        let executions, blocked, deadlocked, failed: Int
+        let executions, blocked, deadlocked, failed, abandoned: Int
         let coverage: String
         let seconds: Double
     }
@@ -65,24 +68,48 @@ struct ExploreFamily: ParsableCommand {
         options.minimizes = false
         options.executionLimit = strategy == .random ? .max : executions ?? .max
         options.secondsLimit = seconds ?? .infinity
-        let (label, total) = ("\(name) \(size)", terminal)
-        options.progress = { total.progress("  \(label): \($0) executions") }
+        options.progress = { terminal.progress($0) }
         let exploration: Exploration
         do { exploration = try family.exploration(try FamilySize(size), options: options) } catch {
             throw BadInput("\(error)")
         }
-        let report = try exploration.run()
+        let file = try resume.map(ResumeFile.read)
+        Interruption.catchSignals()
+        let report: ExplorationReport
+        do {
+            let checkpoint = file?.checkpoints.first
+            report = try exploration.run(from: checkpoint)
+        } catch { throw BadInput("\(error)") }
         terminal.endProgress()
         let output = Output(
             family: name, size: size, strategy: strategy.rawValue, executions: report.executions,
             blocked: report.blocked, deadlocked: report.deadlocked, failed: report.failedOtherwise,
-            coverage: report.coverage.word, seconds: report.seconds)
-        if json { return try printJSON(output) }
+            abandoned: report.abandonedThreads, coverage: report.coverage.word,
+            seconds: report.seconds)
+        if json { try printJSON(output) } else { show(output, report.coverage) }
+        if Exploration.isInterrupted, let checkpoint = report.checkpoint {
+            try ResumeFile.write([checkpoint], toGoOn: commandLine)
+            throw ExitCode(1)
+        }
+    }
+
+    /// What explores the same again.
+    private var commandLine: String {
+        var words = ["explore-family", name, "--size", size, "--strategy", strategy.rawValue]
+        if strategy == .preemptions { words += ["--bound", "\(bound)"] }
+        if strategy == .random {
+            words += ["--executions", "\(executions ?? 1_000)", "--seed", "\(seed)"]
+        }
+        return words.joined(separator: " ")
+    }
+
+    private func show(_ output: Output, _ coverage: ExplorationReport.Coverage) {
         print(
             "\(name) \(size), \(strategy.rawValue): \(output.executions) executions, \(output.blocked) blocked, "
-                + "\(output.deadlocked) deadlocked, \(output.failed) failed")
+                + "\(output.deadlocked) deadlocked, \(output.failed) failed"
+                + (output.abandoned > 0 ? ", \(output.abandoned) threads abandoned" : ""))
         print(
-            "coverage \(report.coverage) · \(String(format: "%.3f s", output.seconds)) · "
+            "coverage \(coverage) · \(String(format: "%.3f s", output.seconds)) · "
                 + "\(Int(Double(output.executions) / max(output.seconds, 1e-9))) executions a second"
         )
     }

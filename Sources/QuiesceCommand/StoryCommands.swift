@@ -58,13 +58,17 @@ struct Show: ParsableCommand {
     @Flag(help: "Show every event, also those that have no part in the failure.")
     var all = false
 
+    @OptionGroup var limits: LimitOptions
+
     func run() throws {
         let story = try Catalogue.story(named: name)
-        var options = ExplorationOptions()
-        options.stopsAtFirstFailure = false
-        options.showsEveryEvent = all
-        let report = try story.exploration(options: options).run()
-        let result = StoryResult(story: story, report: report)
+        let terminal = Terminal()
+        let checkpoint = try limits.resume.map(ResumeFile.read)?.checkpoints.first
+        Interruption.catchSignals()
+        let result = try Explorations.explore(
+            story, limits, checkpoint, terminal, showsEveryEvent: all)
+        let report = result.report
+        terminal.endProgress()
         if json {
             try printJSON(
                 TraceOutput(
@@ -73,8 +77,11 @@ struct Show: ParsableCommand {
             print(StoryTrace.text(counterexample, of: story, Terminal()))
         } else {
             print(
-                "✓ \"\(story.title)\": verified, \(report.executions) executions, \(report.coverage)"
-            )
+                "\(report.coverage == .all ? "✓" : "–") \"\(story.title)\": \(report.result), "
+                    + "\(report.executions) executions, coverage \(report.coverage)")
+        }
+        if Exploration.isInterrupted, let checkpoint = report.checkpoint {
+            try ResumeFile.write([checkpoint], toGoOn: "show \(name)")
         }
         if !result.isAsExpected { throw ExitCode(1) }
     }
@@ -111,7 +118,7 @@ struct Replay: ParsableCommand {
             throw BadInput("\(error)")
         }
         if json {
-            let found = counterexample?.verdict.kind.rawValue ?? "verified"
+            let found = counterexample?.verdict.kind.rawValue ?? "this schedule ends well"
             try printJSON(
                 TraceOutput(story: story.name, found: found, counterexample: counterexample))
         } else if let counterexample {

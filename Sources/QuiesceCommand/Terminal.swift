@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Explorer
 import Foundation
 
 /// What may be written where: colour and a progress line only where a person looks.
 struct Terminal: Sendable {
     let hasColor: Bool
-    let hasProgress: Bool
+    private let line = ProgressLine()
 
     init() {
         let isPlain = ProcessInfo.processInfo.environment["NO_COLOR"].map { !$0.isEmpty } ?? false
         hasColor = isatty(STDOUT_FILENO) == 1 && !isPlain
-        hasProgress = isatty(STDERR_FILENO) == 1
     }
 
     func green(_ text: String) -> String { colored(text, "32") }
@@ -20,13 +20,10 @@ struct Terminal: Sendable {
         hasColor ? "\u{1B}[\(code)m\(text)\u{1B}[0m" : text
     }
 
-    /// Shows a line in place of the last one.
-    func progress(_ text: String) {
-        guard hasProgress else { return }
-        FileHandle.standardError.write(Data("\r\u{1B}[K\(text)".utf8))
-    }
-
-    func endProgress() { progress("") }
+    /// Says how far an exploration is, once a person has waited for some seconds.
+    func progress(_ progress: ExplorationProgress) { line.show(progress) }
+    func progress(_ text: String) { line.show { text } }
+    func endProgress() { line.end() }
 }
 
 extension String {

@@ -42,6 +42,30 @@ public struct ExplorationTrait: TestTrait, SuiteTrait, TestScoping {
         return trait
     }
 
+    /// Explores for at most this many seconds. Coverage is then *bounded* where that was not enough.
+    public func seconds(_ limit: Double) -> Self {
+        var trait = self
+        trait.options.secondsLimit = limit
+        return trait
+    }
+
+    /// Explores at most this many executions. Coverage is then *bounded* where there are more.
+    public func executions(_ limit: Int) -> Self {
+        var trait = self
+        trait.options.executionLimit = limit
+        return trait
+    }
+
+    /// The trait with the smallest of its limits and those around the test.
+    private func limited(by traits: [any Trait]) -> Self {
+        var trait = self
+        for case let limit as ExplorationLimit in traits {
+            trait.options.secondsLimit = min(trait.options.secondsLimit, limit.seconds)
+            trait.options.executionLimit = min(trait.options.executionLimit, limit.executions)
+        }
+        return trait
+    }
+
     public func provideScope(
         for test: Test, testCase: Test.Case?,
         performing function: @Sendable @concurrent () async throws -> Void
@@ -50,7 +74,7 @@ public struct ExplorationTrait: TestTrait, SuiteTrait, TestScoping {
         // options.
         guard !Exploration.isRunningHere else { return try await function() }
         let innermost = test.traits.compactMap { $0 as? Self }.last ?? self
-        let run = ExploredTest(test, testCase, innermost)
+        let run = ExploredTest(test, testCase, innermost.limited(by: test.traits))
         await withoutActuallyEscaping(function) { function in
             await run.explore(function)
             HeldFunction.takeBack(function)

@@ -24,6 +24,8 @@ final class ExploredTest: Sendable {
         var report: ExplorationReport?
         var counterexample: Counterexample?
         var failure: String?
+        /// What came of the failure that an earlier run kept.
+        var kept: KeptFailure.Outcome?
         /// Where the last expectation failed: in the end, that of the counterexample.
         var place: SourceLocation?
         var warnings: [String: Issue] = [:]
@@ -69,8 +71,11 @@ final class ExploredTest: Sendable {
     }
 
     private func run(_ function: @escaping @Sendable @concurrent () async throws -> Void) throws {
-        let exploration = Exploration(identity, options: trait.options) { _ in try await function()
-        }
+        let progress = ProgressLine()
+        defer { progress.end() }
+        var options = trait.options
+        options.progress = progress.show
+        let exploration = Exploration(identity, options: options) { _ in try await function() }
         if let token = try replayToken() {
             let counterexample = try exploration.replay(token)
             outcome.withLock { outcome in
@@ -81,7 +86,15 @@ final class ExploredTest: Sendable {
             }
             return
         }
+        let kept = KeptFailure(of: identity)
+        if let result = try kept.replay(exploration) {
+            outcome.withLock { $0.kept = result }
+            if case .failsAgain(let counterexample) = result {
+                return outcome.withLock { $0.counterexample = counterexample }
+            }
+        }
         let report = try exploration.run()
+        if let counterexample = report.counterexample { kept.keep(counterexample) }
         outcome.withLock { outcome in
             outcome.report = report
             outcome.counterexample = report.counterexample
@@ -146,6 +159,7 @@ final class ExploredTest: Sendable {
                 Comment(rawValue: "\(warning)"), severity: warning.severity,
                 sourceLocation: warning.sourceLocation ?? test.sourceLocation)
         }
+        if let kept = outcome.kept { print("\(identity): \(kept.sentence)") }
         if let counterexample = outcome.counterexample { record(counterexample, outcome) }
         if let failure = outcome.failure {
             Issue.record(Comment(rawValue: failure), sourceLocation: test.sourceLocation)
@@ -157,10 +171,11 @@ final class ExploredTest: Sendable {
                 sourceLocation: test.sourceLocation)
         }
         if let report = outcome.report, unsafe getenv("QUIESCE_STATISTICS") != nil {
-            let ended = report.counterexample.map { "\($0.verdict.kind.rawValue)" } ?? "verified"
+            let abandoned = report.abandonedThreads
             print(
-                "\(identity): \(ended), \(report.executions) executions, \(report.coverage), \(report.seconds) s"
-            )
+                "\(identity): \(report.result), \(report.executions) executions, \(report.coverage), "
+                    + (abandoned > 0 ? "\(abandoned) threads abandoned, " : "")
+                    + "\(report.seconds) s")
         }
     }
 
@@ -168,7 +183,7 @@ final class ExploredTest: Sendable {
     private func unexpectedBound(of report: ExplorationReport) -> String? {
         let options = trait.options
         guard report.counterexample == nil, options.strategy == .optimal,
-            options.executionLimit == .max,
+            options.executionLimit == .max, options.secondsLimit == .infinity,
             options.reduction == .sound, options.time == .any,
             case .bounded(let bound) = report.coverage
         else { return nil }
@@ -183,7 +198,8 @@ final class ExploredTest: Sendable {
         let style = TraceStyle(
             title: name, location: "\(file):\(test.sourceLocation.line)",
             replay: "QUIESCE_REPLAY=\(counterexample.token) swift test --filter \(filter)")
-        let text = TraceRenderer(style).render(counterexample)
+        var text = TraceRenderer(style).render(counterexample)
+        if let kept = outcome.kept, case .failsAgain = kept { text = "\(kept.sentence)\n\n\(text)" }
         Attachment.record(
             text, named: "\(test.name.prefix { $0 != "(" }).trace.txt", sourceLocation: place)
         Issue.record(Comment(rawValue: text), sourceLocation: place)

@@ -113,6 +113,27 @@ final class Door: Sendable {
     }
     // end
 
+    private func twoDeposits(_ world: ExploredWorld) {
+        let account = SafeAccount()
+        world.thread("first") { account.withdraw(-60) }
+        world.thread("second") { account.withdraw(-60) }
+    }
+
+    @Test func `an exploration stops and goes on`() throws {
+        // snippet: resume
+        var options = ExplorationOptions()
+        options.executionLimit = 1
+        let first = try Exploration("two deposits", options: options, twoDeposits).run()
+        if let checkpoint = first.checkpoint {
+            options.executionLimit = .max
+            let rest = try Exploration("two deposits", options: options, twoDeposits)
+                .run(from: checkpoint)
+            print("\(rest.result): \(rest.executions) executions")
+        }
+        // end
+        #expect(first.result == "bounded" && first.checkpoint != nil)
+    }
+
     private func replay(_ text: String) throws -> Counterexample? {
         // snippet: replay
         let exploration = Exploration("withdrawals do not overdraw") { world in

@@ -20,7 +20,7 @@ import Testing
         let stories = try #require(json["stories"] as? [[String: Any]])
         let keys: Set = [
             "name", "text", "form", "expected", "found", "asExpected", "executions", "blocked",
-            "coverage", "seconds",
+            "abandoned", "coverage", "seconds",
         ]
         #expect(Set(stories[0].keys) == keys.union(["token"]))
         #expect(Set(stories[1].keys) == keys)
@@ -35,7 +35,7 @@ import Testing
         #expect(
             Set(json.keys) == [
                 "family", "size", "strategy", "executions", "blocked", "deadlocked", "failed",
-                "coverage", "seconds",
+                "abandoned", "coverage", "seconds",
             ])
         #expect(json["executions"] as? Int == 80)
         #expect(json["deadlocked"] as? Int == 8)
@@ -79,6 +79,11 @@ import Testing
         ["show", "nothing"],
         ["check", "--jobs", "0"],
         ["check", "--wrong"],
+        ["check", "--seconds", "0"],
+        ["check", "--executions", "0"],
+        ["check", "--resume", "/dev/null"],
+        ["show", "repair", "--resume", "/nowhere/at-all"],
+        ["explore-family", "lastzero", "--size", "3", "--resume", "/dev/null"],
         ["replay", "published-patch", "nonsense"],
         ["replay", "published-patch", ""],
         ["replay", "published-patch", "cc1e636a:0x6,1x6"],

@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import CSubstrate
-
 // Programs in which threads take part that nobody explores.
 extension Exploration {
     /// What coverage is bounded by then.
@@ -14,8 +12,8 @@ extension Exploration {
     /// repeated: a search by repetition would take that for a mistake of the program. Each
     /// execution is recorded as it happens, and one that fails is shown as it was.
     func sample() -> ExplorationReport {
-        let start = quiesce_monotonic_nanoseconds()
         var report = ExplorationReport(name: name)
+        let pace = Pace(options, before: report)
         let scheduler = recorder(StepDetail())
         var count = Self.foreignExecutions
         var seed: UInt64 = 1
@@ -39,19 +37,18 @@ extension Exploration {
                         if options.stopsAtFirstFailure { return }
                     }
                     if scheduler.mustStop || !strategy.endExecution(outcome) { return }
-                    if limit(report, start, scheduler) != nil || isLate(start) { return }
+                    if limit(report, pace, scheduler) != nil || isLate(pace) { return }
                 }
             }
         }
         report.coverage = .bounded(by: Self.foreignBound)
         report.abandonedThreads = scheduler.abandoned
-        report.seconds = Double(quiesce_monotonic_nanoseconds() - start) / 1e9
+        report.seconds = pace.seconds
         return report
     }
 
     /// Whether the time is over for which an exploration waits for other threads.
-    private func isLate(_ start: UInt64) -> Bool {
-        options.watchdogSeconds > 0
-            && Double(quiesce_monotonic_nanoseconds() - start) / 1e9 >= options.watchdogSeconds
+    private func isLate(_ pace: Pace) -> Bool {
+        options.watchdogSeconds > 0 && pace.secondsHere >= options.watchdogSeconds
     }
 }

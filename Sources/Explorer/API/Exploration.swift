@@ -48,6 +48,8 @@ public struct Exploration {
         case nested
         /// The jobs of its tasks do not come to the exploration.
         case notCaptured
+        /// The checkpoint is of another exploration, or of one with other options.
+        case foreignCheckpoint(of: String)
 
         public var description: String {
             switch self {
@@ -57,21 +59,32 @@ public struct Exploration {
             case .nested: "an exploration cannot be started from inside another one"
             case .notCaptured:
                 "the jobs of explored tasks go elsewhere: something has installed executors of its own over the explorer's"
+            case .foreignCheckpoint(let name):
+                "the checkpoint of \"\(name)\" was made by another exploration, or with other options"
             }
         }
     }
 
     /// Explores, and returns what was found.
-    public func run() throws(Failure) -> ExplorationReport {
-        guard options.watchesReferences else { return try explored() }
-        // What is made once in a process, where somebody first needs it, may have given up
-        // references once; else it is a program's own affair in which order they go.
-        for _ in 1...2 {
-            do throws(Failure) { return try explored() } catch {
-                guard case .diverged = error else { throw error }
+    ///
+    /// - Parameter checkpoint: where an earlier exploration of the same program stopped. This one
+    ///   goes on from there, and its report counts the executions of both. The limits of the
+    ///   options are those of this part.
+    public func run(from checkpoint: Checkpoint? = nil) throws(Failure) -> ExplorationReport {
+        // What is made once in a process, where it is first needed, may have given up references
+        // once. In a program that gives them up in no order of its own, that happens again.
+        var hasTriedAgain = false
+        while true {
+            let scheduler = Scheduler(options)
+            do throws(Failure) { return try explored(by: scheduler, from: checkpoint) } catch {
+                guard case .diverged = error, scheduler.hasReferenceSteps else { throw error }
+                if hasTriedAgain {
+                    return try withoutReferences.explored(
+                        by: Scheduler(withoutReferences.options), from: checkpoint)
+                }
+                hasTriedAgain = true
             }
         }
-        return try withoutReferences.explored()
     }
 
     /// The same, without a look at references.
@@ -81,14 +94,16 @@ public struct Exploration {
         return copy
     }
 
-    private func explored() throws(Failure) -> ExplorationReport {
+    private func explored(by scheduler: Scheduler, from checkpoint: Checkpoint?) throws(Failure)
+        -> ExplorationReport
+    {
         guard Scheduler.watchingThisThread == nil else { throw .nested }
         try capture()
-        let scheduler = Scheduler(options)
-        let start = quiesce_monotonic_nanoseconds()
         var report = ExplorationReport(name: name)
-        var schedule: [ScheduleStep] = []
-        var number = 0
+        if let checkpoint { report = try resume(scheduler, from: checkpoint) }
+        var schedule = report.counterexample?.token.steps ?? []
+        var number = checkpoint?.counts.found?.number ?? 0
+        var pace = Pace(options, before: report)
         func show(_ verdict: Verdict) {
             schedule = scheduler.scheduleSteps
             number = report.executions
@@ -110,8 +125,10 @@ public struct Exploration {
             }
             var strategy = makeStrategy(scheduler)
             scheduler.use(strategy)
+            var isResumed = checkpoint.map { strategy.resume(from: $0.search) } ?? false
             while true {
                 var outcome = run()
+                if isResumed, let misfit = strategy.misfit() { return misfit }
                 while scheduler.mustRepeat, !scheduler.mustStop, !scheduler.hasForeignPart {
                     if scheduler.mustStartAnew {
                         // From here on schedules have other steps: nothing of the ones before
@@ -119,6 +136,8 @@ public struct Exploration {
                         strategy = makeStrategy(scheduler)
                         scheduler.use(strategy)
                         report = ExplorationReport(name: name)
+                        pace.before = report
+                        isResumed = false
                     } else {
                         strategy.repeatLast()
                     }
@@ -149,16 +168,21 @@ public struct Exploration {
                 }
                 let isLast = !strategy.endExecution(outcome)
                 if isLast, !scheduler.mustStop { break }
-                if let bound = limit(report, start, scheduler) {
+                if let bound = limit(report, pace, scheduler) {
                     report.coverage = .bounded(by: bound)
+                    report.seconds = pace.seconds
+                    report.checkpoint = self.checkpoint(strategy, report, number, scheduler)
                     return nil
+                }
+                if pace.isTimeToTell(report.executions) {
+                    options.progress?(pace.progress(report, strategy.explored))
                 }
             }
             report.coverage = coverage(strategy, report, scheduler)
             return nil
         }
-        report.abandonedThreads = scheduler.abandoned
-        report.mutations = scheduler.mutant?.hits ?? 0
+        report.abandonedThreads += scheduler.abandoned
+        report.mutations += scheduler.mutant?.hits ?? 0
         if let divergence { throw divergence.failure }
         if scheduler.hasForeignPart, !scheduler.mustStop {
             var sampled = sample()
@@ -168,8 +192,9 @@ public struct Exploration {
             }
             return sampled
         }
-        report.seconds = Double(quiesce_monotonic_nanoseconds() - start) / 1e9
-        if let found = report.counterexample {
+        report.seconds = pace.seconds
+        // An interruption does not wait for the search of a shorter schedule.
+        if !Exploration.isInterrupted, let found = report.counterexample {
             report.counterexample = try minimized(
                 found.verdict, schedule, number, scheduler.attention.steps)
         }
@@ -259,7 +284,7 @@ public struct Exploration {
         return shown.kind != options.soughtVerdict && verdict.kind == options.soughtVerdict
     }
 
-    private func makeStrategy(_ scheduler: Scheduler) -> Strategy {
+    private func makeStrategy(_ scheduler: Scheduler) -> any Resumable {
         switch options.strategy {
         case .optimal: OptimalReduction(scheduler)
         case .depthFirst: DepthFirst(scheduler)
@@ -280,30 +305,26 @@ public struct Exploration {
         if outcome == .deadlocked { report.deadlocked += 1 }
         if outcome == .cut { report.cut += 1 }
         if let verdict = scheduler.verdict { report.verdicts[verdict.kind, default: 0] += 1 }
-        if let progress = options.progress, report.executions & 0x3fff == 0 {
-            progress(report.executions)
-        }
     }
 
     /// Why to stop now, if there is a reason.
-    func limit(_ report: ExplorationReport, _ start: UInt64, _ scheduler: Scheduler)
+    func limit(_ report: ExplorationReport, _ pace: Pace, _ scheduler: Scheduler)
         -> String?
     {
-        if report.executions >= options.executionLimit {
-            return "\(options.executionLimit) executions"
+        if report.executions - pace.before.executions >= options.executionLimit {
+            return "\(report.executions) executions"
         }
+        if Exploration.isInterrupted { return "an interruption" }
         if report.executions & 0xff == 0, Task.isCancelled { return "the cancellation of its task" }
         if scheduler.mustStop { return Self.hangingBound }
-        if options.secondsLimit < .infinity,
-            Double(quiesce_monotonic_nanoseconds() - start) / 1e9 >= options.secondsLimit
-        {
+        if options.secondsLimit < .infinity, pace.secondsHere >= options.secondsLimit {
             return "\(options.secondsLimit) seconds"
         }
         return nil
     }
 
     private func coverage(
-        _ strategy: Strategy, _ report: ExplorationReport, _ scheduler: Scheduler
+        _ strategy: any Resumable, _ report: ExplorationReport, _ scheduler: Scheduler
     ) -> ExplorationReport.Coverage {
         if case .random = options.strategy { return .sampled(report.executions) }
         if case .preemptions(let bound) = options.strategy,

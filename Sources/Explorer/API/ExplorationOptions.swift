@@ -86,8 +86,9 @@ public struct ExplorationOptions: Sendable {
     /// For tests of the explorer: called at the end of each execution that counts, before what is
     /// left of it is wound up.
     package var concluded: (@Sendable (Verdict.Kind?) -> Void)?
-    /// Called now and then with the number of executions so far.
-    public var progress: (@Sendable (Int) -> Void)?
+    /// Called now and then with how far the exploration is: not in its first second, and at most
+    /// four times in each later one.
+    public var progress: (@Sendable (ExplorationProgress) -> Void)?
 
     public init(strategy: Strategy = .optimal) {
         self.strategy = strategy

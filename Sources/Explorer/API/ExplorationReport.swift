@@ -57,6 +57,16 @@ public struct ExplorationReport: Sendable {
     public internal(set) var mutations = 0
     /// The first failure.
     public internal(set) var counterexample: Counterexample?
+    /// Where to go on, when the exploration stopped at a limit or was interrupted.
+    public internal(set) var checkpoint: Checkpoint?
+
+    /// The result in a word or three: what kind of failure is shown, or else which part of the
+    /// behaviours was seen without one. *Verified* stands for all of them, and for nothing less.
+    public var result: String {
+        if let counterexample { return counterexample.verdict.kind.rawValue }
+        if failed > 0 { return "failed" }
+        return coverage == .all ? "verified" : coverage.word
+    }
 
     /// Executions with a verdict.
     public var failed: Int { verdicts.values.reduce(0, +) }

@@ -59,6 +59,10 @@ public func explore(
 private func carryOut(
     _ exploration: Exploration, _ file: StaticString, _ line: UInt
 ) throws -> ExplorationReport {
+    var exploration = exploration
+    let progress = ProgressLine()
+    defer { progress.end() }
+    if exploration.options.progress == nil { exploration.options.progress = progress.show }
     let name = exploration.name
     if let token = try ReplayToken.requested(for: name) {
         var report = ExplorationReport(name: name)

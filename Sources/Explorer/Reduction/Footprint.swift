@@ -102,3 +102,22 @@ struct Footprint: BitwiseCopyable {
         return false
     }
 }
+
+/// A list of the accesses, in their order.
+extension Footprint: Codable {
+    init(from decoder: any Decoder) throws {
+        let container = try decoder.singleValueContainer()
+        let accesses = try container.decode([UInt32].self)
+        guard accesses.count <= Footprint.capacity else {
+            throw DecodingError.dataCorruptedError(
+                in: container, debugDescription: "a step touches too many objects")
+        }
+        for access in accesses { add(Int32(access >> 1), writes: access & 1 != 0) }
+    }
+
+    func encode(to encoder: any Encoder) throws {
+        var container = encoder.singleValueContainer()
+        try container.encode(
+            (0..<Int(count)).map { UInt32(object($0)) << 1 | (writes($0) ? 1 : 0) })
+    }
+}

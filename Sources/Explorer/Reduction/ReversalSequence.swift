@@ -33,7 +33,7 @@ final class ReversalSequence {
     /// The events without which the reversed step could not be taken at all.
     private let anchors = Stack<Int32>(capacity: 4)
     /// Whether a footprint was met that is not known well enough to tell what conflicts with it.
-    private(set) var isVague = false
+    var isVague = false
 
     init(_ history: History, _ scheduler: Scheduler) {
         self.history = history

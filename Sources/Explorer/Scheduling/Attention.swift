@@ -4,7 +4,7 @@
 ///
 /// Everything starts off, because it costs time or adds executions. The first execution that needs
 /// something asks for it, and the next one has it.
-struct Attention: Equatable {
+struct Attention: Equatable, Codable {
     /// Data races on plain memory.
     var races = false
     /// The values of atomic variables: some step depends on the value that it finds.
@@ -17,7 +17,7 @@ struct Attention: Equatable {
 }
 
 /// Which more things are steps than at first.
-struct StepDetail: Equatable {
+struct StepDetail: Equatable, Codable {
     /// The releases of objects of these types: what comes of the last one can be seen.
     var types: [UInt] = []
     /// The start of a thread: the program asks which threads there are.
@@ -34,6 +34,9 @@ struct StepDetail: Equatable {
 extension Scheduler {
     /// Whether the last execution met something that it did not observe.
     var mustRepeat: Bool { wanted != attention }
+
+    /// Whether releases are steps.
+    var hasReferenceSteps: Bool { !wanted.steps.types.isEmpty }
 
     /// Whether schedules have other steps, or other conflicts, from the next execution on.
     var mustStartAnew: Bool {

@@ -40,7 +40,7 @@ final class ObjectTable {
 
     /// What is the same in every execution: a thread's objects are a list, and an object may have a
     /// companion.
-    private struct Identity: BitwiseCopyable {
+    struct Identity: BitwiseCopyable, Codable {
         var next: Int32 = -1
         var companion: Int32 = -1
         /// Whether its thread did not make it.
@@ -166,6 +166,29 @@ final class ObjectTable {
     }
 
     // MARK: Numbers
+
+    /// Which numbers there are, for an exploration that goes on in another process.
+    struct Numbers: Codable {
+        var identities: [Identity]
+        /// By thread: the first object that it found, and the first that it made.
+        var first: [Int32]
+    }
+
+    var numbers: Numbers {
+        get {
+            Numbers(
+                identities: (0..<identities.count).map { identities[$0] },
+                first: (0..<cursors.count).map { cursors[$0].first })
+        }
+        set {
+            while identities.count < newValue.identities.count { _ = makeIdentity() }
+            for (index, identity) in newValue.identities.enumerated() {
+                identities[index] = identity
+            }
+            cursors.extend(to: newValue.first.count, with: Cursor())
+            for (row, first) in newValue.first.enumerated() { cursors[row].first = first }
+        }
+    }
 
     @inline(never)
     private func insert(_ address: UInt, at index: Int, _ thread: Int32, _ isMade: Bool) -> Int32 {

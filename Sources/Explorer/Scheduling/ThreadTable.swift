@@ -63,6 +63,36 @@ final class ThreadTable {
 
     // MARK: Numbers
 
+    /// A thread's place in the tree of threads, for an exploration that goes on in another process.
+    struct Number: Codable {
+        var parent: Int32
+        var firstChild: Int32
+        var nextSibling: Int32
+        var bufferLink: Int32
+        var isBuffer: Bool
+    }
+
+    var numbers: [Number] {
+        get {
+            (0..<count).map {
+                Number(
+                    parent: self[$0].parent, firstChild: self[$0].firstChild,
+                    nextSibling: self[$0].nextSibling, bufferLink: self[$0].bufferLink,
+                    isBuffer: self[$0].isBuffer)
+            }
+        }
+        set {
+            for number in newValue {
+                let thread = add(parent: number.parent)
+                self[thread].firstChild = number.firstChild
+                self[thread].nextSibling = number.nextSibling
+                self[thread].bufferLink = number.bufferLink
+                self[thread].isBuffer = number.isBuffer
+                if number.isBuffer { names[Int(thread)] = "store buffer" }
+            }
+        }
+    }
+
     /// Starts the next child of `parent`, or with -1 the first thread, which has done nothing yet.
     func start(by parent: Int32) -> Int32 {
         let thread = number(ofNextChild: parent)

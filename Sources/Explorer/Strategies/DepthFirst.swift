@@ -5,7 +5,7 @@
 /// A preemption is a switch away from a thread that could have gone on. Sleep sets together with
 /// such a bound would be unsound, so there are none.
 class DepthFirst: Strategy {
-    private struct Frame {
+    struct Frame: Codable {
         var candidates: [Decision]
         var next: Int
         /// Preemptions before this step, and the thread that another step preempts; -1 when it
@@ -19,6 +19,7 @@ class DepthFirst: Strategy {
     private var position = 0
     /// Whether the bound kept anything out.
     private(set) var isBounded = false
+    private var isResumed = false
 
     init(_ scheduler: Scheduler, preemptions bound: Int = .max) {
         self.bound = bound
@@ -42,6 +43,8 @@ class DepthFirst: Strategy {
                     preempted: goesOn ? current : -1))
         }
         let frame = frames[position]
+        // The program may be another than the one that the search was begun with.
+        if isResumed, !scheduler.isEnabled(frame.candidates[frame.next].thread) { return .nobody }
         position += 1
         return frame.candidates[frame.next]
     }
@@ -88,5 +91,38 @@ class DepthFirst: Strategy {
             frames.removeLast()
         }
         return false
+    }
+}
+
+extension DepthFirst: Resumable {
+    struct State: Codable {
+        var frames: [Frame]
+        var isBounded: Bool
+    }
+
+    var state: SearchState { .depthFirst(State(frames: frames, isBounded: isBounded)) }
+
+    func resume(from state: SearchState) -> Bool {
+        guard case .depthFirst(let state) = state else { return false }
+        (frames, isBounded, isResumed) = (state.frames, state.isBounded, true)
+        return true
+    }
+
+    func misfit() -> Divergence? {
+        guard position < frames.count else { return nil }
+        return Divergence(
+            step: position + 1,
+            expected:
+                "a step of thread \(frames[position].candidates[frames[position].next].thread)",
+            found: "has ended")
+    }
+
+    var explored: Double {
+        var (sum, weight) = (0.0, 1.0)
+        for frame in frames {
+            weight /= Double(frame.candidates.count)
+            sum += weight * Double(frame.next)
+        }
+        return frames.isEmpty ? 1 : sum
     }
 }

@@ -11,7 +11,7 @@ import Substrate
 /// Aronis, Jonsson, Sagonas: POPL 2014, JACM 2017.)
 class OptimalReduction: Strategy {
     /// A prefix of the current execution.
-    private struct Frame: BitwiseCopyable {
+    struct Frame: BitwiseCopyable {
         /// The branches still to be explored from here; the one being explored is not among them.
         var tree: Int32
         /// This prefix's sleep set: a range of `sleepers`.
@@ -21,27 +21,21 @@ class OptimalReduction: Strategy {
         var objectCount: Int32
     }
 
-    /// A step that was explored from here, or from a shorter prefix of which nothing since
-    /// conflicts with it.
-    private struct Sleeper: BitwiseCopyable {
-        var thread: Int32
-        var choice: Int32
-        var footprint: Footprint
-    }
-
-    private let history: History
-    private let frames = Stack<Frame>(capacity: 256)
-    private let sleepers = Stack<Sleeper>(capacity: 1024)
-    private let trees = WakeupTrees()
+    let history: History
+    let frames = Stack<Frame>(capacity: 256)
+    let sleepers = Stack<Sleeper>(capacity: 1024)
+    let trees = WakeupTrees()
+    /// The steps with which the first execution of a resumed search begins.
+    var guide: [ReductionState.Step] = []
 
     /// Where this execution left the last one.
-    private var branch = 0
+    var branch = 0
     /// What the wake-up tree wants to happen after the step being taken.
     private var pendingTree: Int32 = -1
     /// Whether a step was met that touches other things at other places than can be told.
-    private var isVague = false
+    var isVague = false
 
-    private let sequence: ReversalSequence
+    let sequence: ReversalSequence
     private var races: RaceReversal!
     /// The threads of the nodes that an insertion has passed; inverted for one that has no step in
     /// the sequence.
@@ -198,7 +192,7 @@ class OptimalReduction: Strategy {
             history.versions.add(scheduler.changes[index], by: position)
         }
         if event.traits.contains(.vague) || event.kind == .release { isVague = true }
-        if event.choice >= 0 { races.insertOtherChoices(of: position) }
+        if event.choice >= 0, position >= guide.count { races.insertOtherChoices(of: position) }
         return nil
     }
 

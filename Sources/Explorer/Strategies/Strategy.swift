@@ -12,7 +12,7 @@ class Strategy {
     }
 
     /// Who runs next.
-    struct Decision {
+    struct Decision: Codable {
         var thread: Int32
         /// The waiter that a signal wakes, -1 where there is no choice.
         var choice: Int32 = -1

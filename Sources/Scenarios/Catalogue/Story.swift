@@ -62,8 +62,7 @@ public struct Story: Sendable {
 
     /// What was found, in a word or three.
     public func found(in report: ExplorationReport) -> String {
-        guard report.failed > 0 else { return "verified" }
         if let expected, report.verdicts[expected] != nil { return expected.rawValue }
-        return report.counterexample?.verdict.kind.rawValue ?? "failed"
+        return report.result
     }
 }

@@ -12,11 +12,15 @@ struct CommandRun {
         (try? JSONSerialization.jsonObject(with: Data(output.utf8))) as? [String: Any]
     }
 
+    /// The built command, beside the tests.
+    static var program: URL {
+        URL(fileURLWithPath: CommandLine.arguments[0]).resolvingSymlinksInPath()
+            .deletingLastPathComponent().appendingPathComponent("quiesce")
+    }
+
     init(_ arguments: [String]) throws {
         let process = Process()
-        let products = URL(fileURLWithPath: CommandLine.arguments[0]).resolvingSymlinksInPath()
-            .deletingLastPathComponent()
-        process.executableURL = products.appendingPathComponent("quiesce")
+        process.executableURL = CommandRun.program
         process.arguments = arguments
         let output = Pipe()
         let errors = Pipe()

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ArgumentParser
+import Explorer
+import Foundation
+
+/// How long a subcommand explores, and where it goes on.
+struct LimitOptions: ParsableArguments {
+    @Option(help: "The most seconds to explore each story.")
+    var seconds: Double?
+
+    @Option(help: "The most executions of each story.")
+    var executions: Int?
+
+    @Option(help: "Go on from a file that an interrupted run wrote.")
+    var resume: String?
+
+    func validate() throws {
+        if let seconds, !(seconds > 0) {
+            throw BadInput("--seconds takes a number above 0, not \(seconds)")
+        }
+        if let executions, executions < 1 {
+            throw BadInput("--executions takes a number from 1, not \(executions)")
+        }
+    }
+
+    func apply(to options: inout ExplorationOptions) {
+        options.secondsLimit = seconds ?? .infinity
+        options.executionLimit = executions ?? .max
+    }
+}
+
+/// Ctrl-C and SIGTERM: explorations stop after their current executions. A second signal ends the
+/// process as it does without us.
+enum Interruption {
+    static func catchSignals() {
+        // Reads it once, so that it is there when the handler runs.
+        _ = Exploration.isInterrupted
+        var signals = sigset_t()
+        unsafe sigemptyset(&signals)
+        for number in [SIGINT, SIGTERM] {
+            unsafe sigaddset(&signals, number)
+            _ = signal(number) { number in
+                Exploration.interrupt()
+                _ = signal(number, SIG_DFL)
+            }
+        }
+        // Whoever started the command may have blocked them.
+        unsafe pthread_sigmask(SIG_UNBLOCK, &signals, nil)
+    }
+}
+
+/// What an interrupted run leaves for the next one: the explorations that were not finished.
+struct ResumeFile: Codable {
+    /// Which program wrote it: another one may have other steps in its explorations.
+    let build: UInt64
+    let checkpoints: [Checkpoint]
+
+    static func read(_ path: String) throws -> ResumeFile {
+        let file: ResumeFile
+        do {
+            file = try JSONDecoder().decode(
+                ResumeFile.self, from: Data(contentsOf: URL(fileURLWithPath: path)))
+        } catch {
+            throw BadInput("\(path) is not a file that an interrupted run wrote")
+        }
+        guard file.build == thisBuild else {
+            throw BadInput("\(path) was written by another build of quiesce")
+        }
+        return file
+    }
+
+    func checkpoint(of name: String) -> Checkpoint? { checkpoints.first { $0.name == name } }
+
+    /// Writes what was not finished, and says what was covered and how to go on.
+    static func write(_ checkpoints: [Checkpoint], toGoOn command: String) throws {
+        let path = freePath()
+        let data = try JSONEncoder().encode(
+            ResumeFile(build: thisBuild, checkpoints: checkpoints))
+        do { try data.write(to: URL(fileURLWithPath: path)) } catch {
+            throw BadInput("the file to go on from could not be written: \(path)")
+        }
+        let executions = checkpoints.reduce(0) { $0 + $1.executions }
+        let count = checkpoints.count
+        print("interrupted after \(executions) executions of what is not finished; go on with")
+        print("    quiesce \(command) --resume \(path)")
+        if count > 1 { print("which explores the \(count) stories that are left") }
+    }
+
+    private static func freePath() -> String {
+        var number = 1
+        while FileManager.default.fileExists(atPath: "quiesce-\(number).resume") { number += 1 }
+        return "quiesce-\(number).resume"
+    }
+
+    /// FNV-1a of the program, eight bytes at a time.
+    private static let thisBuild: UInt64 = {
+        let program = FileManager.default.contents(atPath: "/proc/self/exe") ?? Data()
+        return unsafe program.withUnsafeBytes { bytes in
+            var hash: UInt64 = 14_695_981_039_346_656_037
+            for offset in stride(from: 0, to: bytes.count - 7, by: 8) {
+                let word = unsafe bytes.loadUnaligned(fromByteOffset: offset, as: UInt64.self)
+                hash = (hash ^ word) &* 1_099_511_628_211
+            }
+            return hash
+        }
+    }()
+}
