@@ -10,6 +10,7 @@
 #include <string.h>
 
 // Weak: a toolchain without them links, and `begin` says no.
+extern void *(*_swift_allocObject)(const void *, size_t, size_t) __attribute__((weak));
 extern void *(*_swift_retain)(void *) __attribute__((weak));
 extern void (*_swift_release)(void *) __attribute__((weak));
 extern void (*_swift_release_n)(void *, uint32_t) __attribute__((weak));
@@ -213,12 +214,38 @@ static void *unowned_retain(void *object) {
     return now(real_unowned_retain)(object);
 }
 
+// MARK: Room
+
+// An array takes all the room that the allocator gave it, which may be sixteen bytes more than the
+// last time. Whether it grows, and gives up what it had, must not depend on that.
+static void *(*former_allocate)(const void *, size_t, size_t);
+static size_t (*real_room)(void *);
+static _Thread_local struct { void *memory; size_t size; } newest __attribute__((tls_model("initial-exec")));
+
+static void *on_allocate(const void *type, size_t size, size_t alignment_mask) {
+    void *object = now(former_allocate)(type, size, alignment_mask);
+    if (thread_watch) {
+        newest.memory = object;
+        newest.size = size;
+    }
+    return object;
+}
+
+static size_t room(void *memory) {
+    size_t all = now(real_room)(memory);
+    // Where it is asked for, that is the next thing after the allocation.
+    if (!thread_watch || memory != newest.memory) return all;
+    // The least that there is in a block of this allocator's.
+    size_t least = newest.size <= 24 ? 24 : ((newest.size + 8 + 15) & ~(size_t)15) - 8;
+    return all == least + 16 ? least : all;
+}
+
 // MARK: Watching
 
 static pthread_mutex_t watching = PTHREAD_MUTEX_INITIALIZER;
 static int watchers;
 static bool is_found;
-static quiesce_interposition calls;
+static quiesce_interposition calls, rooms;
 
 // Retains are left to the runtime. But the way to them through the pointer clears the high bits of
 // what it is given before anybody looks at them, though they say that some strings are no objects.
@@ -249,7 +276,7 @@ static bool find(const quiesce_reference_listener *new_listener) {
     static bool is_sought;
     if (is_sought) return is_found;
     is_sought = true;
-    if (!&_swift_release || !&_swift_release_n || !&_swift_enableSwizzlingOfAllocationAndRefCountingFunctions_forInstrumentsOnly) return false;
+    if (!&_swift_allocObject || !&_swift_release || !&_swift_release_n || !&_swift_enableSwizzlingOfAllocationAndRefCountingFunctions_forInstrumentsOnly) return false;
     quiesce_replacement replacements[] = {
         {"swift_isUniquelyReferenced_nonNull_native", (void *)is_unique, NULL, (void **)&real_is_unique},
         {"swift_isUniquelyReferenced_native", (void *)is_unique_or_null, NULL, (void **)&real_is_unique_or_null},
@@ -261,6 +288,10 @@ static bool find(const quiesce_reference_listener *new_listener) {
     };
     calls.excluded[0] = "libswiftCore.so";
     if (!quiesce_interposition_find(&calls, replacements, sizeof replacements / sizeof *replacements) || !mend_retain()) return false;
+    // The runtime's own calls too.
+    quiesce_replacement ask_for_room = {"malloc_usable_size", (void *)room, NULL, (void **)&real_room};
+    if (!quiesce_interposition_find(&rooms, &ask_for_room, 1)) return false;
+    __atomic_store_n(&former_allocate, _swift_allocObject, __ATOMIC_RELAXED);
     __atomic_store_n(&former_release, _swift_release, __ATOMIC_RELAXED);
     __atomic_store_n(&former_release_n, _swift_release_n, __ATOMIC_RELAXED);
     listener = *new_listener;
@@ -269,10 +300,12 @@ static bool find(const quiesce_reference_listener *new_listener) {
 }
 
 static void set_on(bool on) {
+    __atomic_store_n(&_swift_allocObject, on ? on_allocate : former_allocate, __ATOMIC_RELEASE);
     __atomic_store_n(&_swift_release, on ? on_release : former_release, __ATOMIC_RELEASE);
     __atomic_store_n(&_swift_release_n, on ? on_release_n : former_release_n, __ATOMIC_RELEASE);
     __atomic_store_n(&_swift_enableSwizzlingOfAllocationAndRefCountingFunctions_forInstrumentsOnly, on, __ATOMIC_RELEASE);
     quiesce_interposition_set(&calls, on);
+    quiesce_interposition_set(&rooms, on);
 }
 
 bool quiesce_reference_watch_begin(quiesce_reference_watch *watch, void *watcher, const quiesce_reference_listener *new_listener) {
