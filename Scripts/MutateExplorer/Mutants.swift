@@ -558,11 +558,11 @@ extension Mutant {
             "            event.opener"),
         Mutant(
             "stopping a timer leaves the clock out", jobs,
-            "        if hasOrderedTime { amend { $0.footprint.add(ObjectTable.clock, writes: true) } }\n",
+            "        if hasOrderedTime { amend { addClock(to: &$0, writes: true) } }\n",
             ""),
         Mutant(
             "arming a task's timer leaves the clock out", jobs,
-            "            event.arms = threads[index].deadline\n            if hasOrderedTime { event.footprint.add(ObjectTable.clock, writes: true) }\n",
+            "            event.arms = threads[index].deadline\n            if hasOrderedTime { addClock(to: &event, writes: true) }\n",
             "            event.arms = threads[index].deadline\n",
             equivalent:
                 "what arms a timer is left out where a later one is reversed to come before it"),
@@ -603,7 +603,32 @@ extension Mutant {
     // MARK: Races
 
     private static let sync = "Scheduling/SyncClocks.swift"
+    private static let order = "Tasks/Scheduler+HappensBefore.swift"
     private static let clocks = [
+        Mutant(
+            "a task that nobody has awaited makes room", "Scheduling/ThreadTable.swift",
+            "if self[child].mayMakeRoom, self", "if self[child].isTask, self"),
+        Mutant(
+            "an executor's turns order nothing", order,
+            "if let executor = serialExecutor(of: thread) { sync.acquire(thread, from: executor) }",
+            ""),
+        Mutant(
+            "a task comes not before who awaits it", order,
+            "        sync.acquire(current, from: task)\n", ""),
+        Mutant(
+            "an early resumption orders nothing", order,
+            "        sync.acquire(thread, from: task)\n", ""),
+        Mutant(
+            "the runtime's mutexes order nothing", order,
+            "        sync.acquire(current, from: mutex)\n", ""),
+        Mutant(
+            "a cancellation comes not before a later handler", order,
+            "                sync.acquire(threads.started[index], from: threads[root].job + 1)\n",
+            ""),
+        Mutant(
+            "what is released to a task is released for good", sync,
+            "        runtime.join(Int(row), with: threads, Int(thread))\n        threads[Int(thread), Int(thread)] += 1\n",
+            "        runtime.join(Int(row), with: threads, Int(thread))\n"),
         Mutant(
             "a store continues the release sequence", sync,
             "        objects.clear(Int(object))\n        publish",

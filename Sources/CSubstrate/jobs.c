@@ -58,6 +58,7 @@ static void on_release(void *address) {
     if (former) former(address);
     void *observer = quiesce_thread_block.observer;
     if (!(observer || quiesce_inbox_any()) || !is_task(address)) return;
+    if (observer) listener.releases(observer, address);
     uint32_t status = status_of(address);
     if (!observer) {
         if (status & status_completed) quiesce_inbox_tell(quiesce_arrival_completed, address, NULL);
@@ -82,6 +83,7 @@ static void on_acquire(void *address) {
     if (former) former(address);
     void *observer = quiesce_thread_block.observer;
     if (!(observer || quiesce_inbox_any()) || !is_task(address)) return;
+    if (observer) listener.acquires(observer, address);
     // Who cancels a task, or finds it complete, acquires it too; but a thread that is about to run
     // one has an executor and no task yet.
     bool runs = (status_of(address) & (status_queued | status_completed)) == status_queued

@@ -24,6 +24,9 @@ typedef struct quiesce_job_listener {
     void (*_Nonnull completed)(void *_Nonnull observer, void *_Nonnull task);
     /// The running task orders itself with `task`: cancels it, asks for its value.
     void (*_Nonnull touches)(void *_Nonnull observer, void *_Nonnull task);
+    /// What the running thread did so far happens before whoever acquires `task` later.
+    void (*_Nonnull releases)(void *_Nonnull observer, void *_Nonnull task);
+    void (*_Nonnull acquires)(void *_Nonnull observer, void *_Nonnull task);
     /// `task`, or with null the children of a group, are about to be cancelled.
     void (*_Nonnull cancels)(void *_Nonnull observer, void *_Nullable task);
     /// The runtime is about to lock a mutex of its own, which need not be free; it has unlocked

@@ -357,6 +357,7 @@ public struct Exploration {
         if options.reduction == .declared, scheduler.attention.jobs {
             return .bounded(by: "what jobs are declared to share")
         }
+        if report.verdicts[.explorerLimit] != nil { return .bounded(by: "a limit of the explorer") }
         if report.cut > 0 { return .bounded(by: "\(options.stepLimit) steps") }
         if options.time == .discrete { return .bounded(by: "time") }
         return .all

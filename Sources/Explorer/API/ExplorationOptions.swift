@@ -71,14 +71,17 @@ public struct ExplorationOptions: Sendable {
     /// How many processors the explored world has: as many items of work queues run at a time.
     /// Threads interleave all the same.
     public var processorCount = 2
-    /// Threads that a program may have, store buffers included.
-    public var threadLimit = 256
+    /// Threads and tasks that a program may have in an execution. One that has more meets a limit
+    /// of the explorer.
+    public var threadLimit = 1_024
     /// Operations that a thread may take while a finished execution is wound up.
     public var drainLimit = 1_000
     /// Whether a trace shows every event, also those that have no part in the failure.
     public var showsEveryEvent = false
     /// A mistake to make in the program under test, to see whether the exploration notices.
     public var mutation: Mutation?
+    /// For tests: how many tasks a thread starts before those that have ended make room.
+    package var keptTasks = 32
     /// For tests: whether to see of tasks only what executors see.
     var isLimitedToExecutors = false
     /// Whether who gives up the last reference is looked at.

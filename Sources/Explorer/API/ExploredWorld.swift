@@ -14,22 +14,27 @@ public final class ExploredWorld: @unchecked Sendable {
         self.scheduler = scheduler
     }
 
-    /// Whether the calling thread is explored: others must not touch the scheduler.
-    private var isHere: Bool { Scheduler.watchingThisThread { $0 === scheduler } == true }
+    /// Whether a thread or a task of the exploration calls. What another thread wants of the world
+    /// comes to nothing and is a misuse.
+    private var isCalledFromInside: Bool {
+        if Scheduler.watchingThisThread({ $0 === scheduler }) == true { return true }
+        scheduler.foreignUses.store(1, ordering: .relaxed)
+        return false
+    }
 
     /// Starts a thread. The execution is over when all threads have ended.
     ///
     /// The name is asked for only while a trace is recorded, or when the program asks for a
     /// thread's name.
     public func thread(_ name: @autoclosure () -> String, _ body: @escaping @Sendable () -> Void) {
-        guard isHere else { return }
+        guard isCalledFromInside else { return }
         _ = scheduler.spawnThread(
             name: scheduler.attention.names ? name() : "", isService: false, body)
     }
 
     /// Starts a thread that serves others: its waiting for ever is neither a deadlock nor a leak.
     public func service(_ name: @autoclosure () -> String, _ body: @escaping @Sendable () -> Void) {
-        guard isHere else { return }
+        guard isCalledFromInside else { return }
         _ = scheduler.spawnThread(
             name: scheduler.attention.names ? name() : "", isService: true, body)
     }
@@ -37,26 +42,27 @@ public final class ExploredWorld: @unchecked Sendable {
     /// Has `body` run once when every other thread has ended and no service can run. It may check,
     /// and free.
     public func afterwards(_ body: @escaping @Sendable () -> Void) {
-        if isHere { scheduler.afterwards.append(body) }
+        if isCalledFromInside { scheduler.afterwards.append(body) }
     }
 
     /// Adds a line to the running thread's column of a trace. Costs nothing while no trace is
     /// recorded.
     public func note(_ text: @autoclosure () -> String) {
-        guard isHere, scheduler.isRecordingTrace, scheduler.mode == .exploring else { return }
+        guard scheduler.isRecordingTrace, scheduler.mode == .exploring, isCalledFromInside
+        else { return }
         scheduler.recorder?.note(thread: scheduler.current, .note(text()), site: nil)
     }
 
     /// Declares that `second` is marked only after `first` was. An execution that marks `second`
     /// first has failed.
     public func order(_ first: String, before second: String) {
-        if isHere { scheduler.order.declare(first, before: second) }
+        if isCalledFromInside { scheduler.order.declare(first, before: second) }
     }
 
     /// Says that the running thread got to the place called `label`. A step where an order names
     /// the label.
     public func mark(_ label: String, file: StaticString = #filePath, line: UInt = #line) {
-        if isHere { scheduler.markReached(label, Site(file, line)) }
+        if isCalledFromInside { scheduler.markReached(label, Site(file, line)) }
     }
 }
 

@@ -61,25 +61,43 @@ extension Scheduler {
         if threads[own].isSpinning {
             if threads[own].round < 0 { threads[own].round = threads[own].last }
             for index in 0..<Int(event.footprint.count) {
+                // What stands for whatever tasks share is nothing that the condition reads.
+                let object = event.footprint.object(index)
+                if object == ObjectTable.jobs || object == threads[own].taskObject { continue }
                 // Readers decide a try to write, so that it conflicts with them; so does going on.
                 let added = spins[own].addIfRoom(
-                    event.footprint.object(index),
+                    object,
                     writes: event.kind == .tryWriteLock && event.footprint.writes(index))
                 if !added {
-                    fail(
-                        .misuse,
-                        "the condition of a spin loop reads more than \(Footprint.capacity) objects"
+                    reachLimit(
+                        "the condition of a spin loop of \(name(ofThread: event.thread)) reads more than \(Footprint.capacity) objects, which is as many as the explorer can watch"
                     )
                 }
             }
         }
         for thread in 0..<Int(threads.count)
         where thread != own && threads[thread].isSpinning && !threads[thread].isWoken {
+            if mayChangeAnything(event, for: thread) {
+                threads[thread].isWoken = true
+                continue
+            }
             let reads = spins[thread]
             for index in 0..<Int(reads.count) where event.wakes(reads.object(index), reads) {
                 threads[thread].isWoken = true
             }
         }
+    }
+
+    /// Whether the step may have changed something that the condition of `spinner` depends on and
+    /// that is not Substrate's, as steps of tasks do. A round of another spinner has looked at
+    /// something and found that it must wait.
+    private func mayChangeAnything(_ event: Event, for spinner: Int) -> Bool {
+        guard attention.jobs else { return false }
+        if event.kind == .cancel { return true }
+        return !threads[event.thread].isSpinning
+            && (event.footprint.writes(to: ObjectTable.jobs)
+                || threads[spinner].taskObject >= 0
+                    && event.footprint.writes(to: threads[spinner].taskObject))
     }
 
     func endSpin() {

@@ -60,6 +60,18 @@ struct Footprint: BitwiseCopyable {
         return true
     }
 
+    /// Adds the access of `object`, with which every other step conflicts that has it. Where there
+    /// is no room it takes the place of another one, and writes: then nothing is lost.
+    mutating func addOrReplace(_ object: Int32, writes: Bool) {
+        if addIfRoom(object, writes: writes) {
+            if writes { set(object, writes: true) }
+            return
+        }
+        let last = Footprint.capacity - 1
+        slots[last] = UInt32(truncatingIfNeeded: object) << 1 | 1
+        filter |= Self.filter(of: object)
+    }
+
     @inline(__always)
     func object(_ index: Int) -> Int32 { Int32(truncatingIfNeeded: slots[index] >> 1) }
 

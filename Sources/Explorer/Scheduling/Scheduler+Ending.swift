@@ -38,6 +38,26 @@ extension Scheduler {
         if report.isStuck { mustStop = true }
     }
 
+    /// The program needs more than the explorer has. That is no fault of the program's; but what it
+    /// does from here on is not known, so the execution ends here.
+    func reachLimit(_ sentence: String) {
+        fail(.explorerLimit, sentence)
+        guard mode == .exploring || mode == .finishing else { return }
+        outcome = .cut
+        mode = .draining
+    }
+
+    /// Whether another thread or task can start. One more than the limit ends the execution, in
+    /// which what is left to do may still start some.
+    func mayStart() -> Bool {
+        guard threads.isFull else { return true }
+        guard mode == .exploring || mode == .finishing else { return threads.hasReserve }
+        reachLimit(
+            "the program has more than \(options.threadLimit) threads and tasks, which is as many as the exploration's threadLimit allows"
+        )
+        return threads.hasReserve
+    }
+
     func runAfterwards() {
         guard !afterwards.isEmpty else { return }
         mode = .afterwards
@@ -71,6 +91,7 @@ extension Scheduler {
 
     /// Runs `body` on a fiber of its own when nobody else can run.
     func runAside(name: String, _ body: @escaping @Sendable () -> Void) {
+        guard threads.hasReserve else { return }
         let thread = startThread(name: name, isService: true, parent: 0, body)
         enter(thread)
         if let trap = traps.take() { noteTrap(thread, trap) }

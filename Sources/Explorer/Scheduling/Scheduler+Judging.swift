@@ -50,4 +50,12 @@ extension Scheduler {
         case .deadlocked: verdict = deadlockVerdict()
         }
     }
+
+    func judgeForeignUse() {
+        foreignUses.store(0, ordering: .relaxed)
+        verdict = Verdict(
+            .misuse,
+            "a thread that the explorer does not run used the explored world; only the threads and tasks of the exploration can"
+        )
+    }
 }

@@ -13,6 +13,7 @@ extension Scheduler {
             fail(.misuse, "a thread was started after every thread had ended")
             return -1
         }
+        guard mayStart(), mode != .draining else { return -1 }
         let parent = current
         let isWithin = joinOperation()
         guard mode != .draining else { return -1 }

@@ -33,9 +33,8 @@ extension Scheduler {
     /// Whether the thread's number has a place in the sets of waiters.
     func mayWait(_ thread: Int32) -> Bool {
         if thread < WaiterState.limit { return true }
-        fail(
-            .misuse,
-            "\(name(ofThread: thread)) waits, and only the first \(WaiterState.limit) threads of an exploration can"
+        reachLimit(
+            "\(name(ofThread: thread)) waits, and the explorer lets only the first \(WaiterState.limit) threads and tasks of a program wait on conditions and wait points"
         )
         return false
     }

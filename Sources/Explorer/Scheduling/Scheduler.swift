@@ -112,13 +112,17 @@ final class Scheduler: Observer, @unchecked Sendable {
     /// Whether going on makes no sense: every further execution would block outside Substrate
     /// again.
     var mustStop = false
+    /// Whether a thread that is none of the exploration's has used its world. Written by such a
+    /// thread.
+    let foreignUses = Atomic(0)
+
     /// For how many seconds a thread may do nothing that Substrate sees.
     var patience: Double
 
     init(_ options: ExplorationOptions) {
         self.options = options
         patience = options.watchdogSeconds
-        threads = ThreadTable(limit: options.threadLimit)
+        threads = ThreadTable(limit: options.threadLimit, keeps: options.keptTasks)
         mutant = options.mutation.map { Mutant($0) }
         seesAll = JobCapture.isAnnounced && !options.isLimitedToExecutors
         heartbeat = Heartbeat(threadID: quiesce_thread_id())
@@ -197,6 +201,7 @@ final class Scheduler: Observer, @unchecked Sendable {
             if verdict == nil { checkLeaks() }
         }
         if verdict == nil { judge() }
+        if verdict == nil, foreignUses.load(ordering: .relaxed) != 0 { judgeForeignUse() }
         if outcome != .blocked, !mustRepeat, let concluded = options.concluded {
             concluded(verdict?.kind)
         }

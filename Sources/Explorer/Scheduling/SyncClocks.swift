@@ -56,6 +56,11 @@ final class SyncClocks {
     private let fenced = ClockRows()
     /// What an object's last release publishes.
     private let objects = ClockRows()
+    /// What has been published through a thing of the Swift runtime's (a task, an executor, a
+    /// mutex), by its address.
+    private let runtime = ClockRows()
+    private let runtimeRows = AddressTable()
+    private var runtimeCount: Int32 = 0
 
     // Plain memory: the last write of an object, and each thread's last read since.
     private let writes = Stack<Write>(capacity: 64)
@@ -81,6 +86,9 @@ final class SyncClocks {
         seen.removeAll()
         fenced.removeAll()
         objects.removeAll()
+        runtime.removeAll()
+        runtimeRows.removeAll()
+        runtimeCount = 0
         reads.removeAll()
         readEntries.removeAll()
         writes.removeAll()
@@ -93,6 +101,7 @@ final class SyncClocks {
             seen.widen(to: width)
             fenced.widen(to: width)
             objects.widen(to: width)
+            runtime.widen(to: width)
             reads.widen(to: width)
             readEntries.widen(to: width)
         }
@@ -115,6 +124,30 @@ final class SyncClocks {
         prepare(Int(max(thread, ended)))
         threads.join(Int(thread), with: Int(ended))
     }
+
+    /// What `thread` did so far happens before what those do who acquire `address` later.
+    func release(_ thread: Int32, to address: UInt) {
+        prepare(Int(thread))
+        var row = runtimeRows.value(of: address)
+        if row < 0 {
+            row = runtimeCount
+            runtimeCount += 1
+            runtime.prepare(Int(row))
+            runtimeRows.set(address, row)
+        }
+        runtime.join(Int(row), with: threads, Int(thread))
+        threads[Int(thread), Int(thread)] += 1
+    }
+
+    /// What was released to `address` happens before what `thread` does from here on.
+    func acquire(_ thread: Int32, from address: UInt) {
+        prepare(Int(thread))
+        let row = runtimeRows.value(of: address)
+        if row >= 0 { threads.join(Int(thread), with: runtime, Int(row)) }
+    }
+
+    /// What was at `address` is gone; something else comes into being there.
+    func forget(_ address: UInt) { runtimeRows.set(address, -1) }
 
     /// `thread` reads `object` with `order`.
     func load(_ thread: Int32, _ object: Int32, _ order: MemoryOrder) {

@@ -72,8 +72,27 @@ struct ThreadRecord: BitwiseCopyable {
         self = fresh
     }
 
-    /// The last of its children that was started.
+    /// Forgets the task that has ended; what comes is another one, after it.
+    mutating func startAgain() {
+        var fresh = ThreadRecord(parent: parent)
+        fresh.firstChild = firstChild
+        fresh.nextSibling = nextSibling
+        fresh.bufferLink = bufferLink
+        fresh.body = body
+        fresh.lastStarted = lastStarted
+        fresh.children = children
+        fresh.spawnIndex = spawnIndex
+        fresh.last = last
+        fresh.lastFlush = lastFlush
+        self = fresh
+    }
+
+    /// The last of its children that was started, and how many there are.
     var lastStarted: Int32 = -1
+    var children: Int32 = 0
+    /// Of a task: whether what started it comes after all that it did, so that another may take
+    /// its number; a timer does nothing.
+    var mayMakeRoom = false
 
     /// Whether its atomic operations are steps of their own that take effect at once.
     @inline(__always)
@@ -102,6 +121,8 @@ struct ThreadRecord: BitwiseCopyable {
     var hasEnabled = false
     /// Whether the job is no task's: it runs once.
     var isOneShot = false
+    /// Whether its first job has begun.
+    var hasBegun = false
     /// Whether it has taken a step since its job began.
     var hasStepped = false
     /// The thread that stands for the timer of the task's sleep, -1 for none.

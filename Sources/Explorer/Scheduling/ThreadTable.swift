@@ -5,10 +5,14 @@ import Substrate
 /// The threads and tasks of an exploration: who there is, who started whom, and what each runs.
 ///
 /// A thread is told by who started it and as which of its children, so that it has the same number
-/// in every execution.
+/// in every execution. Whoever has started many tasks starts the next ones under the numbers of
+/// those that have ended: the numbers must not grow with every task of a loop.
 @safe
 final class ThreadTable {
     private let limit: Int32
+    private let kept: Int32
+    private let capacity: Int32
+    private var buffers: Int32 = 0
     /// Never moves, so that a record can be changed in place while others are added.
     private let records: UnsafeMutablePointer<ThreadRecord>
     private(set) var count: Int32 = 0
@@ -16,10 +20,28 @@ final class ThreadTable {
     let started = Stack<Int32>(capacity: 32)
     var names: [String] = []
 
-    init(limit: Int) {
-        self.limit = Int32(limit)
-        unsafe records = .allocate(capacity: limit)
+    /// A table for executions of at most `limit` threads. Whoever has started `kept` tasks starts
+    /// further ones in the place of those that have ended.
+    init(limit: Int, keeps kept: Int) {
+        self.limit = Int32(clamping: min(max(limit, 1), Self.maximum))
+        self.kept = Int32(clamping: kept)
+        // Each can have a store buffer, and one row stands for time that passes.
+        capacity = Self.rows(self.limit) * 2 + 1
+        unsafe records = .allocate(capacity: Int(capacity))
     }
+
+    // Schedules have fifteen bits for a thread.
+    private static let maximum = 1 << 14
+
+    /// The numbers that there are for threads and tasks: of several executions, which need not have
+    /// the same ones; and some for what ends an execution.
+    private static func rows(_ limit: Int32) -> Int32 { 3 * limit + 32 }
+
+    /// Whether an execution can have no further thread.
+    var isFull: Bool { started.count >= Int(limit) || count - buffers >= 2 * limit }
+
+    /// Whether a thread can be started that ends an execution.
+    var hasReserve: Bool { count - buffers < Self.rows(limit) }
 
     deinit {
         for thread in 0..<count {
@@ -94,7 +116,14 @@ final class ThreadTable {
     }
 
     /// Starts the next child of `parent`, or with -1 the first thread, which has done nothing yet.
-    func start(by parent: Int32) -> Int32 {
+    ///
+    /// - Parameter replaces: whether a task that has ended and been awaited may make room. Every
+    ///   execution in which this child starts must agree on which those are.
+    func start(by parent: Int32, replaces: Bool = false) -> Int32 {
+        if replaces, let ended = childToReplace(of: parent) {
+            self[ended].startAgain()
+            return ended
+        }
         let thread = number(ofNextChild: parent)
         self[thread].spawnIndex = Int32(truncatingIfNeeded: started.count)
         started.append(thread)
@@ -103,6 +132,7 @@ final class ThreadTable {
 
     private func number(ofNextChild parent: Int32) -> Int32 {
         guard parent >= 0 else { return count > 0 ? 0 : add(parent: -1) }
+        self[parent].children += 1
         let last = self[parent].lastStarted
         let known = last < 0 ? self[parent].firstChild : self[last].nextSibling
         if known >= 0 {
@@ -119,10 +149,32 @@ final class ThreadTable {
         return thread
     }
 
-    func add(parent: Int32) -> Int32 {
-        guard count < limit else {
-            fatalError("an exploration has more than \(limit) threads")
+    /// The task whose number the next task that `parent` starts gets, if that is not a new one.
+    private func childToReplace(of parent: Int32) -> Int32? {
+        guard parent >= 0, self[parent].children >= kept else { return nil }
+        var child = self[parent].firstChild
+        while child >= 0 {
+            if self[child].mayMakeRoom, self[child].state == .finished { return child }
+            if child == self[parent].lastStarted { return nil }
+            child = self[child].nextSibling
         }
+        return nil
+    }
+
+    /// `parent` knows that the task `job` has ended: whatever it does from here on comes after.
+    func awaited(_ job: UInt, by parent: Int32) {
+        var child = self[parent].lastStarted < 0 ? -1 : self[parent].firstChild
+        while child >= 0 {
+            if self[child].job == job, self[child].standing == .completed {
+                self[child].mayMakeRoom = true
+            }
+            if child == self[parent].lastStarted { return }
+            child = self[child].nextSibling
+        }
+    }
+
+    func add(parent: Int32) -> Int32 {
+        precondition(count < capacity)
         unsafe (records + Int(count)).initialize(to: ThreadRecord(parent: parent))
         names.append("")
         count += 1
@@ -134,6 +186,7 @@ final class ThreadTable {
         let known = self[thread].bufferLink
         if known >= 0 { return known }
         let buffer = add(parent: thread)
+        buffers += 1
         self[buffer].isBuffer = true
         self[buffer].bufferLink = thread
         self[thread].bufferLink = buffer

@@ -49,7 +49,7 @@ enum Watchdog {
         _ heartbeat: Heartbeat, seconds: Double, _ body: () throws -> Result
     ) rethrows -> Result {
         guard seconds > 0 else { return try body() }
-        let limit = UInt64(seconds * 1e9)
+        let limit = UInt64(min(seconds, 1e9) * 1e9)
         state.withLock { state in
             state.watched.append(
                 Watched(

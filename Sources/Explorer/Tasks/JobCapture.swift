@@ -54,6 +54,8 @@ enum JobCapture {
             begins: { unsafe told($0, $1) { $0.taskBegins($1) } },
             completed: { unsafe told($0, $1) { $0.taskCompleted($1) } },
             touches: { unsafe told($0, $1) { $0.taskTouched($1) } },
+            releases: { unsafe told($0, $1) { $0.taskReleased($1) } },
+            acquires: { unsafe told($0, $1) { $0.taskAcquired($1) } },
             cancels: { unsafe told($0, $1) { $0.taskCancelled($1) } },
             locks: { unsafe told($0, $1) { $0.runtimeLocks($1) } },
             unlocks: { unsafe told($0, $1) { $0.runtimeUnlocks($1) } },
@@ -163,8 +165,8 @@ extension Scheduler {
             _ job: consuming ExecutorJob, after delay: C.Duration, tolerance: C.Duration?, clock: C
         ) {
             if let scheduler = Scheduler.watchingThisThread {
-                scheduler.timerQueued(
-                    JobCapture.address(UnownedJob(job)), after: nanoseconds(delay))
+                let address = JobCapture.address(UnownedJob(job))
+                scheduler.timerQueued(address, after: nanoseconds(delay, scheduler))
             } else {
                 originalTimers!.enqueue(job, after: delay, tolerance: tolerance, clock: clock)
             }
@@ -174,18 +176,22 @@ extension Scheduler {
             _ job: consuming ExecutorJob, at instant: C.Instant, tolerance: C.Duration?, clock: C
         ) {
             if let scheduler = Scheduler.watchingThisThread {
-                scheduler.timerQueued(
-                    JobCapture.address(UnownedJob(job)),
-                    after: nanoseconds(clock.now.duration(to: instant)))
+                let address = JobCapture.address(UnownedJob(job))
+                let delay = clock.now.duration(to: instant)
+                scheduler.timerQueued(address, after: nanoseconds(delay, scheduler))
             } else {
                 originalTimers!.enqueue(job, at: instant, tolerance: tolerance, clock: clock)
             }
         }
 
-        private func nanoseconds<Time: DurationProtocol>(_ duration: Time) -> Int64 {
+        private func nanoseconds<Time: DurationProtocol>(
+            _ duration: Time, _ scheduler: Scheduler
+        ) -> Int64 {
             guard let duration = duration as? Duration else {
-                fatalError(
-                    "an explored task sleeps on a clock whose durations are not Swift.Duration")
+                scheduler.reachLimit(
+                    "\(scheduler.name(ofThread: scheduler.current)) sleeps on a clock whose durations are no Swift.Duration but \(Time.self), which the explored clock cannot measure"
+                )
+                return 0
             }
             let (seconds, attoseconds) = duration.components
             return Int64(

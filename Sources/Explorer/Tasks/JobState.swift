@@ -28,7 +28,6 @@ final class JobState {
     /// The task that runs on the main actor, and the last event of the one before.
     var mainHolder: Int32 = -1
     var mainLast: Int32 = -1
-    var mainPrevious: Int32 = -1
     /// Fibers that run jobs, and those of them that run none.
     private let carriers = Stack<Fiber>(capacity: 16)
     private let free = Stack<Fiber>(capacity: 16)
@@ -69,7 +68,6 @@ final class JobState {
         firstOfMain = 0
         mainHolder = -1
         mainLast = -1
-        mainPrevious = -1
         beforeChores = -1
         mainHasEnded = false
         locks.removeAll()

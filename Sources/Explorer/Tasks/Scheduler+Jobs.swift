@@ -61,6 +61,7 @@ extension Scheduler {
         }
         var thread = jobs.table.value(of: job)
         if thread < 0 { thread = makeTask(job, isOneShot: kind != 0) }
+        guard thread >= 0 else { return }
         let index = Int(thread)
         threads[index].isOneShot = kind != 0
         switch threads[index].standing {
@@ -80,6 +81,7 @@ extension Scheduler {
         if jobs.awaitsLender || !seesAll { return }
         var thread = jobs.table.value(of: job)
         if thread < 0 { thread = makeTask(job, isOneShot: false) }
+        guard thread >= 0 else { return }
         switch threads[thread].standing {
         case .ready, .inActorQueue, .completed: return
         case .running where thread != current || isStillRunning(job): return
@@ -101,9 +103,8 @@ extension Scheduler {
         // Another thread may have put it into the queue just now.
         admitArrivals()
         let thread = jobs.table.value(of: job)
-        guard seesAll, thread >= 0, thread != current,
-            threads[thread].standing == .inActorQueue
-        else { return }
+        guard seesAll, thread >= 0, threads[thread].standing == .inActorQueue else { return }
+        if thread == current { return acquireExecutor(thread, from: thread) }
         let previous = current
         if previous >= 0, !threads[previous].isTask {
             // An executor of the program's own runs it on a thread: it is part of that.
@@ -113,7 +114,7 @@ extension Scheduler {
         let fiber = previous >= 0 ? threads[previous].fiber! : jobs.running!
         if previous >= 0 {
             endJob(previous)
-            if attention.races { sync.spawn(thread, by: previous) }
+            acquireExecutor(thread, from: previous)
         } else {
             current = jobs.beforeChores
         }
@@ -162,8 +163,10 @@ extension Scheduler {
         giveForeignTime()
         let sleeper = current
         let thread = makeTask(job, isOneShot: true)
+        guard thread >= 0 else { return }
         let index = Int(thread)
         threads[index].isOneShot = true
+        threads[index].mayMakeRoom = true
         threads[index].kind = .fire
         threads[index].standing = .ready
         threads[index].place = .pool
@@ -179,17 +182,21 @@ extension Scheduler {
         clock.armed += 1
         amend { event in
             event.arms = threads[index].deadline
-            if hasOrderedTime { event.footprint.add(ObjectTable.clock, writes: true) }
+            if hasOrderedTime { addClock(to: &event, writes: true) }
         }
     }
 
     // MARK: Tasks
 
+    /// -1 where there is no room: nothing comes of the job.
     private func makeTask(_ job: UInt, isOneShot: Bool) -> Int32 {
+        guard mayStart() else { return -1 }
         jobs.isUsed = true
         if seesAll, !isOneShot { jobs.inbox.add(job) }
         let parent = current >= 0 ? current : threads.started.isEmpty ? -1 : jobs.beforeChores
-        let thread = threads.start(by: parent)
+        // Where steps of tasks come one after the other it is settled who has ended.
+        let thread = threads.start(
+            by: parent, replaces: attention.jobs && options.reduction == .sound)
         let index = Int(thread)
         // In another execution it was a thread.
         if let fiber = threads[index].fiber { jobs.adopt(fiber) }
@@ -203,6 +210,7 @@ extension Scheduler {
             threads[index].taskObject = objects.find(job, by: parent, isMade: true).object
         }
         if !attention.jobs, threads.started.count > 1 { wanted.jobs = true }
+        forgetClocks(of: thread)
         jobs.table.set(job, thread)
         jobs.unfinished += 1
         if attention.names { threads.names[index] = taskName(job, thread) }
@@ -243,7 +251,7 @@ extension Scheduler {
         threads[current].hasEnabled = true
         if attention.steps.creations {
             pause(
-                "\(threads[thread].last < 0 ? "creates" : "resumes") \(name(ofThread: thread))"
+                "\(threads[thread].hasBegun ? "resumes" : "creates") \(name(ofThread: thread))"
             )
         }
     }
@@ -265,11 +273,15 @@ extension Scheduler {
     /// `thread` goes into a queue: whoever puts it there enables it.
     private func noteQueued(_ thread: Int32) {
         if current >= 0, thread != current {
+            // With its last act a task resumes what awaits it.
+            if threads[current].standing == .completed, threads[current].parent == thread {
+                threads[current].mayMakeRoom = true
+            }
             threads[thread].enabler = lastPosition(of: current)
             if attention.races { sync.spawn(thread, by: current) }
             // Where it is a step the step says so.
             if !attention.steps.creations {
-                noteTask(threads[thread].last < 0 ? "creates" : "resumes", thread)
+                noteTask(threads[thread].hasBegun ? "resumes" : "creates", thread)
             }
         }
         stopTimer(of: thread)
@@ -323,6 +335,7 @@ extension Scheduler {
         let index = Int(timer)
         var fire = Event(threads[index].step(of: timer))
         if hasOrderedTime { fire.footprint.add(ObjectTable.clock, writes: true) }
+        fire.previous = threads[index].handsOn
         fire.enabler = threads[index].armed
         fire.opener = threads[index].armed
         addJobs(to: &fire)
@@ -332,7 +345,7 @@ extension Scheduler {
         threads[index].standing = .completed
         threads[index].state = .finished
         jobs.unfinished -= 1
-        if hasOrderedTime { amend { $0.footprint.add(ObjectTable.clock, writes: true) } }
+        if hasOrderedTime { amend { addClock(to: &$0, writes: true) } }
         // What is left for it to do is to let go of the sleep.
         jobs.table.set(threads[index].job, -1)
         jobs.chores.append(threads[index].job)

@@ -101,13 +101,14 @@ extension Scheduler {
         unsafe block.pointee.row = nil
         unsafe block.pointee.slots = nil
         threads[index].standing = .running
+        threads[index].hasBegun = true
         threads[index].home = threads[index].executor
         if threads[index].place == .main, threads[index].kind == .job {
             jobs.mainHolder = thread
             jobs.firstOfMain += 1
             threads[index].cause = jobs.mainLast
-            if attention.races, jobs.mainPrevious >= 0 { sync.spawn(thread, by: jobs.mainPrevious) }
         }
+        acquireExecutor(thread)
         guard mode == .exploring || mode == .finishing else {
             disarm(index)
             return
@@ -141,6 +142,7 @@ extension Scheduler {
     func endJob(_ thread: Int32) {
         let index = Int(thread)
         releaseLocals()
+        releaseExecutor(thread)
         threads[index].fiber = nil
         if threads[index].home != 0 {
             jobs.lastOfActor.set(threads[index].home, threads[index].last)
@@ -148,7 +150,6 @@ extension Scheduler {
         if jobs.mainHolder == thread {
             jobs.mainHolder = -1
             jobs.mainLast = threads[index].last
-            jobs.mainPrevious = thread
         }
         switch threads[index].standing {
         case .running where !seesAll && !threads[index].isOneShot:

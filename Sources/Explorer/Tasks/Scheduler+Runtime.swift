@@ -32,6 +32,7 @@ extension Scheduler {
             guard takeStep(.records, on: owner(of: mutex)) else { return }
         }
         noteRecords(at: mutex)
+        acquireMutex(mutex)
         jobs.locks.append(RuntimeLock(mutex: mutex, holder: current))
     }
 
@@ -43,6 +44,7 @@ extension Scheduler {
         jobs.locks[index] = jobs.locks[jobs.locks.count - 1]
         jobs.locks.truncate(to: jobs.locks.count - 1)
         noteRecords(at: mutex)
+        releaseMutex(mutex)
         guard mode == .exploring || mode == .finishing else { return }
         for thread in 0..<Int(threads.count)
         where threads[thread].state == .parked && threads[thread].kind == .records
@@ -94,7 +96,7 @@ extension Scheduler {
     /// read it.
     var runtimeTime: UInt64 {
         guard seesAll, jobs.isUsed, mode == .exploring || mode == .finishing else { return 0 }
-        if hasOrderedTime { amend { $0.footprint.add(ObjectTable.clock, writes: false) } }
+        if hasOrderedTime { amend { addClock(to: &$0, writes: false) } }
         return clock.now
     }
 
@@ -102,10 +104,10 @@ extension Scheduler {
     /// since others may have come before. At the beginning of a job it is none: whatever came
     /// before could have come before the job.
     func taskCancelled(_ task: UInt) {
-        guard current >= 0, seesAll,
-            !threads[current].isTask || threads[current].hasStepped
-        else { return }
+        guard current >= 0, seesAll else { return }
         let thread = task == 0 ? -1 : jobs.table.value(of: task)
+        defer { orderCancellation(of: thread) }
+        guard !threads[current].isTask || threads[current].hasStepped else { return }
         guard takeStep(.cancel, on: thread) else { return }
         if let recorder {
             recorder.describe(

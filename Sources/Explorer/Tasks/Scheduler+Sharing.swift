@@ -28,9 +28,9 @@ extension Scheduler {
             // A thread that cancels does what tasks may see.
             let isThreadsOwn =
                 !threads[index].isTask && event.kind != .cancel && event.kind != .records
-            return event.footprint.add(ObjectTable.jobs, writes: !isThreadsOwn)
+            return event.footprint.addOrReplace(ObjectTable.jobs, writes: !isThreadsOwn)
         }
-        event.footprint.add(ObjectTable.jobs, writes: false)
+        event.footprint.addOrReplace(ObjectTable.jobs, writes: false)
         if event.kind == .cancel || event.kind == .records {
             // Of a task that is not known it may be any.
             if event.step.other < 0 { return event.footprint.set(ObjectTable.jobs, writes: true) }
@@ -41,6 +41,12 @@ extension Scheduler {
         if event.kind == .job, threads[index].place != .pool {
             share(actor(threads[index].executor), &event)
         }
+    }
+
+    /// The step touches the clock too, as it turned out.
+    func addClock(to event: inout Event, writes: Bool) {
+        guard !event.footprint.addIfRoom(ObjectTable.clock, writes: writes) else { return }
+        event.footprint.addOrReplace(ObjectTable.jobs, writes: true)
     }
 
     /// The object that stands for an actor: for the main one where it is not a default actor.

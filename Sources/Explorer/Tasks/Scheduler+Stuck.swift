@@ -9,7 +9,10 @@ extension Scheduler {
     func stuckVerdict(_ stuck: [Int32], besides blocked: [Int32]) -> Verdict? {
         guard !stuck.isEmpty else { return nil }
         // Who waits for a task that it started is not where the trouble is.
-        let culprits = stuck.filter { task in !stuck.contains { threads[$0].parent == task } }
+        let unfinished = stuck + blocked.filter { threads[$0].isTask }
+        let culprits = stuck.filter { task in !unfinished.contains { threads[$0].parent == task } }
+        // Then it is with those that are blocked.
+        guard !culprits.isEmpty else { return nil }
         var steps: [Int] = []
         for task in stuck {
             steps.append(noteStuck(task, on: stuck.filter { threads[$0].parent == task }))

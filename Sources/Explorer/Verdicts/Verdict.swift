@@ -21,6 +21,9 @@ public struct Verdict: Sendable, Equatable {
         case orderViolation = "declared-order violation"
         case misuse
         case stepLimit = "step limit reached"
+        /// The program needs more of something than the explorer has room for, which is no fault of
+        /// the program's.
+        case explorerLimit = "limit of the explorer"
         case blockedOutside = "blocked outside Substrate"
     }
 
