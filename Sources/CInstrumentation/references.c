@@ -30,6 +30,9 @@ enum { type_capacity = 1024 };
 
 struct quiesce_reference_watch {
     void *watcher;
+    const int64_t *steps;
+    quiesce_end *ends;
+    int32_t end_count, end_capacity;
     // How many types matter.
     uint32_t matters;
     // How many are known. By a hash of the type; a zero ends the search.
@@ -77,13 +80,24 @@ void quiesce_reference_watch_clear(quiesce_reference_watch *watch) {
     watch->known = watch->matters = 0;
 }
 
-quiesce_reference_watch *quiesce_reference_watch_create(void) {
+quiesce_reference_watch *quiesce_reference_watch_create(const int64_t *steps) {
     quiesce_reference_watch *watch = calloc(1, sizeof *watch);
     if (!watch) abort();
+    watch->steps = steps;
     return watch;
 }
 
-void quiesce_reference_watch_destroy(quiesce_reference_watch *watch) { free(watch); }
+void quiesce_reference_watch_destroy(quiesce_reference_watch *watch) {
+    free(watch->ends);
+    free(watch);
+}
+
+quiesce_end *quiesce_reference_watch_ends(const quiesce_reference_watch *watch, int32_t *count) {
+    *count = watch->end_count;
+    return watch->ends;
+}
+
+void quiesce_reference_watch_forget_ends(quiesce_reference_watch *watch) { watch->end_count = 0; }
 
 // MARK: Counts
 
@@ -128,16 +142,57 @@ static size_t size_of(const void *type) {
     return *(const uintptr_t *)type == class_kind ? *(const uint32_t *)((const char *)type + class_size_offset) : 0;
 }
 
-static inline __attribute__((always_inline)) void release(quiesce_reference_watch *watch, void *object, uint32_t count, uintptr_t place) {
+static __attribute__((noinline)) void make_room_for_ends(quiesce_reference_watch *watch) {
+    int32_t capacity = watch->end_capacity ? watch->end_capacity * 2 : 16;
+    watch->ends = realloc(watch->ends, (size_t)capacity * sizeof *watch->ends);
+    if (!watch->ends) abort();
+    watch->end_capacity = capacity;
+}
+
+static inline void begin_end(quiesce_reference_watch *watch, const void *object, const void *type) {
+    if (watch->end_count == watch->end_capacity) make_room_for_ends(watch);
+    watch->ends[watch->end_count++] = (quiesce_end){
+        .object = (uintptr_t)object, .type = (uintptr_t)type, .size = size_of(type), .steps = *watch->steps,
+        .stack = (uintptr_t)__builtin_frame_address(0),
+    };
+}
+
+static __attribute__((noinline)) void finish_watched_end(quiesce_reference_watch *watch, const void *object) {
+    // Others may have begun meanwhile, on other stacks; and who watches may have forgotten it.
+    int32_t index = watch->end_count - 1;
+    while (index >= 0 && watch->ends[index].object != (uintptr_t)object) index--;
+    if (index < 0) return;
+    quiesce_end end = watch->ends[index];
+    for (watch->end_count--; index < watch->end_count; index++) watch->ends[index] = watch->ends[index + 1];
+    if (end.steps != *watch->steps) listener.ended(watch->watcher, &end);
+}
+
+static inline void finish_end(quiesce_reference_watch *watch, const void *object) {
+    int32_t last = watch->end_count - 1;
+    // Of most no step is taken.
+    if (last >= 0 && watch->ends[last].object == (uintptr_t)object && watch->ends[last].steps == *watch->steps) watch->end_count = last;
+    else finish_watched_end(watch, object);
+}
+
+// A release that may be the last, or of a type that matters.
+static __attribute__((noinline)) void release(quiesce_reference_watch *watch, void *object, uint32_t count, uintptr_t place) {
     const void *type = *(const void *const *)object;
     if (watch->matters && standing_of(watch, type) == quiesce_type_matters) listener.releases(watch->watcher, object, count, place);
     if (!quiesce_reference_is_last(object, count)) {
         give_up(object, count);
         return;
     }
-    listener.ends(watch->watcher, object, size_of(type), type, quiesce_reference_weak(object));
+    uintptr_t weak = quiesce_reference_weak(object);
+    if (weak) listener.loses(watch->watcher, weak, type);
+    begin_end(watch, object, type);
     give_up(object, count);
-    listener.ended(watch->watcher, object);
+    finish_end(watch, object);
+}
+
+// Whether a release need not be looked at: others hold the object, of whatever type it is.
+static inline __attribute__((always_inline)) bool is_plain(const quiesce_reference_watch *watch, const void *object, uint32_t count) {
+    uint64_t counts = counts_of(object);
+    return !watch->matters && !(counts >> slow_bit) && !is_last_of(counts, count);
 }
 
 // Who watches what the running code does to references, or null. The explorer's own stack is not
@@ -149,13 +204,13 @@ static inline __attribute__((always_inline)) quiesce_reference_watch *active(voi
 
 static void on_release(void *object) {
     quiesce_reference_watch *watch = active();
-    if (!watch || (intptr_t)object <= 0) now(former_release)(object);
+    if (!watch || (intptr_t)object <= 0 || is_plain(watch, object, 1)) now(former_release)(object);
     else release(watch, object, 1, (uintptr_t)__builtin_return_address(0));
 }
 
 static void on_release_n(void *object, uint32_t count) {
     quiesce_reference_watch *watch = active();
-    if (!watch || (intptr_t)object <= 0 || count == 0) now(former_release_n)(object, count);
+    if (!watch || (intptr_t)object <= 0 || count == 0 || is_plain(watch, object, count)) now(former_release_n)(object, count);
     else release(watch, object, count, (uintptr_t)__builtin_return_address(0));
 }
 

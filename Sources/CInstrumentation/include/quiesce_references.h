@@ -10,16 +10,29 @@
 // The runtime calls its functions that count references through pointers while a byte of its own
 // says so. It is set as long as anybody watches a thread.
 
+/// The end of an object: its last reference was given up, and what comes of that is not over.
+typedef struct quiesce_end {
+    uintptr_t object, type;
+    /// In bytes; 0 where that is not known.
+    size_t size;
+    /// How many steps had been taken.
+    int64_t steps;
+    /// An address on the stack that it runs on.
+    uintptr_t stack;
+    /// For the watcher to set: whether a step was seen that others can see.
+    bool is_visible;
+} quiesce_end;
+
 /// What is told of the references of a watched thread's observed code. `watcher` is who watches.
 typedef struct quiesce_reference_listener {
     /// The thread is about to give up `count` references to `object`, whose type is one of those
     /// that matter; `place` is the instruction after.
     void (*_Nonnull releases)(void *_Nonnull watcher, void *_Nonnull object, uint32_t count, uintptr_t place);
-    /// The thread is about to give up the last reference to `object`, of `size` bytes or, where that
-    /// is not known, 0; `weak` stands for the weak references to it, if there are any.
-    void (*_Nonnull ends)(void *_Nonnull watcher, void *_Nonnull object, size_t size, const void *_Nonnull type, uintptr_t weak);
-    /// What was at `object` has ended.
-    void (*_Nonnull ended)(void *_Nonnull watcher, void *_Nonnull object);
+    /// The thread is about to give up the last reference to an object of this type that has weak
+    /// references, for which `weak` stands.
+    void (*_Nonnull loses)(void *_Nonnull watcher, uintptr_t weak, const void *_Nonnull type);
+    /// An object has ended, and meanwhile steps were taken.
+    void (*_Nonnull ended)(void *_Nonnull watcher, const quiesce_end *_Nonnull end);
     /// The thread is about to ask whether there is one reference to `object`, whose type is one of
     /// those that matter or was not met before.
     void (*_Nonnull asks)(void *_Nonnull watcher, void *_Nonnull object, uintptr_t place);
@@ -33,7 +46,8 @@ typedef struct quiesce_reference_listener {
 /// Which types matter to a watcher.
 typedef struct quiesce_reference_watch quiesce_reference_watch;
 
-quiesce_reference_watch *_Nonnull quiesce_reference_watch_create(void);
+/// `steps` is read: how many steps the watched threads have taken.
+quiesce_reference_watch *_Nonnull quiesce_reference_watch_create(const int64_t *_Nonnull steps);
 void quiesce_reference_watch_destroy(quiesce_reference_watch *_Nonnull watch);
 
 /// What is known of a type.
@@ -49,6 +63,11 @@ typedef enum quiesce_type_standing {
 bool quiesce_reference_watch_set(quiesce_reference_watch *_Nonnull watch, const void *_Nonnull type, quiesce_type_standing standing);
 /// Forgets what is known.
 void quiesce_reference_watch_clear(quiesce_reference_watch *_Nonnull watch);
+
+/// The ends that are not over, from the first to begin to the last.
+quiesce_end *_Nullable quiesce_reference_watch_ends(const quiesce_reference_watch *_Nonnull watch, int32_t *_Nonnull count);
+/// Forgets them.
+void quiesce_reference_watch_forget_ends(quiesce_reference_watch *_Nonnull watch);
 
 /// Has `watcher` told what the calling thread does from now on, where it is observed. False where the
 /// runtime shows nothing; else `end` ends it.

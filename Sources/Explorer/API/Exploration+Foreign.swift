@@ -13,7 +13,7 @@ extension Exploration {
     /// execution is recorded as it happens, and one that fails is shown as it was.
     func sample() -> ExplorationReport {
         var report = ExplorationReport(name: name)
-        let pace = Pace(options, before: report)
+        let pace = Pace(after: report)
         let scheduler = recorder(StepDetail())
         var count = Self.foreignExecutions
         var seed: UInt64 = 1
@@ -37,7 +37,7 @@ extension Exploration {
                         if options.stopsAtFirstFailure { return }
                     }
                     if scheduler.mustStop || !strategy.endExecution(outcome) { return }
-                    if limit(report, pace, scheduler) != nil || isLate(pace) { return }
+                    if limit(report.executions, pace, scheduler) != nil || isLate(pace) { return }
                 }
             }
         }

@@ -75,24 +75,25 @@ public struct ExplorationProgress: Sendable {
 
 /// The pace of one run: when it began, and when to say something of it.
 struct Pace {
-    private let options: ExplorationOptions
-    /// What was counted before.
-    var before: ExplorationReport
     private let start = quiesce_monotonic_nanoseconds()
+    /// What was counted before.
+    private(set) var executionsBefore = 0
+    private var secondsBefore = 0.0
     private var next = 1.0
 
-    init(_ options: ExplorationOptions, before: ExplorationReport) {
-        self.options = options
-        self.before = before
+    init(after report: ExplorationReport) { begin(after: report) }
+
+    mutating func begin(after report: ExplorationReport) {
+        (executionsBefore, secondsBefore) = (report.executions, report.seconds)
     }
 
     var secondsHere: Double { Double(quiesce_monotonic_nanoseconds() - start) / 1e9 }
-    var seconds: Double { before.seconds + secondsHere }
+    var seconds: Double { secondsBefore + secondsHere }
 
-    /// Whether somebody listens, and has heard nothing for a while.
+    /// Whether somebody who listens has heard nothing for a while.
     mutating func isTimeToTell(_ executions: Int) -> Bool {
         // The clock costs as much as a step.
-        guard options.progress != nil, executions & 7 == 0 else { return false }
+        guard executions & 7 == 0 else { return false }
         let now = secondsHere
         guard now >= next else { return false }
         next = now + 0.25
@@ -100,9 +101,11 @@ struct Pace {
     }
 
     /// - Parameter explored: which part of the known search tree lies behind.
-    func progress(_ report: ExplorationReport, _ explored: Double) -> ExplorationProgress {
+    func progress(
+        _ report: ExplorationReport, _ explored: Double, _ options: ExplorationOptions
+    ) -> ExplorationProgress {
         let now = secondsHere
-        let here = report.executions - before.executions
+        let here = report.executions - executionsBefore
         let rate = Double(here) / max(now, 1e-9)
         var left = options.secondsLimit - now
         if options.executionLimit < .max, rate > 0 {

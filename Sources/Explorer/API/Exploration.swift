@@ -103,7 +103,7 @@ public struct Exploration {
         if let checkpoint { report = try resume(scheduler, from: checkpoint) }
         var schedule = report.counterexample?.token.steps ?? []
         var number = checkpoint?.counts.found?.number ?? 0
-        var pace = Pace(options, before: report)
+        var pace = Pace(after: report)
         func show(_ verdict: Verdict) {
             schedule = scheduler.scheduleSteps
             number = report.executions
@@ -136,7 +136,7 @@ public struct Exploration {
                         strategy = makeStrategy(scheduler)
                         scheduler.use(strategy)
                         report = ExplorationReport(name: name)
-                        pace.before = report
+                        pace.begin(after: report)
                         isResumed = false
                     } else {
                         strategy.repeatLast()
@@ -168,14 +168,14 @@ public struct Exploration {
                 }
                 let isLast = !strategy.endExecution(outcome)
                 if isLast, !scheduler.mustStop { break }
-                if let bound = limit(report, pace, scheduler) {
+                if let bound = limit(report.executions, pace, scheduler) {
                     report.coverage = .bounded(by: bound)
                     report.seconds = pace.seconds
                     report.checkpoint = self.checkpoint(strategy, report, number, scheduler)
                     return nil
                 }
-                if pace.isTimeToTell(report.executions) {
-                    options.progress?(pace.progress(report, strategy.explored))
+                if let progress = options.progress, pace.isTimeToTell(report.executions) {
+                    progress(pace.progress(report, strategy.explored, options))
                 }
             }
             report.coverage = coverage(strategy, report, scheduler)
@@ -308,14 +308,14 @@ public struct Exploration {
     }
 
     /// Why to stop now, if there is a reason.
-    func limit(_ report: ExplorationReport, _ pace: Pace, _ scheduler: Scheduler)
+    func limit(_ executions: Int, _ pace: Pace, _ scheduler: Scheduler)
         -> String?
     {
-        if report.executions - pace.before.executions >= options.executionLimit {
-            return "\(report.executions) executions"
+        if executions - pace.executionsBefore >= options.executionLimit {
+            return "\(executions) executions"
         }
         if Exploration.isInterrupted { return "an interruption" }
-        if report.executions & 0xff == 0, Task.isCancelled { return "the cancellation of its task" }
+        if executions & 0xff == 0, Task.isCancelled { return "the cancellation of its task" }
         if scheduler.mustStop { return Self.hangingBound }
         if options.secondsLimit < .infinity, pace.secondsHere >= options.secondsLimit {
             return "\(options.secondsLimit) seconds"

@@ -16,8 +16,9 @@ public final class ExploredWorld: @unchecked Sendable {
 
     /// Whether a thread or a task of the exploration calls. What another thread wants of the world
     /// comes to nothing and is a misuse.
+    @inline(__always)
     private var isCalledFromInside: Bool {
-        if Scheduler.watchingThisThread({ $0 === scheduler }) == true { return true }
+        if scheduler.isWatchingThisThread { return true }
         scheduler.foreignUses.store(1, ordering: .relaxed)
         return false
     }
@@ -28,21 +29,19 @@ public final class ExploredWorld: @unchecked Sendable {
     /// thread's name.
     public func thread(_ name: @autoclosure () -> String, _ body: @escaping @Sendable () -> Void) {
         guard isCalledFromInside else { return }
-        _ = scheduler.spawnThread(
-            name: scheduler.attention.names ? name() : "", isService: false, body)
+        _ = scheduler.spawnThread(name: name(), isService: false, body)
     }
 
     /// Starts a thread that serves others: its waiting for ever is neither a deadlock nor a leak.
     public func service(_ name: @autoclosure () -> String, _ body: @escaping @Sendable () -> Void) {
         guard isCalledFromInside else { return }
-        _ = scheduler.spawnThread(
-            name: scheduler.attention.names ? name() : "", isService: true, body)
+        _ = scheduler.spawnThread(name: name(), isService: true, body)
     }
 
     /// Has `body` run once when every other thread has ended and no service can run. It may check,
     /// and free.
     public func afterwards(_ body: @escaping @Sendable () -> Void) {
-        if isCalledFromInside { scheduler.afterwards.append(body) }
+        if isCalledFromInside { unsafe scheduler.afterwards.append(body) }
     }
 
     /// Adds a line to the running thread's column of a trace. Costs nothing while no trace is

@@ -2,6 +2,7 @@
 
 import CInstrumentation
 import Substrate
+import Synchronization
 
 /// What the Swift runtime shows of references, and which types matter.
 ///
@@ -20,26 +21,11 @@ final class References {
     /// Whether the runtime shows what becomes of references.
     private(set) var isSeen = true
     /// Where the types in `watch` come from.
-    private var types: [UInt] = []
+    private var types = TypeSet()
     /// By what the runtime keeps for the weak references to an object.
     private var weakOnes: [UInt: WeakOne] = [:]
-
-    /// Ends that have begun and are not over: what is in them are steps of an end.
-    private let ends = Stack<End>(capacity: 16)
-
-    /// The end of an object, on a thread, after so many steps.
-    struct End: BitwiseCopyable {
-        var thread: Int32
-        var object: UInt
-        var size: Int
-        var type: UInt
-        var steps: Int
-        /// Whether a step is known that others can see.
-        var isVisible = false
-
-        /// Whether nobody else reaches what is at `address`.
-        func contains(_ address: UInt) -> Bool { address &- object < UInt(size) }
-    }
+    // To ask the dictionary costs more.
+    private var hasWeakOnes = false
 
     /// An object that has weak references.
     struct WeakOne {
@@ -47,7 +33,10 @@ final class References {
         var hasEnded = false
     }
 
-    init() { unsafe watch = quiesce_reference_watch_create() }
+    /// - Parameter steps: where the number of steps taken is kept.
+    init(steps: UnsafePointer<Int64>) {
+        unsafe watch = quiesce_reference_watch_create(steps)
+    }
 
     deinit { unsafe quiesce_reference_watch_destroy(watch) }
 
@@ -60,13 +49,16 @@ final class References {
         return body()
     }
 
-    func beginExecution(_ matters: [UInt]) {
-        if !weakOnes.isEmpty { weakOnes.removeAll() }
-        ends.removeAll()
+    func beginExecution(_ matters: TypeSet) {
+        if hasWeakOnes {
+            weakOnes.removeAll()
+            hasWeakOnes = false
+        }
+        unsafe quiesce_reference_watch_forget_ends(watch)
         guard matters != types else { return }
         types = matters
         unsafe quiesce_reference_watch_clear(watch)
-        for type in types { set(type, quiesce_type_matters) }
+        for type in types.all { set(type, quiesce_type_matters) }
     }
 
     /// What is known of a type until the next execution.
@@ -76,41 +68,26 @@ final class References {
             watch, UnsafeRawPointer(bitPattern: type)!, standing)
     }
 
-    func matters(_ type: UInt) -> Bool { types.contains(type) }
+    func matters(_ type: UInt) -> Bool { types.all.contains(type) }
 
     func isOrdinary(_ type: UInt) { set(type, quiesce_type_ordinary) }
 
     subscript(weak: UInt) -> WeakOne? {
         get { weakOnes[weak] }
-        set { weakOnes[weak] = newValue }
+        set {
+            weakOnes[weak] = newValue
+            hasWeakOnes = true
+        }
     }
 
     // MARK: Ends
 
-    func begin(_ end: End) { ends.append(end) }
-
-    /// The end of `object` is over. Nil where it is not known to have begun.
-    func finish(_ object: UInt) -> End? {
-        var index = ends.count - 1
-        while index >= 0, ends[index].object != object { index -= 1 }
-        guard index >= 0 else { return nil }
-        let end = ends[index]
-        while index < ends.count - 1 {
-            ends[index] = ends[index + 1]
-            index += 1
-        }
-        ends.truncate(to: ends.count - 1)
-        return end
+    /// Those that have begun and are not over: what is in them are steps of an end.
+    var openEnds: UnsafeMutableBufferPointer<quiesce_end> {
+        var count: Int32 = 0
+        let ends = unsafe quiesce_reference_watch_ends(watch, &count)
+        return unsafe UnsafeMutableBufferPointer(start: ends, count: Int(count))
     }
-
-    var hasOpenEnds: Bool { ends.count > 0 }
-
-    func update(_ body: (inout End) -> Void) {
-        for index in 0..<ends.count { body(&ends[index]) }
-    }
-
-    /// Those that have begun and are not over.
-    var open: [End] { (0..<ends.count).map { ends[$0] } }
 
     // MARK: The runtime's objects
 
@@ -155,14 +132,11 @@ final class References {
             releases: { watcher, object, count, place in
                 unsafe told(watcher) { $0.releases(UInt(bitPattern: object), count, place) }
             },
-            ends: { watcher, object, size, type, weak in
-                unsafe told(watcher) {
-                    $0.objectEnds(
-                        UInt(bitPattern: object), size, UInt(bitPattern: type), weak: weak)
-                }
+            loses: { watcher, weak, type in
+                unsafe told(watcher) { $0.losesWeak(weak, UInt(bitPattern: type)) }
             },
-            ended: { watcher, object in
-                unsafe told(watcher) { $0.objectHasEnded(UInt(bitPattern: object)) }
+            ended: { watcher, end in
+                unsafe told(watcher) { unsafe $0.objectHasEnded(end.pointee) }
             },
             asks: { watcher, object, place in
                 unsafe told(watcher) { $0.asksForOnly(UInt(bitPattern: object), place) }
@@ -177,4 +151,35 @@ final class References {
 /// The runtime tells `watcher`, who is a scheduler.
 private func told(_ watcher: UnsafeMutableRawPointer, _ hear: (Scheduler) -> Void) {
     unsafe Unmanaged<Scheduler>.fromOpaque(watcher)._withUnsafeGuaranteedRef(hear)
+}
+
+extension quiesce_end {
+    /// Whether nobody else reaches what is at `address`.
+    func contains(_ address: UInt) -> Bool { address &- object < UInt(size) }
+}
+
+/// Some types, as a number that stands for these in the whole process: it is compared in each
+/// execution.
+struct TypeSet: BitwiseCopyable, Equatable {
+    private var number = 0
+    private static let sets = Synchronization.Mutex<[[UInt]]>([[]])
+
+    var isEmpty: Bool { number == 0 }
+    var all: [UInt] { isEmpty ? [] : Self.sets.withLock { $0[number] } }
+
+    func adding(_ type: UInt) -> TypeSet {
+        let wanted = Set(all + [type]).sorted()
+        return Self.sets.withLock { sets in
+            var result = TypeSet()
+            result.number = sets.firstIndex(of: wanted) ?? sets.count
+            if result.number == sets.count { sets.append(wanted) }
+            return result
+        }
+    }
+}
+
+/// Where this process has its types means nothing to another.
+extension TypeSet: Codable {
+    init(from decoder: any Decoder) {}
+    func encode(to encoder: any Encoder) throws {}
 }

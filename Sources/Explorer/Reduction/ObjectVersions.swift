@@ -45,12 +45,15 @@ final class ObjectVersions {
     @inline(__always)
     private func add(_ version: Version) {
         let object = Int(version.object)
-        if object >= lastOf.count { lastOf.extend(to: object &+ 1, with: -1) }
+        if object >= lastOf.count { makeRoom(for: object) }
         var version = version
         version.previous = lastOf[object]
         lastOf[object] = Int32(truncatingIfNeeded: versions.count)
         versions.append(version)
     }
+
+    @inline(never)
+    private func makeRoom(for object: Int) { lastOf.extend(to: object &+ 1, with: -1) }
 
     /// Forgets what the events from `count` on have left.
     func truncate(to count: Int) {

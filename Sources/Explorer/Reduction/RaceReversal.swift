@@ -19,13 +19,16 @@ final class RaceReversal {
     private let dropped = Stack<Int32>(capacity: 16)
     /// The strategy that keeps this object. It inserts each sequence into the wake-up tree of the
     /// prefix that the sequence continues.
-    private unowned(unsafe) let reduction: OptimalReduction
+    private let reduction: Borrowed<OptimalReduction>
+    /// The sequence's own.
+    private let place: Borrowed<Configuration>
 
     init(
         _ history: History, _ scheduler: Scheduler, _ sequence: ReversalSequence,
         for reduction: OptimalReduction
     ) {
-        unsafe self.reduction = reduction
+        self.reduction = Borrowed(reduction)
+        place = Borrowed(sequence.place)
         self.history = history
         self.scheduler = scheduler
         self.sequence = sequence
@@ -136,20 +139,20 @@ final class RaceReversal {
         // prefix decides.
         let isDecided =
             second.kind == .lock && history.footprint(first).contains(second.step.object)
-        if isDecided { sequence.place.begin(first) } else { buildSequence() }
+        if isDecided { place.with { $0.begin(first) } } else { buildSequence() }
         if second.kind == .resume {
             guard isResumed(second, without: first) else { return }
             return finish(second, at: first)
         }
         guard second.step.isMachine else { return finish(second, at: first) }
-        while !second.step.isEnabled(in: sequence.place) {
-            let obstacle = Int(sequence.place.obstacle(to: second.step))
+        while !place.with({ second.step.isEnabled(in: $0) }) {
+            let obstacle = Int(place.with { $0.obstacle(to: second.step) })
             guard obstacle >= 0, history[obstacle].thread != second.thread,
                 !sequence.isAnchor(obstacle)
             else { return }
             if isDecided {
                 dropped[0] = Int32(truncatingIfNeeded: obstacle)
-                sequence.place.begin(obstacle)
+                place.with { $0.begin(obstacle) }
             } else {
                 dropped.append(Int32(truncatingIfNeeded: obstacle))
                 buildSequence()
@@ -161,12 +164,16 @@ final class RaceReversal {
 
     private func finish(_ last: Event, at position: Int) {
         sequence.end(with: last)
-        unsafe reduction.insertSequence(at: position)
+        reduction.with { $0.insertSequence(at: position) }
     }
 
     /// `event` as it is at the end of the sequence.
     private func applied(_ event: Event) -> Event {
-        let place = sequence.place
+        place.with { applied(event, to: $0) }
+    }
+
+    @inline(__always)
+    private func applied(_ event: Event, to place: Configuration) -> Event {
         var result = event
         let choices = event.step.choices(in: place)
         if choices == 0 {
@@ -228,7 +235,7 @@ final class RaceReversal {
                 event = Int(history[event].previous)
             }
             for event in look + 1..<max(history.count, look + 1)
-            where sequence.place.contains(event) && history[event].thread != resume.thread {
+            where place.with({ $0.contains(event) }) && history[event].thread != resume.thread {
                 if history.event(event).wakes(object, resume.footprint) { return true }
             }
         }
@@ -240,7 +247,7 @@ final class RaceReversal {
         let event = history.event(position)
         sequence.begin(after: position)
         sequence.setAnchors(-1, -1, -1)
-        var waiters = event.step.choices(in: sequence.place) & ~(1 << UInt64(event.choice))
+        var waiters = place.with({ event.step.choices(in: $0) }) & ~(1 << UInt64(event.choice))
         while waiters != 0 {
             var other = event
             other.choice = Int32(waiters.trailingZeroBitCount)

@@ -19,7 +19,7 @@ struct Attention: Equatable, Codable {
 /// Which more things are steps than at first.
 struct StepDetail: Equatable, Codable {
     /// The releases of objects of these types: what comes of the last one can be seen.
-    var types: [UInt] = []
+    var types = TypeSet()
     /// The start of a thread: the program asks which threads there are.
     var threads = false
     /// The start or resumption of a task: the order of that and what follows can be observed.

@@ -25,19 +25,27 @@ final class DeclaredWaits {
 
     private var sections: [Section] = []
     private var waits: [Wait] = []
+    // To ask the arrays costs more.
+    private var isUsed = false
 
     func beginExecution() {
-        if !sections.isEmpty { sections.removeAll(keepingCapacity: true) }
-        if !waits.isEmpty { waits.removeAll(keepingCapacity: true) }
+        guard isUsed else { return }
+        isUsed = false
+        sections.removeAll(keepingCapacity: true)
+        waits.removeAll(keepingCapacity: true)
     }
 
     func section(of waitClass: WaitClass, _ thread: Int32, begins: Bool) {
         let section = Section(role: waitClass.role, instance: waitClass.instance, thread: thread)
+        isUsed = true
         if begins { return sections.append(section) }
         if let index = sections.lastIndex(of: section) { sections.remove(at: index) }
     }
 
-    func begin(_ wait: Wait) { waits.append(wait) }
+    func begin(_ wait: Wait) {
+        isUsed = true
+        waits.append(wait)
+    }
 
     func end(_ waitClass: WaitClass, _ thread: Int32) {
         guard

@@ -49,8 +49,11 @@ extension Scheduler {
 
     /// Whether another thread or task can start. One more than the limit ends the execution, in
     /// which what is left to do may still start some.
-    func mayStart() -> Bool {
-        guard threads.isFull else { return true }
+    @inline(__always)
+    func mayStart() -> Bool { !threads.isFull || mayStartBeyondLimit() }
+
+    @inline(never)
+    private func mayStartBeyondLimit() -> Bool {
         guard mode == .exploring || mode == .finishing else { return threads.hasReserve }
         reachLimit(
             "the program has more than \(options.threadLimit) threads and tasks, which is as many as the exploration's threadLimit allows"
@@ -59,7 +62,7 @@ extension Scheduler {
     }
 
     func runAfterwards() {
-        guard !afterwards.isEmpty else { return }
+        guard unsafe !afterwards.isEmpty else { return }
         mode = .afterwards
         runAside(name: "afterwards") {}
     }

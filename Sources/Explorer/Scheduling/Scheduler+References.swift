@@ -89,44 +89,49 @@ extension Scheduler {
         }
     }
 
-    /// The last reference to an object is about to be given up.
-    func objectEnds(_ object: UInt, _ size: Int, _ type: UInt, weak: UInt) {
-        guard seesReferences else { return }
-        if weak != 0, references[weak] == nil {
-            references[weak] = References.WeakOne(type: type, hasEnded: true)
-        }
-        references.begin(
-            References.End(thread: current, object: object, size: size, type: type, steps: steps))
+    /// The last reference to an object with weak references is about to be given up.
+    func losesWeak(_ weak: UInt, _ type: UInt) {
+        guard seesReferences, references[weak] == nil else { return }
+        references[weak] = References.WeakOne(type: type, hasEnded: true)
     }
 
-    func objectHasEnded(_ object: UInt) {
-        guard let end = references.finish(object), seesReferences, end.steps != steps else {
-            return
-        }
-        noteSteps(of: end)
+    /// On the running thread, after steps that were taken since its end began.
+    func objectHasEnded(_ end: quiesce_end) {
+        if seesReferences { noteSteps(of: end, on: current) }
     }
 
     /// An execution is over: what has not got to its end may be waiting in a `deinit`.
     func noteOpenEnds() {
-        for end in references.open {
-            noteSteps(of: end)
-            let thread = threads[end.thread]
-            if thread.state == .parked, thread.object >= 0, objects.isLive(thread.object),
-                !end.contains(objects[thread.object].address)
+        for unsafe end in unsafe references.openEnds {
+            guard let thread = thread(of: end) else { continue }
+            noteSteps(of: end, on: thread)
+            if threads[thread].state == .parked, threads[thread].object >= 0,
+                objects.isLive(threads[thread].object),
+                !end.contains(objects[threads[thread].object].address)
             {
                 note(end.type)
             }
         }
     }
 
+    /// On whose stack the end runs.
+    private func thread(of end: quiesce_end) -> Int32? {
+        for index in 0..<threads.started.count {
+            let thread = threads.started[index]
+            if threads[thread].fiber?.contains(end.stack) == true { return thread }
+        }
+        return nil
+    }
+
     /// If the end has taken a step that others can see, it matters on which thread it runs. (A
     /// `deinit` is no job: one that begins was none of its doing.)
-    private func noteSteps(of end: References.End) {
+    private func noteSteps(of end: quiesce_end, on thread: Int32) {
         guard !references.matters(end.type) else { return }
-        if end.isVisible { return note(end.type) }
+        if end.is_visible { return note(end.type) }
         guard keepsHistory else { return }
-        for position in end.steps..<max(end.steps, min(steps, history.count))
-        where history[position].thread == end.thread && history[position].kind != .job
+        let first = Int(end.steps)
+        for position in first..<max(first, min(steps, history.count))
+        where history[position].thread == thread && history[position].kind != .job
             && isVisible(history.footprint(position), outside: end)
         {
             return note(end.type)
@@ -135,17 +140,18 @@ extension Scheduler {
 
     /// A step has happened of which no history is kept.
     func lookForEnds(_ event: Event) {
-        references.update {
-            if $0.thread == event.thread, event.kind != .job,
-                isVisible(event.footprint, outside: $0)
-            {
-                $0.isVisible = true
+        let ends = unsafe references.openEnds
+        guard event.kind != .job, !ends.isEmpty else { return }
+        for index in ends.indices {
+            let end = unsafe ends[index]
+            if thread(of: end) == event.thread, isVisible(event.footprint, outside: end) {
+                unsafe ends[index].is_visible = true
             }
         }
     }
 
     /// Whether what a step touches is more than parts of the object that ends.
-    private func isVisible(_ footprint: Footprint, outside end: References.End) -> Bool {
+    private func isVisible(_ footprint: Footprint, outside end: quiesce_end) -> Bool {
         (0..<Int(footprint.count)).contains {
             let touched = footprint.object($0)
             return objects.isLive(touched) && !end.contains(objects[touched].address)
@@ -168,12 +174,12 @@ extension Scheduler {
     private func note(_ type: UInt) {
         // The jobs of tasks conflict with all steps: as many more would leave none to the end.
         guard !jobs.isUsed else { return }
-        guard mode == .exploring || mode == .finishing, !wanted.steps.types.contains(type) else {
+        guard mode == .exploring || mode == .finishing, !wanted.steps.types.all.contains(type) else {
             return
         }
         // The explorer's own are none of the program's.
         if References.name(ofType: type)?.hasPrefix("Explorer.") == true { return }
-        wanted.steps.types.append(type)
+        wanted.steps.types = wanted.steps.types.adding(type)
     }
 
     private var seesReferences: Bool {

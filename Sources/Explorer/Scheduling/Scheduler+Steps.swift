@@ -215,7 +215,7 @@ extension Scheduler {
                 diverge(divergence)
             }
         }
-        if !keepsHistory, references.hasOpenEnds { lookForEnds(event) }
+        if !keepsHistory { lookForEnds(event) }
         changes.removeAll()
         if spins.count > 0 { wakeSpinners(event) }
         if !storages.isEmpty { checkLifetimes(event) }

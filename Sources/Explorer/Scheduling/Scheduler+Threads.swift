@@ -6,9 +6,10 @@ import Substrate
 // The lives of threads.
 extension Scheduler {
     /// Starts a thread and runs it up to its first operation, so that everybody knows what it will
-    /// do.
-    func spawnThread(name: String, isService: Bool, _ body: @escaping @Sendable () -> Void) -> Int32
-    {
+    /// do. The name is asked for only while threads have names.
+    func spawnThread(
+        name: @autoclosure () -> String, isService: Bool, _ body: @escaping @Sendable () -> Void
+    ) -> Int32 {
         guard mode == .exploring || mode == .finishing else {
             fail(.misuse, "a thread was started after every thread had ended")
             return -1
@@ -33,9 +34,9 @@ extension Scheduler {
             var event = Event(thread: parent, kind: .spawn)
             event.footprint.add(ObjectTable.threads, writes: true)
             commit(event, site: Site("", 0))
-            recorder?.describe(old: "", new: name)
+            recorder?.describe(old: "", new: name())
         }
-        let child = startThread(name: name, isService: isService, parent: parent, body)
+        let child = startThread(name: name(), isService: isService, parent: parent, body)
         threads[child].starter = parent
         transfer(from: parent, to: child)
         return child
@@ -43,10 +44,11 @@ extension Scheduler {
 
     /// Makes a thread known, parked before its first instruction.
     func startThread(
-        name: String, isService: Bool, parent: Int32, _ body: @escaping @Sendable () -> Void
+        name: @autoclosure () -> String, isService: Bool, parent: Int32,
+        _ body: @escaping @Sendable () -> Void
     ) -> Int32 {
         let thread = threads.start(by: parent)
-        if attention.names { threads.names[Int(thread)] = name }
+        if attention.names { threads.names[Int(thread)] = name() }
         threads[thread].state = .parked
         threads[thread].isService = isService
         threads[thread].origin = parent >= 0 ? lastPosition(of: parent) : -1
@@ -65,7 +67,7 @@ extension Scheduler {
         let thread = current
         if thread < 0 || threads[thread].isTask { carryJobs() }
         if mode == .afterwards {
-            for body in afterwards { body() }
+            for body in unsafe afterwards { body() }
             leave(thread)
         }
         threads[thread].body.run()

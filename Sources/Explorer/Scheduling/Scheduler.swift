@@ -69,7 +69,7 @@ final class Scheduler: Observer, @unchecked Sendable {
     private(set) var hasSeenWork = false
     /// Whether there was more than one.
     private(set) var hasSeenOthers = false
-    let references = References()
+    let references: References
     /// At the end: the steps that blocked threads would have taken.
     let blockedSteps = Stack<Event>(capacity: 16)
     /// By thread: the operation that it is inside of.
@@ -84,15 +84,22 @@ final class Scheduler: Observer, @unchecked Sendable {
     let changes = Stack<StateChange>(capacity: 16)
     /// What the explorer itself has done wrong, if anything.
     var defect: String?
-    /// Steps taken, which are the events of the execution while it is explored.
-    var steps = 0
+    /// Steps taken, which are the events of the execution while it is explored. The watch of
+    /// references reads it too.
+    @safe
+    @inline(__always)
+    var steps: Int {
+        get { unsafe Int(truncatingIfNeeded: stepCount.pointee) }
+        set { unsafe stepCount.pointee = Int64(truncatingIfNeeded: newValue) }
+    }
+    private let stepCount = UnsafeMutablePointer<Int64>.allocate(capacity: 1)
     var choice: Int32 = -1
     var outcome = Outcome.complete
     let schedule = Stack<UInt32>(capacity: 256)
     var verdict: Verdict?
     var divergence: Divergence?
     /// What runs once every thread has ended.
-    var afterwards: [() -> Void] = []
+    @exclusivity(unchecked) var afterwards: [() -> Void] = []
     var world: World?
     /// Of the thread that is being drained, in this turn.
     var drainSteps = 0
@@ -126,12 +133,15 @@ final class Scheduler: Observer, @unchecked Sendable {
         mutant = options.mutation.map { Mutant($0) }
         seesAll = JobCapture.isAnnounced && !options.isLimitedToExecutors
         heartbeat = Heartbeat(threadID: quiesce_thread_id())
+        unsafe stepCount.initialize(to: 0)
+        unsafe references = References(steps: stepCount)
         super.init()
     }
 
     deinit {
         jobs.destroyCarriers()
         host.destroy()
+        unsafe stepCount.deallocate()
     }
 
     var isRecordingTrace: Bool { recorder != nil }
@@ -258,7 +268,7 @@ final class Scheduler: Observer, @unchecked Sendable {
 
     private func releaseAll() {
         threads.releaseBodies()
-        if !afterwards.isEmpty { afterwards.removeAll(keepingCapacity: true) }
+        if unsafe !afterwards.isEmpty { unsafe afterwards.removeAll(keepingCapacity: true) }
         if !storages.isEmpty { storages.destroyAll() }
         if jobs.isUsed { jobs.inbox.retire() }
     }

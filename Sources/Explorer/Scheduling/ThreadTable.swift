@@ -38,7 +38,8 @@ final class ThreadTable {
     private static func rows(_ limit: Int32) -> Int32 { 3 * limit + 32 }
 
     /// Whether an execution can have no further thread.
-    var isFull: Bool { started.count >= Int(limit) || count - buffers >= 2 * limit }
+    @inline(__always)
+    var isFull: Bool { started.count >= Int(limit) || count &- buffers >= limit &* 2 }
 
     /// Whether a thread can be started that ends an execution.
     var hasReserve: Bool { count - buffers < Self.rows(limit) }
@@ -110,24 +111,30 @@ final class ThreadTable {
                 self[thread].nextSibling = number.nextSibling
                 self[thread].bufferLink = number.bufferLink
                 self[thread].isBuffer = number.isBuffer
-                if number.isBuffer { names[Int(thread)] = "store buffer" }
+                if number.isBuffer {
+                    buffers += 1
+                    names[Int(thread)] = "store buffer"
+                }
             }
         }
     }
 
     /// Starts the next child of `parent`, or with -1 the first thread, which has done nothing yet.
-    ///
-    /// - Parameter replaces: whether a task that has ended and been awaited may make room. Every
-    ///   execution in which this child starts must agree on which those are.
-    func start(by parent: Int32, replaces: Bool = false) -> Int32 {
-        if replaces, let ended = childToReplace(of: parent) {
-            self[ended].startAgain()
-            return ended
-        }
+    func start(by parent: Int32) -> Int32 {
         let thread = number(ofNextChild: parent)
         self[thread].spawnIndex = Int32(truncatingIfNeeded: started.count)
         started.append(thread)
         return thread
+    }
+
+    /// The same for a task.
+    ///
+    /// - Parameter replaces: whether one that has ended and been awaited may make room. Every
+    ///   execution in which this child starts must agree on which those are.
+    func startTask(by parent: Int32, replaces: Bool) -> Int32 {
+        guard replaces, let ended = childToReplace(of: parent) else { return start(by: parent) }
+        self[ended].startAgain()
+        return ended
     }
 
     private func number(ofNextChild parent: Int32) -> Int32 {

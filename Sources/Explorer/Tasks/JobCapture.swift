@@ -135,6 +135,11 @@ extension Scheduler {
 
     /// The scheduler whose fiber calls.
     static var watchingThisThread: Scheduler? { watchingThisThread { $0 } }
+
+    /// Whether one of its fibers calls.
+    var isWatchingThisThread: Bool {
+        unsafe quiesce_current_block().pointee.observer == Unmanaged.passUnretained(self).toOpaque()
+    }
 }
 
 #if os(Linux)

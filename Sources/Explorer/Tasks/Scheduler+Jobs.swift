@@ -195,7 +195,7 @@ extension Scheduler {
         if seesAll, !isOneShot { jobs.inbox.add(job) }
         let parent = current >= 0 ? current : threads.started.isEmpty ? -1 : jobs.beforeChores
         // Where steps of tasks come one after the other it is settled who has ended.
-        let thread = threads.start(
+        let thread = threads.startTask(
             by: parent, replaces: attention.jobs && options.reduction == .sound)
         let index = Int(thread)
         // In another execution it was a thread.

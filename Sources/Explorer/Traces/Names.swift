@@ -6,20 +6,27 @@ import Substrate
 /// what they are.
 final class Names {
     private var names: [Int32: String] = [:]
+    // To ask the dictionary costs more.
+    private var isUsed = false
 
     subscript(object: Int32) -> String? {
         get { names[object] }
-        set { names[object] = newValue }
+        set {
+            isUsed = true
+            names[object] = newValue
+        }
     }
 
     func beginExecution() {
-        if !names.isEmpty { names.removeAll(keepingCapacity: true) }
+        guard isUsed else { return }
+        isUsed = false
+        names.removeAll(keepingCapacity: true)
     }
 
     /// Calls the object the next one of its kind.
     func number(_ object: Int32, as kind: String) {
         let number = names.values.count { $0.hasPrefix(kind + " ") } + 1
-        names[object] = "\(kind) \(number)"
+        self[object] = "\(kind) \(number)"
     }
 }
 

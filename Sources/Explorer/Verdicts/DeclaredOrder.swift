@@ -6,14 +6,20 @@ import Substrate
 final class DeclaredOrder {
     private var constraints: [(first: String, second: String)] = []
     private var marks: Set<String> = []
+    // To ask the array costs more.
+    private var isUsed = false
 
     func beginExecution() {
-        if constraints.isEmpty { return }
+        guard isUsed else { return }
+        isUsed = false
         constraints.removeAll(keepingCapacity: true)
         marks.removeAll(keepingCapacity: true)
     }
 
-    func declare(_ first: String, before second: String) { constraints.append((first, second)) }
+    func declare(_ first: String, before second: String) {
+        isUsed = true
+        constraints.append((first, second))
+    }
 
     /// Whether some order names this place.
     func names(_ label: String) -> Bool {
