@@ -53,12 +53,17 @@ static inline bool is_task(const void *address) {
     return ((uintptr_t)address & 15) == 0 && type && *(void *const *)address == type;
 }
 
+// Whether this thread's observer wants to know of the order of tasks.
+static _Thread_local bool wants_order __attribute__((tls_model("initial-exec")));
+
+void quiesce_jobs_want_order(bool wants) { wants_order = wants; }
+
 static void on_release(void *address) {
     void (*former)(void *) = __atomic_load_n(&former_release, __ATOMIC_RELAXED);
     if (former) former(address);
     void *observer = quiesce_thread_block.observer;
     if (!(observer || quiesce_inbox_any()) || !is_task(address)) return;
-    if (observer) listener.releases(observer, address);
+    if (observer && wants_order) listener.releases(observer, address);
     uint32_t status = status_of(address);
     if (!observer) {
         if (status & status_completed) quiesce_inbox_tell(quiesce_arrival_completed, address, NULL);
@@ -83,7 +88,7 @@ static void on_acquire(void *address) {
     if (former) former(address);
     void *observer = quiesce_thread_block.observer;
     if (!(observer || quiesce_inbox_any()) || !is_task(address)) return;
-    if (observer) listener.acquires(observer, address);
+    if (observer && wants_order) listener.acquires(observer, address);
     // Who cancels a task, or finds it complete, acquires it too; but a thread that is about to run
     // one has an executor and no task yet.
     bool runs = (status_of(address) & (status_queued | status_completed)) == status_queued
@@ -97,10 +102,22 @@ static void on_acquire(void *address) {
     else if (address != quiesce_jobs_current()) listener.touches(observer, address);
 }
 
+// Where the runtime locks the mutexes of asynchronous streams, all of them in one function.
+static uintptr_t stream_place;
+static _Thread_local bool learns_stream_place;
+
+void quiesce_jobs_learn_stream(void (*use)(void)) {
+    learns_stream_place = true;
+    use();
+    learns_stream_place = false;
+}
+
 // The locks of the runtime, which would not keep one fiber from another of the same thread.
 static int lock_mutex(pthread_mutex_t *mutex) {
+    uintptr_t place = (uintptr_t)__builtin_return_address(0);
+    if (learns_stream_place) __atomic_store_n(&stream_place, place, __ATOMIC_RELAXED);
     void *observer = quiesce_thread_block.observer;
-    if (observer) listener.locks(observer, mutex);
+    if (observer) listener.locks(observer, mutex, place == __atomic_load_n(&stream_place, __ATOMIC_RELAXED));
     // The call is the runtime's, not the program's.
     quiesce_mute();
     int result = pthread_mutex_lock(mutex);

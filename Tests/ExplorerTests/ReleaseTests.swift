@@ -2,6 +2,7 @@
 
 import Explorer
 import Substrate
+import Synchronization
 import Testing
 
 /// Who gives up the last reference decides where a `deinit` runs.
@@ -14,8 +15,8 @@ import Testing
     }
 
     final class Shared: Sendable {
-        let mutex = Mutex(())
-        let word = Atomic(0)
+        let mutex = Substrate.Mutex(())
+        let word = Substrate.Atomic(0)
     }
 
     /// A place that one thread uses.
@@ -60,53 +61,42 @@ import Testing
         #expect(report.coverage == .all)
     }
 
-    /// The same through each kind of value that holds the object.
-    @Test func arraysHold() throws {
+    /// One of two threads gives up what it holds while it holds the lock that the end wants.
+    private func expectDeadlock<Value>(
+        of make: @escaping (Shared) -> Value, _ location: SourceLocation = #_sourceLocation
+    ) throws {
         let report = try explore { world in
             let shared = Shared()
-            let array = [Locking(shared), Locking(shared)]
-            let (a, b) = (Place(array), Place(array))
+            let value = make(shared)
+            let (a, b) = (Place(value), Place(value))
             world.thread("A") { shared.mutex.withLock { _ in a.value = nil } }
             world.thread("B") { b.value = nil }
         }
-        #expect(report.verdicts[.deadlock] ?? 0 > 0, "\(report)")
+        #expect(report.verdicts[.deadlock] ?? 0 > 0, "\(report)", sourceLocation: location)
+    }
+
+    @Test func arraysHold() throws {
+        try expectDeadlock { [Locking($0), Locking($0)] }
     }
 
     @Test func dictionariesHold() throws {
-        let report = try explore { world in
-            let shared = Shared()
-            let dictionary = [1: Locking(shared)]
-            let (a, b) = (Place(dictionary), Place(dictionary))
-            world.thread("A") { shared.mutex.withLock { _ in a.value = nil } }
-            world.thread("B") { b.value = nil }
-        }
-        #expect(report.verdicts[.deadlock] ?? 0 > 0, "\(report)")
+        try expectDeadlock { [1: Locking($0)] }
     }
 
     @Test func closuresHold() throws {
-        let report = try explore { world in
-            let shared = Shared()
+        try expectDeadlock { shared -> @Sendable () -> Void in
             let object = Locking(shared)
-            let closure: @Sendable () -> Void = { _ = object.lock }
-            let (a, b) = (Place(closure), Place(closure))
-            world.thread("A") { shared.mutex.withLock { _ in a.value = nil } }
-            world.thread("B") { b.value = nil }
+            return { _ = object.lock }
         }
-        #expect(report.verdicts[.deadlock] ?? 0 > 0, "\(report)")
     }
 
     @Test func boxesHold() throws {
-        let report = try explore { world in
-            let shared = Shared()
+        try expectDeadlock { shared -> () -> Void in
             var object: Locking? = Locking(shared)
             let change = { object = nil }
             _ = change
-            let closure = { _ = object }
-            let (a, b) = (Place(closure), Place(closure))
-            world.thread("A") { shared.mutex.withLock { _ in a.value = nil } }
-            world.thread("B") { b.value = nil }
+            return { _ = object }
         }
-        #expect(report.verdicts[.deadlock] ?? 0 > 0, "\(report)")
     }
 
     /// What a thread captures it gives up at its end.
@@ -131,14 +121,48 @@ import Testing
             let held: Holder
             init(_ held: Holder) { self.held = held }
         }
-        let report = try explore { world in
-            let shared = Shared()
-            let object = Outer(Holder(Locking(shared)))
-            let (a, b) = (Place(object), Place(object))
-            world.thread("A") { shared.mutex.withLock { _ in a.value = nil } }
-            world.thread("B") { b.value = nil }
+        try expectDeadlock { Outer(Holder(Locking($0))) }
+    }
+
+    // MARK: Tasks
+
+    /// Between a step of a task and the release after it others may come.
+    @Test func theLastTaskMayHaveBeenSeen() throws {
+        // Whether B saw what A had done, and on which task the end ran.
+        let outcomes = Synchronization.Mutex<Set<Int>>([])
+        final class Trial: Sendable {
+            let begun = Substrate.Atomic(0)
+            let seen = Substrate.Atomic(0)
         }
-        #expect(report.verdicts[.deadlock] ?? 0 > 0, "\(report)")
+        final class Noting: Sendable {
+            let shared: Shared
+            init(_ shared: Shared) { self.shared = shared }
+            deinit { shared.word.store(Task.name == "A" ? 1 : 2, ordering: .relaxed) }
+        }
+        var options = ExplorationOptions()
+        options.stopsAtFirstFailure = false
+        let report = try Exploration("program", options: options) { _ in
+            let shared = Shared()
+            let trial = Trial()
+            let object = Noting(shared)
+            let (a, b) = (Place(object), Place(object))
+            let first = Task(name: "A") {
+                trial.begun.store(1, ordering: .relaxed)
+                a.value = nil
+            }
+            let second = Task(name: "B") {
+                trial.seen.store(trial.begun.load(ordering: .relaxed), ordering: .relaxed)
+                b.value = nil
+            }
+            _ = consume object
+            await first.value
+            await second.value
+            let outcome =
+                trial.seen.load(ordering: .relaxed) * 10 + shared.word.load(ordering: .relaxed)
+            outcomes.withLock { _ = $0.insert(outcome) }
+        }.run()
+        #expect(report.coverage == .all && report.failed == 0, "\(report)")
+        #expect(outcomes.withLock { $0 } == [1, 2, 11, 12], "\(report)")
     }
 
     @Test func weakLoadsMeetTheLastRelease() throws {
@@ -189,7 +213,7 @@ import Testing
     /// What nobody else can see is no step.
     @Test func silentEndsAreNoSteps() throws {
         final class Counting: Sendable {
-            let count = Atomic(0)
+            let count = Substrate.Atomic(0)
             deinit { _ = count.load(ordering: .relaxed) }
         }
         let report = try explore { world in

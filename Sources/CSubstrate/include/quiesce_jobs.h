@@ -29,9 +29,9 @@ typedef struct quiesce_job_listener {
     void (*_Nonnull acquires)(void *_Nonnull observer, void *_Nonnull task);
     /// `task`, or with null the children of a group, are about to be cancelled.
     void (*_Nonnull cancels)(void *_Nonnull observer, void *_Nullable task);
-    /// The runtime is about to lock a mutex of its own, which need not be free; it has unlocked
-    /// one.
-    void (*_Nonnull locks)(void *_Nonnull observer, void *_Nonnull mutex);
+    /// The runtime is about to lock a mutex of its own, which need not be free, and may be that of a
+    /// stream; it has unlocked one.
+    void (*_Nonnull locks)(void *_Nonnull observer, void *_Nonnull mutex, bool is_stream);
     void (*_Nonnull unlocks)(void *_Nonnull observer, void *_Nonnull mutex);
     /// The time of the runtime's clocks, in nanoseconds; 0 for the system's.
     uint64_t (*_Nonnull now)(void *_Nonnull observer);
@@ -69,6 +69,12 @@ const char *_Nullable quiesce_jobs_name(void *_Nonnull task);
 /// Has `fiber`, which was prepared and runs no task, find the task-local values of `task`, which
 /// outlives it.
 void quiesce_jobs_lend_locals(struct quiesce_fiber *_Nonnull fiber, const void *_Nonnull task);
+
+/// Whether the calling thread's observer is told of `releases` and `acquires` from now on.
+void quiesce_jobs_want_order(bool wants);
+
+/// Calls `use`, which locks no mutex of the runtime's but that of a stream.
+void quiesce_jobs_learn_stream(void (*_Nonnull use)(void));
 
 /// Whether `task` has been cancelled.
 bool quiesce_jobs_is_cancelled(const void *_Nonnull task);

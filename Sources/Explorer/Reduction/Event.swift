@@ -39,6 +39,13 @@ enum StepKind: UInt8 {
     /// A job of a task begins: the task starts, or goes on after an `await`.
     case job
 
+    var isOfReferences: Bool {
+        switch self {
+        case .release, .askReferences, .loadReference: true
+        default: false
+        }
+    }
+
     /// The step that an atomic operation is where it takes effect at once.
     @inline(__always)
     init(atomic kind: OperationKind) {

@@ -102,7 +102,9 @@ extension Scheduler {
 
     /// An execution is over: what has not got to its end may be waiting in a `deinit`.
     func noteOpenEnds() {
-        for unsafe end in unsafe references.openEnds {
+        let ends = unsafe references.openEnds
+        for index in ends.indices {
+            let end = unsafe ends[index]
             guard let thread = thread(of: end) else { continue }
             noteSteps(of: end, on: thread)
             if threads[thread].state == .parked, threads[thread].object >= 0,
@@ -161,7 +163,8 @@ extension Scheduler {
     /// A reference of an uncommon kind to an object of this type was used. (Within the library that
     /// follows from operations that are steps.)
     private func noteLoaded(_ type: UInt) {
-        let name = References.name(ofType: type) ?? ""
+        // The runtime has objects of its own that it refers to so, as errors.
+        guard let name = References.name(ofType: type) else { return references.isOrdinary(type) }
         if name.hasPrefix("Substrate.") || name.hasPrefix("Quiesce.") {
             references.isOrdinary(type)
         } else {
@@ -172,9 +175,8 @@ extension Scheduler {
     /// From the next execution on it matters who gives up the last reference to an object of this
     /// type.
     private func note(_ type: UInt) {
-        // The jobs of tasks conflict with all steps: as many more would leave none to the end.
-        guard !jobs.isUsed else { return }
-        guard mode == .exploring || mode == .finishing, !wanted.steps.types.all.contains(type) else {
+        guard mode == .exploring || mode == .finishing, !wanted.steps.types.all.contains(type)
+        else {
             return
         }
         // The explorer's own are none of the program's.

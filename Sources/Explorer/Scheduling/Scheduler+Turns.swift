@@ -74,7 +74,7 @@ extension Scheduler {
             let decision: Strategy.Decision
             if isPlain, steps < replayedSteps {
                 // A step that is an access of one object has no choice, and is in the schedule.
-                if history[steps].detail < 0, !jobs.isUsed || isEnabled(history[steps].thread) {
+                if history[steps].detail < 0, !jobs.isUsed || isStillThere(history[steps].thread) {
                     choice = -1
                     return history[steps].thread
                 }
@@ -92,7 +92,7 @@ extension Scheduler {
                     return -1
                 }
             }
-            if jobs.isUsed, !isEnabled(decision.thread) {
+            if jobs.isUsed, !isStillThere(decision.thread) {
                 noteMissing(decision.thread)
                 continue
             }
@@ -134,6 +134,15 @@ extension Scheduler {
         if next == thread { return }
         if next == Self.choresFirst { return waitForChores(thread) }
         if next < 0 { leave(thread) } else { transfer(from: thread, to: next) }
+    }
+
+    /// Whether a job that a schedule wants can begin: a thread that is not explored may have made
+    /// the task ready, and may do so later this time.
+    @inline(__always)
+    private func isStillThere(_ thread: Int32) -> Bool {
+        threads[thread].kind != .job
+            || threads[thread].standing == .ready && threads[thread].place != .main
+            || isEnabled(thread)
     }
 
     /// A schedule that is repeated has a step of a task that cannot take it: whoever made the task

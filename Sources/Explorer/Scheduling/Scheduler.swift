@@ -66,7 +66,7 @@ final class Scheduler: Observer, @unchecked Sendable {
     /// The first call that was met of what synchronizes without Substrate.
     var foreign: ForeignCall?
     /// Whether a thread or a task other than the main one did something that was seen.
-    private(set) var hasSeenWork = false
+    var hasSeenWork = false
     /// Whether there was more than one.
     private(set) var hasSeenOthers = false
     let references: References
@@ -241,7 +241,10 @@ final class Scheduler: Observer, @unchecked Sendable {
         attention = wanted
         labelledSubject = -1
         if attention.races { sync.beginExecution() }
-        if jobs.isUsed { resetJobs() }
+        if jobs.isUsed {
+            resetJobs()
+            quiesce_jobs_want_order(attention.races)
+        }
         threads.beginExecution()
         stores.beginExecution()
         blockedSteps.removeAll()

@@ -156,9 +156,12 @@ final class ThreadTable {
         return thread
     }
 
+    /// Whether the next tasks that `parent` starts may take the numbers of others.
+    func hasManyChildren(_ parent: Int32) -> Bool { self[parent].children >= kept }
+
     /// The task whose number the next task that `parent` starts gets, if that is not a new one.
     private func childToReplace(of parent: Int32) -> Int32? {
-        guard parent >= 0, self[parent].children >= kept else { return nil }
+        guard parent >= 0, hasManyChildren(parent) else { return nil }
         var child = self[parent].firstChild
         while child >= 0 {
             if self[child].mayMakeRoom, self[child].state == .finished { return child }

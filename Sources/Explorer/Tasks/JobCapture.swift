@@ -28,6 +28,7 @@ enum JobCapture {
             let kind = enqueued.kind.rawValue
             let job = UnownedJob(enqueued)
             let isTaken: Void? = Scheduler.watchingThisThread {
+                $0.noteSharing()
                 $0.jobQueued(address(job), kind: kind, on: place)
             }
             if isTaken != nil || captureElsewhere(address(job), kind: kind, on: place) {
@@ -43,7 +44,10 @@ enum JobCapture {
         _ observer: UnsafeMutableRawPointer, _ subject: UnsafeMutableRawPointer?,
         _ hear: (Scheduler, UInt) -> Void
     ) {
-        unsafe Scheduler.watching(observer) { hear($0, UInt(bitPattern: subject)) }
+        unsafe Scheduler.watching(observer) {
+            $0.noteSharing()
+            hear($0, UInt(bitPattern: subject))
+        }
     }
 
     /// Whether the runtime announces its jobs, so that all are seen. Else what several tasks do on
@@ -57,13 +61,17 @@ enum JobCapture {
             releases: { unsafe told($0, $1) { $0.taskReleased($1) } },
             acquires: { unsafe told($0, $1) { $0.taskAcquired($1) } },
             cancels: { unsafe told($0, $1) { $0.taskCancelled($1) } },
-            locks: { unsafe told($0, $1) { $0.runtimeLocks($1) } },
+            locks: { observer, mutex, isStream in
+                unsafe told(observer, mutex) { $0.runtimeLocks($1, ofStream: isStream) }
+            },
             unlocks: { unsafe told($0, $1) { $0.runtimeUnlocks($1) } },
             now: { observer in unsafe Scheduler.watching(observer) { $0.runtimeTime } ?? 0 },
             hands: { observer, mayOnlyWake in
                 unsafe Scheduler.watching(observer) { $0.noteHandOver(mayOnlyWake: mayOnlyWake) }
             })
-        return unsafe quiesce_jobs_listen(&listener)
+        guard unsafe quiesce_jobs_listen(&listener) else { return false }
+        quiesce_jobs_learn_stream { AsyncStream<Never>.makeStream().continuation.finish() }
+        return true
     }()
 
     private static let installation = Mutex(())

@@ -197,6 +197,8 @@ extension Scheduler {
         // Where steps of tasks come one after the other it is settled who has ended.
         let thread = threads.startTask(
             by: parent, replaces: attention.jobs && options.reduction == .sound)
+        // From here on it matters who was awaited.
+        if parent >= 0, threads.hasManyChildren(parent) { quiesce_jobs_want_order(true) }
         let index = Int(thread)
         // In another execution it was a thread.
         if let fiber = threads[index].fiber { jobs.adopt(fiber) }
@@ -258,7 +260,7 @@ extension Scheduler {
 
     /// The running thread does something whose place among the steps of others matters: what it
     /// started or resumed on the way here might come before. From the next execution on it may.
-    private func noteEffect() {
+    func noteEffect() {
         if current >= 0, threads[current].hasEnabled, !wanted.steps.forbidsCreations {
             wanted.steps.creations = true
         }

@@ -142,6 +142,7 @@ extension Scheduler {
     func endJob(_ thread: Int32) {
         let index = Int(thread)
         releaseLocals()
+        noteSharing()
         releaseExecutor(thread)
         threads[index].fiber = nil
         if threads[index].home != 0 {

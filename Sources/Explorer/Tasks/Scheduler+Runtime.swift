@@ -18,7 +18,7 @@ extension Scheduler {
     /// A task's records are locked while somebody goes through them: the handlers that a
     /// cancellation calls run meanwhile. All fibers are on one thread of the system, which the
     /// mutex would let in again; so whoever comes waits here.
-    func runtimeLocks(_ mutex: UInt) {
+    func runtimeLocks(_ mutex: UInt, ofStream isStream: Bool) {
         guard seesAll, mode == .exploring || mode == .finishing, current >= 0 else { return }
         let index = place(of: mutex)
         if index >= 0 {
@@ -30,10 +30,20 @@ extension Scheduler {
             if let recorder { recorder.callers[current] = callers() }
             threads[current].expected = Bits(low: UInt64(mutex))
             guard takeStep(.records, on: owner(of: mutex)) else { return }
+        } else if isStream {
+            noteStream()
         }
         noteRecords(at: mutex)
         acquireMutex(mutex)
         jobs.locks.append(RuntimeLock(mutex: mutex, holder: current))
+    }
+
+    /// The running thread is about to use an asynchronous stream. What it finds there depends on what
+    /// the tasks did before that it has made or resumed. (To let others come before each use makes
+    /// hundreds of executions a hundred thousand.)
+    private func noteStream() {
+        noteEffect()
+        hasSeenWork = true
     }
 
     func runtimeUnlocks(_ mutex: UInt) {

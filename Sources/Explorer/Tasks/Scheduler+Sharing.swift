@@ -23,7 +23,8 @@ extension Scheduler {
             )
             if options.reduction == .sound { return }
         }
-        guard attention.jobs else { return }
+        // What comes of it adds that.
+        guard attention.jobs, !event.kind.isOfReferences else { return }
         guard options.reduction == .declared else {
             // A thread that cancels does what tasks may see.
             let isThreadsOwn =
@@ -41,6 +42,20 @@ extension Scheduler {
         if event.kind == .job, threads[index].place != .pool {
             share(actor(threads[index].executor), &event)
         }
+    }
+
+    /// The running thread does something to tasks on the way to its next step. If its last step was
+    /// one of references, with which jobs do not conflict, they do now.
+    @inline(__always)
+    func noteSharing() {
+        if lastEvent.kind.isOfReferences { shareReferences() }
+    }
+
+    @inline(never)
+    private func shareReferences() {
+        guard attention.jobs, current >= 0, lastEvent.thread == current else { return }
+        let writes = threads[current].isTask
+        amend { $0.footprint.addOrReplace(ObjectTable.jobs, writes: writes) }
     }
 
     /// The step touches the clock too, as it turned out.
