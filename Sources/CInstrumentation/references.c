@@ -289,7 +289,8 @@ static void *on_allocate(const void *type, size_t size, size_t alignment_mask) {
 static size_t room(void *memory) {
     size_t all = now(real_room)(memory);
     // Where it is asked for, that is the next thing after the allocation.
-    if (!thread_watch || memory != newest.memory) return all;
+    if (!thread_watch || !memory || memory != newest.memory) return all;
+    newest.memory = NULL;
     // The least that there is in a block of this allocator's.
     size_t least = newest.size <= 24 ? 24 : ((newest.size + 8 + 15) & ~(size_t)15) - 8;
     return all == least + 16 ? least : all;

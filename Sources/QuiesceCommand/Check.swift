@@ -42,7 +42,7 @@ struct Check: AsyncParsableCommand {
             CheckTable(terminal: terminal).print(results, seconds: elapsed / .seconds(1))
         }
         if Exploration.isInterrupted {
-            try ResumeFile.write(results.compactMap(\.report.checkpoint), toGoOn: "check")
+            try ResumeFile.write(results.map(\.report), toGoOn: "check")
         }
         if !results.allSatisfy(\.isAsExpected) { throw ExitCode(1) }
     }
@@ -95,7 +95,7 @@ enum Explorations {
                 guard next < stories.count else { return }
                 let index = next
                 next += 1
-                let checkpoint = file?.checkpoint(of: stories[index].name)
+                let checkpoint = file?.checkpoints.first { $0.name == stories[index].name }
                 group.addTask {
                     (index, try explore(stories[index], limits, checkpoint, terminal))
                 }

@@ -87,8 +87,8 @@ struct ExploreFamily: ParsableCommand {
             abandoned: report.abandonedThreads, coverage: report.coverage.word,
             seconds: report.seconds)
         if json { try printJSON(output) } else { show(output, report.coverage) }
-        if Exploration.isInterrupted, let checkpoint = report.checkpoint {
-            try ResumeFile.write([checkpoint], toGoOn: commandLine)
+        if Exploration.isInterrupted, report.checkpoint != nil {
+            try ResumeFile.write([report], toGoOn: commandLine)
             throw ExitCode(1)
         }
     }

@@ -40,10 +40,13 @@ enum Interruption {
         unsafe sigemptyset(&signals)
         for number in [SIGINT, SIGTERM] {
             unsafe sigaddset(&signals, number)
-            _ = signal(number) { number in
+            let former = signal(number) { _ in
                 Exploration.interrupt()
-                _ = signal(number, SIG_DFL)
+                _ = signal(SIGINT, SIG_DFL)
+                _ = signal(SIGTERM, SIG_DFL)
             }
+            // Whoever started the command may have chosen that it is not interrupted.
+            if unsafe unsafeBitCast(former, to: Int.self) == 1 { _ = signal(number, SIG_IGN) }
         }
         // Whoever started the command may have blocked them.
         unsafe pthread_sigmask(SIG_UNBLOCK, &signals, nil)
@@ -67,13 +70,27 @@ struct ResumeFile: Codable {
         guard file.build == thisBuild else {
             throw BadInput("\(path) was written by another build of quiesce")
         }
+        if file.checkpoints.isEmpty { throw BadInput("\(path) has nothing to go on from") }
         return file
     }
 
-    func checkpoint(of name: String) -> Checkpoint? { checkpoints.first { $0.name == name } }
+    /// The checkpoint of this exploration, which must be there.
+    func checkpoint(of name: String) throws -> Checkpoint {
+        guard let checkpoint = checkpoints.first(where: { $0.name == name }) else {
+            throw BadInput("the file to go on from has nothing of \"\(name)\"")
+        }
+        return checkpoint
+    }
 
     /// Writes what was not finished, and says what was covered and how to go on.
-    static func write(_ checkpoints: [Checkpoint], toGoOn command: String) throws {
+    static func write(_ reports: [ExplorationReport], toGoOn command: String) throws {
+        let checkpoints = reports.compactMap(\.checkpoint)
+        let stopped = reports.count { $0.coverage == .bounded(by: "an interruption") }
+        let lost = max(0, stopped - checkpoints.count)
+        if lost > 0 {
+            print("interrupted; \(lost) of what is not finished can only begin anew")
+        }
+        if checkpoints.isEmpty { return }
         let path = freePath()
         let data = try JSONEncoder().encode(
             ResumeFile(build: thisBuild, checkpoints: checkpoints))

@@ -63,7 +63,7 @@ struct Show: ParsableCommand {
     func run() throws {
         let story = try Catalogue.story(named: name)
         let terminal = Terminal()
-        let checkpoint = try limits.resume.map(ResumeFile.read)?.checkpoints.first
+        let checkpoint = try limits.resume.map { try ResumeFile.read($0).checkpoint(of: name) }
         Interruption.catchSignals()
         let result = try Explorations.explore(
             story, limits, checkpoint, terminal, showsEveryEvent: all)
@@ -80,8 +80,8 @@ struct Show: ParsableCommand {
                 "\(report.coverage == .all ? "✓" : "–") \"\(story.title)\": \(report.result), "
                     + "\(report.executions) executions, coverage \(report.coverage)")
         }
-        if Exploration.isInterrupted, let checkpoint = report.checkpoint {
-            try ResumeFile.write([checkpoint], toGoOn: "show \(name)")
+        if Exploration.isInterrupted {
+            try ResumeFile.write([report], toGoOn: "show \(name)")
         }
         if !result.isAsExpected { throw ExitCode(1) }
     }

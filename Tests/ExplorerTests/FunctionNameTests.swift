@@ -21,6 +21,10 @@ import Testing
             "closure #1 @Sendable () async -> () in closure #2 () -> () in Tests.S.(f in _3B9)() -> ()",
             "a closure in S.f()"
         ),
+        (
+            "partial apply forwarder for closure #1 @Sendable () -> () in closure #1 (Explorer.ExploredWorld) -> () in Tests.S.run(of: Tests.F) -> ()",
+            "a closure in S.run(of:)"
+        ),
         ("(extension in Tests):Swift.Array.first(of: A) -> A", "Array.first(of:)"),
         ("static (extension in Tests):Swift.Int.zero() -> Swift.Int", "Int.zero()"),
         (

@@ -70,7 +70,8 @@ const char *_Nullable quiesce_jobs_name(void *_Nonnull task);
 /// outlives it.
 void quiesce_jobs_lend_locals(struct quiesce_fiber *_Nonnull fiber, const void *_Nonnull task);
 
-/// Whether the calling thread's observer is told of `releases` and `acquires` from now on.
+/// Whether the calling thread's observers are told of `releases` and `acquires` from now on. At
+/// first they are not.
 void quiesce_jobs_want_order(bool wants);
 
 /// Calls `use`, which locks no mutex of the runtime's but that of a stream.

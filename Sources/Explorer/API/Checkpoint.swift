@@ -30,6 +30,10 @@ public struct Checkpoint: Sendable, Codable {
         var abandonedThreads = 0
         var mutations = 0
         var found: Found?
+        /// What bounds the coverage: see `Scheduler`.
+        var foreign: String?
+        var hasSeenWork = false
+        var hasSeenOthers = false
     }
 
     /// The failure to show when the exploration is over.

@@ -80,7 +80,7 @@ extension Exploration {
             let strategy = DepthFirst(scheduler, preemptions: bound)
             scheduler.use(strategy)
             var used = 0
-            while used < budget {
+            while used < budget, !Exploration.isInterrupted {
                 let outcome = run()
                 used += 1
                 // The schedule that was found has other steps than these would have.

@@ -21,10 +21,13 @@ extension Exploration {
         -> ExplorationReport
     {
         guard checkpoint.name == name, checkpoint.options == options.searchIdentity,
-            checkpoint.threads.count <= options.threadLimit,
+            checkpoint.threads.count <= scheduler.threads.capacity,
             let report = try? checkpoint.counts.report(name)
         else { throw .foreignCheckpoint(of: checkpoint.name) }
         scheduler.wanted = checkpoint.attention
+        scheduler.foreign = checkpoint.counts.foreign.map { ForeignCall(known: $0) }
+        scheduler.hasSeenWork = checkpoint.counts.hasSeenWork
+        scheduler.hasSeenOthers = checkpoint.counts.hasSeenOthers
         scheduler.threads.numbers = checkpoint.threads
         scheduler.objects.numbers = checkpoint.objects
         return report
@@ -35,11 +38,17 @@ extension Exploration {
         _ strategy: any Resumable, _ report: ExplorationReport, _ number: Int,
         _ scheduler: Scheduler
     ) -> Checkpoint? {
-        // The types whose releases are steps are known by where this process has them.
-        if scheduler.mustStop || scheduler.hasReferenceSteps { return nil }
+        // The types whose releases are steps are known by where this process has them. Where time is
+        // discrete it passes at no strategy's choice.
+        if scheduler.mustStop || scheduler.hasReferenceSteps || options.time == .discrete {
+            return nil
+        }
         var counts = Checkpoint.Counts(report, number)
         counts.abandonedThreads += scheduler.abandoned
         counts.mutations += scheduler.mutant?.hits ?? 0
+        counts.foreign = scheduler.foreign?.description
+        counts.hasSeenWork = scheduler.hasSeenWork
+        counts.hasSeenOthers = scheduler.hasSeenOthers
         return Checkpoint(
             name: name, options: options.searchIdentity, attention: scheduler.attention,
             threads: scheduler.threads.numbers, objects: scheduler.objects.numbers,

@@ -142,6 +142,7 @@ extension Scheduler {
 
     /// A step has happened of which no history is kept.
     func lookForEnds(_ event: Event) {
+        // Nothing here gives up a reference, which might move them.
         let ends = unsafe references.openEnds
         guard event.kind != .job, !ends.isEmpty else { return }
         for index in ends.indices {

@@ -127,6 +127,8 @@ extension Scheduler {
     @inline(__always)
     func waitForTurn(_ thread: Int32) {
         if jobs.isUsed {
+            // What the thread did since its last step may have been for others to see.
+            if !threads[thread].kind.isOfReferences { noteSharing() }
             admitArrivals()
             if jobs.hasChores { return waitForChores(thread) }
         }

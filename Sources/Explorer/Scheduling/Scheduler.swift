@@ -68,7 +68,7 @@ final class Scheduler: Observer, @unchecked Sendable {
     /// Whether a thread or a task other than the main one did something that was seen.
     var hasSeenWork = false
     /// Whether there was more than one.
-    private(set) var hasSeenOthers = false
+    var hasSeenOthers = false
     let references: References
     /// At the end: the steps that blocked threads would have taken.
     let blockedSteps = Stack<Event>(capacity: 16)
@@ -241,10 +241,8 @@ final class Scheduler: Observer, @unchecked Sendable {
         attention = wanted
         labelledSubject = -1
         if attention.races { sync.beginExecution() }
-        if jobs.isUsed {
-            resetJobs()
-            quiesce_jobs_want_order(attention.races)
-        }
+        if jobs.isUsed { resetJobs() }
+        quiesce_jobs_want_order(attention.races)
         threads.beginExecution()
         stores.beginExecution()
         blockedSteps.removeAll()

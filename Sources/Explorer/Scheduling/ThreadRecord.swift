@@ -41,7 +41,7 @@ struct ThreadRecord: BitwiseCopyable {
     var operations: Int32 = 0
     /// Stores that have not been flushed.
     var buffered: Int32 = 0
-    /// In which order this execution's threads were threads.started.
+    /// Which of this execution's threads it is, in the order of their starts.
     var spawnIndex: Int32 = 0
     /// Before its first event: the last one of the thread that started it.
     var origin: Int32 = -1

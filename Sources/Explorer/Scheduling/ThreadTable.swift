@@ -11,7 +11,7 @@ import Substrate
 final class ThreadTable {
     private let limit: Int32
     private let kept: Int32
-    private let capacity: Int32
+    let capacity: Int32
     private var buffers: Int32 = 0
     /// Never moves, so that a record can be changed in place while others are added.
     private let records: UnsafeMutablePointer<ThreadRecord>
@@ -169,18 +169,6 @@ final class ThreadTable {
             child = self[child].nextSibling
         }
         return nil
-    }
-
-    /// `parent` knows that the task `job` has ended: whatever it does from here on comes after.
-    func awaited(_ job: UInt, by parent: Int32) {
-        var child = self[parent].lastStarted < 0 ? -1 : self[parent].firstChild
-        while child >= 0 {
-            if self[child].job == job, self[child].standing == .completed {
-                self[child].mayMakeRoom = true
-            }
-            if child == self[parent].lastStarted { return }
-            child = self[child].nextSibling
-        }
     }
 
     func add(parent: Int32) -> Int32 {

@@ -37,7 +37,10 @@ enum FunctionName {
     /// Bank.Account.withdraw(_: Swift.Int) async -> ()`.
     static func shortened(_ name: String) -> String {
         var rest = name[...]
-        for prefix in [" partial function for ", "partial apply for ", "protocol witness for "] {
+        for prefix in [
+            " partial function for ", "partial apply for ", "partial apply forwarder for ",
+            "protocol witness for ",
+        ] {
             if let range = rest.range(of: prefix) { rest = rest[range.upperBound...] }
         }
         // What the optimizer has made of it.

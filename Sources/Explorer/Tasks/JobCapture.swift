@@ -179,6 +179,7 @@ extension Scheduler {
         ) {
             if let scheduler = Scheduler.watchingThisThread {
                 let address = JobCapture.address(UnownedJob(job))
+                scheduler.noteSharing()
                 scheduler.timerQueued(address, after: nanoseconds(delay, scheduler))
             } else {
                 originalTimers!.enqueue(job, after: delay, tolerance: tolerance, clock: clock)
@@ -191,6 +192,7 @@ extension Scheduler {
             if let scheduler = Scheduler.watchingThisThread {
                 let address = JobCapture.address(UnownedJob(job))
                 let delay = clock.now.duration(to: instant)
+                scheduler.noteSharing()
                 scheduler.timerQueued(address, after: nanoseconds(delay, scheduler))
             } else {
                 originalTimers!.enqueue(job, at: instant, tolerance: tolerance, clock: clock)

@@ -18,6 +18,8 @@ final class JobState {
     var unfinished = 0
     /// Tasks of this execution by the address of their job.
     let table = AddressTable()
+    /// By address: the last task that has completed there.
+    let completed = AddressTable()
     /// Jobs of the runtime's own that come before the next step: an actor takes its first task, a
     /// task that yields is queued again.
     let chores = Stack<UInt>(capacity: 16)
@@ -61,6 +63,7 @@ final class JobState {
 
     func beginExecution() {
         table.removeAll()
+        completed.removeAll()
         lastOfActor.removeAll()
         chores.removeAll()
         firstChore = 0

@@ -24,9 +24,17 @@ extension Scheduler {
     /// The running thread acquires `task`: it has found that the task is complete, or cancels it.
     func taskAcquired(_ task: UInt) {
         guard current >= 0 else { return }
-        threads.awaited(task, by: current)
+        noteAwaited(task)
         guard attention.races else { return }
         sync.acquire(current, from: task)
+    }
+
+    /// The running thread has found that a task is complete. Where it was the one that made the
+    /// task, another may take its number.
+    private func noteAwaited(_ task: UInt) {
+        guard threads.hasManyChildren(current) else { return }
+        let thread = jobs.completed.value(of: task)
+        if thread >= 0, threads[thread].parent == current { threads[thread].mayMakeRoom = true }
     }
 
     /// The running thread is about to cancel `task`, or with -1 children of its own.

@@ -133,6 +133,7 @@ extension Scheduler {
         guard seesAll, thread >= 0, threads[thread].standing != .completed else { return }
         threads[thread].standing = .completed
         jobs.table.set(job, -1)
+        jobs.completed.set(job, thread)
         jobs.inbox.remove(job)
         jobs.unfinished -= 1
         if isDeclared { noteCompletion(of: thread) }
@@ -214,6 +215,7 @@ extension Scheduler {
         if !attention.jobs, threads.started.count > 1 { wanted.jobs = true }
         forgetClocks(of: thread)
         jobs.table.set(job, thread)
+        if jobs.completed.value(of: job) >= 0 { jobs.completed.set(job, -1) }
         jobs.unfinished += 1
         if attention.names { threads.names[index] = taskName(job, thread) }
         return thread

@@ -6,7 +6,7 @@ import Substrate
 // What jobs share, for the reduction.
 //
 // By default a step of a task conflicts with every other step of a task or a thread: it may have
-// touched anything. Where the program declares that its jobs share nothing else, a step touches its
+// touched anything. Of several steps of references in a row only the last does. Where the program declares that its jobs share nothing else, a step touches its
 // task, the actor it runs on, the tasks that it queues, cancels, completes or asks for their value,
 // and Substrate's objects. What it does on the way to the next step is added as it happens.
 extension Scheduler {
@@ -23,7 +23,7 @@ extension Scheduler {
             )
             if options.reduction == .sound { return }
         }
-        // What comes of it adds that.
+        // Where more comes of it than another of its kind, `noteSharing` adds that.
         guard attention.jobs, !event.kind.isOfReferences else { return }
         guard options.reduction == .declared else {
             // A thread that cancels does what tasks may see.
@@ -44,8 +44,8 @@ extension Scheduler {
         }
     }
 
-    /// The running thread does something to tasks on the way to its next step. If its last step was
-    /// one of references, with which jobs do not conflict, they do now.
+    /// The running thread does something to tasks on the way to its next step, or takes a step of
+    /// another kind. If its last step was one of references, jobs conflict with it from here on.
     @inline(__always)
     func noteSharing() {
         if lastEvent.kind.isOfReferences { shareReferences() }
@@ -53,8 +53,9 @@ extension Scheduler {
 
     @inline(never)
     private func shareReferences() {
-        guard attention.jobs, current >= 0, lastEvent.thread == current else { return }
-        let writes = threads[current].isTask
+        // A thread that has just been started runs as a part of the step that started it.
+        guard attention.jobs, current >= 0 else { return }
+        let writes = threads[current].isTask || threads[lastEvent.thread].isTask
         amend { $0.footprint.addOrReplace(ObjectTable.jobs, writes: writes) }
     }
 

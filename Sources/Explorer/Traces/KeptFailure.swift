@@ -80,8 +80,8 @@ package struct KeptFailure: Sendable {
 
     package func keep(_ failure: Counterexample) {
         guard !folder.isEmpty else { return }
-        unsafe mkdir(folder, 0o777)
-        write("*\n", to: "\(folder)/.gitignore")
+        // A folder that was there before is somebody else's to ignore.
+        if unsafe mkdir(folder, 0o777) == 0 { write("*\n", to: "\(folder)/.gitignore") }
         write("\(failure.token)\(failure.trace.isMinimal ? Self.minimalMark : "")\n", to: path)
     }
 

@@ -76,13 +76,13 @@ struct TrapReport {
             ].contains(name) {
                 continue
             }
-            return name
+            return FunctionName.shortened(name)
         }
         return nil
     }
 
     private var stack: String {
-        let names = addresses.compactMap(TrapReport.symbol).prefix(8)
+        let names = addresses.compactMap(TrapReport.symbol).prefix(8).map(FunctionName.shortened)
         return names.isEmpty ? "" : " [" + names.joined(separator: " ← ") + "]"
     }
 
