@@ -368,7 +368,7 @@ extension Mutant {
             "                return"),
         Mutant(
             "the holder of a mutex is not left out", races,
-            "                dropped[0] = Int32(truncatingIfNeeded: obstacle)\n                sequence.place.begin(obstacle)",
+            "                dropped[0] = Int32(truncatingIfNeeded: obstacle)\n                place.with { $0.begin(obstacle) }",
             "                return"),
         Mutant(
             "an independent step conflicts with nothing", sequence,
