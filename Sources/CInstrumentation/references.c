@@ -301,7 +301,7 @@ static size_t room(void *memory) {
 static pthread_mutex_t watching = PTHREAD_MUTEX_INITIALIZER;
 static int watchers;
 static bool is_found;
-static quiesce_interposition calls, rooms;
+static quiesce_interposition calls;
 
 // Retains are left to the runtime. But the way to them through the pointer clears the high bits of
 // what it is given before anybody looks at them, though they say that some strings are no objects.
@@ -341,12 +341,9 @@ static bool find(const quiesce_reference_listener *new_listener) {
         {"swift_weakLoadStrong", (void *)weak_load, NULL, (void **)&real_weak_load},
         {"swift_weakTakeStrong", (void *)weak_take, NULL, (void **)&real_weak_take},
         {"swift_unownedRetainStrong", (void *)unowned_retain, NULL, (void **)&real_unowned_retain},
+        {"malloc_usable_size", (void *)room, NULL, (void **)&real_room},
     };
-    calls.excluded[0] = "libswiftCore.so";
     if (!quiesce_interposition_find(&calls, replacements, sizeof replacements / sizeof *replacements) || !mend_retain()) return false;
-    // The runtime's own calls too.
-    quiesce_replacement ask_for_room = {"malloc_usable_size", (void *)room, NULL, (void **)&real_room};
-    if (!quiesce_interposition_find(&rooms, &ask_for_room, 1)) return false;
     __atomic_store_n(&former_allocate, _swift_allocObject, __ATOMIC_RELAXED);
     __atomic_store_n(&former_release, _swift_release, __ATOMIC_RELAXED);
     __atomic_store_n(&former_release_n, _swift_release_n, __ATOMIC_RELAXED);
@@ -361,7 +358,6 @@ static void set_on(bool on) {
     __atomic_store_n(&_swift_release_n, on ? on_release_n : former_release_n, __ATOMIC_RELEASE);
     __atomic_store_n(&_swift_enableSwizzlingOfAllocationAndRefCountingFunctions_forInstrumentsOnly, on, __ATOMIC_RELEASE);
     quiesce_interposition_set(&calls, on);
-    quiesce_interposition_set(&rooms, on);
 }
 
 bool quiesce_reference_watch_begin(quiesce_reference_watch *watch, void *watcher, const quiesce_reference_listener *new_listener) {

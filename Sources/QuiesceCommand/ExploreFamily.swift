@@ -10,7 +10,7 @@ struct ExploreFamily: ParsableCommand {
         commandName: "explore-family",
         abstract: "Explore a parametric program: executions, deadlocks, seconds.",
         discussion:
-            "quiesce list names the families. Exits with 0 also when executions deadlock: it measures."
+            "quiesce list names the families. The strategy random picks as many executions as --executions says, or 1000. Exits with 0 also when executions deadlock: it measures."
     )
 
     enum StrategyName: String, CaseIterable, ExpressibleByArgument {
@@ -32,17 +32,10 @@ struct ExploreFamily: ParsableCommand {
     @Option(help: "The bound of the strategy preemptions.")
     var bound = 2
 
-    @Option(help: "The executions of the strategy random, and the most that any other runs.")
-    var executions: Int?
-
     @Option(help: "The seed of the strategy random.")
     var seed: UInt64 = 1
 
-    @Option(help: "The most seconds to explore.")
-    var seconds: Double?
-
-    @Option(help: "Go on from a file that an interrupted run wrote.")
-    var resume: String?
+    @OptionGroup var limits: LimitOptions
 
     @Flag(help: "Print the result as JSON.")
     var json = false
@@ -59,21 +52,18 @@ struct ExploreFamily: ParsableCommand {
             throw BadInput("there is no family called \"\(name)\"; quiesce list shows them")
         }
         if bound < 0 { throw BadInput("--bound takes a number from 0, not \(bound)") }
-        if let executions, executions < 1 {
-            throw BadInput("--executions takes a number from 1, not \(executions)")
-        }
         let terminal = Terminal()
         var options = ExplorationOptions(strategy: explorerStrategy)
         options.stopsAtFirstFailure = false
         options.minimizes = false
-        options.executionLimit = strategy == .random ? .max : executions ?? .max
-        options.secondsLimit = seconds ?? .infinity
+        limits.apply(to: &options)
+        if strategy == .random { options.executionLimit = .max }
         options.progress = { terminal.progress($0) }
         let exploration: Exploration
         do { exploration = try family.exploration(try FamilySize(size), options: options) } catch {
             throw BadInput("\(error)")
         }
-        let file = try resume.map(ResumeFile.read)
+        let file = try limits.resume.map(ResumeFile.read)
         Interruption.catchSignals()
         let report: ExplorationReport
         do {
@@ -98,7 +88,7 @@ struct ExploreFamily: ParsableCommand {
         var words = ["explore-family", name, "--size", size, "--strategy", strategy.rawValue]
         if strategy == .preemptions { words += ["--bound", "\(bound)"] }
         if strategy == .random {
-            words += ["--executions", "\(executions ?? 1_000)", "--seed", "\(seed)"]
+            words += ["--executions", "\(limits.executions ?? 1_000)", "--seed", "\(seed)"]
         }
         return words.joined(separator: " ")
     }
@@ -119,7 +109,7 @@ struct ExploreFamily: ParsableCommand {
         case .optimal: .optimal
         case .depthFirst: .depthFirst
         case .preemptions: .preemptions(bound)
-        case .random: .random(executions: executions ?? 1_000, seed: seed)
+        case .random: .random(executions: limits.executions ?? 1_000, seed: seed)
         }
     }
 }

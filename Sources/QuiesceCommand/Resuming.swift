@@ -6,10 +6,10 @@ import Foundation
 
 /// How long a subcommand explores, and where it goes on.
 struct LimitOptions: ParsableArguments {
-    @Option(help: "The most seconds to explore each story.")
+    @Option(help: "The most seconds to explore; of several stories, each.")
     var seconds: Double?
 
-    @Option(help: "The most executions of each story.")
+    @Option(help: "The most executions; of several stories, each.")
     var executions: Int?
 
     @Option(help: "Go on from a file that an interrupted run wrote.")
@@ -45,10 +45,10 @@ enum Interruption {
                 _ = signal(SIGINT, SIG_DFL)
                 _ = signal(SIGTERM, SIG_DFL)
             }
-            // Whoever started the command may have chosen that it is not interrupted.
+            // The parent process may have had the signal ignored.
             if unsafe unsafeBitCast(former, to: Int.self) == 1 { _ = signal(number, SIG_IGN) }
         }
-        // Whoever started the command may have blocked them.
+        // The parent process may have blocked them.
         unsafe pthread_sigmask(SIG_UNBLOCK, &signals, nil)
     }
 }
@@ -114,12 +114,12 @@ struct ResumeFile: Codable {
     private static let thisBuild: UInt64 = {
         let program = FileManager.default.contents(atPath: "/proc/self/exe") ?? Data()
         return unsafe program.withUnsafeBytes { bytes in
-            var hash: UInt64 = 14_695_981_039_346_656_037
+            var hash = FNV1a()
             for offset in stride(from: 0, to: bytes.count - 7, by: 8) {
                 let word = unsafe bytes.loadUnaligned(fromByteOffset: offset, as: UInt64.self)
-                hash = (hash ^ word) &* 1_099_511_628_211
+                hash.add(word)
             }
-            return hash
+            return hash.value
         }
     }()
 }

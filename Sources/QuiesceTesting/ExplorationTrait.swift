@@ -42,7 +42,7 @@ public struct ExplorationTrait: TestTrait, SuiteTrait, TestScoping {
         return trait
     }
 
-    /// Explores for at most this many seconds. Coverage is then *bounded* where that was not enough.
+    /// Explores for at most this many seconds. Coverage is *bounded* where that was not enough.
     public func seconds(_ limit: Double) -> Self {
         var trait = self
         trait.options.secondsLimit = limit

@@ -24,7 +24,7 @@ final class ExploredTest: Sendable {
         var report: ExplorationReport?
         var counterexample: Counterexample?
         var failure: String?
-        /// What came of the failure that an earlier run kept.
+        /// How the failure that an earlier run kept ended this time.
         var kept: KeptFailure.Outcome?
         /// Where the last expectation failed: in the end, that of the counterexample.
         var place: SourceLocation?

@@ -24,13 +24,14 @@ typedef struct quiesce_job_listener {
     void (*_Nonnull completed)(void *_Nonnull observer, void *_Nonnull task);
     /// The running task orders itself with `task`: cancels it, asks for its value.
     void (*_Nonnull touches)(void *_Nonnull observer, void *_Nonnull task);
-    /// What the running thread did so far happens before whoever acquires `task` later.
+    /// What the running thread did so far happens before what a thread does that acquires `task`
+    /// later. Only after `quiesce_jobs_want_order`, as `acquires`.
     void (*_Nonnull releases)(void *_Nonnull observer, void *_Nonnull task);
     void (*_Nonnull acquires)(void *_Nonnull observer, void *_Nonnull task);
     /// `task`, or with null the children of a group, are about to be cancelled.
     void (*_Nonnull cancels)(void *_Nonnull observer, void *_Nullable task);
-    /// The runtime is about to lock a mutex of its own, which need not be free, and may be that of a
-    /// stream; it has unlocked one.
+    /// The runtime is about to lock a mutex of its own, which need not be free, and may be that of
+    /// a stream; it has unlocked one.
     void (*_Nonnull locks)(void *_Nonnull observer, void *_Nonnull mutex, bool is_stream);
     void (*_Nonnull unlocks)(void *_Nonnull observer, void *_Nonnull mutex);
     /// The time of the runtime's clocks, in nanoseconds; 0 for the system's.
@@ -70,8 +71,8 @@ const char *_Nullable quiesce_jobs_name(void *_Nonnull task);
 /// outlives it.
 void quiesce_jobs_lend_locals(struct quiesce_fiber *_Nonnull fiber, const void *_Nonnull task);
 
-/// Whether the calling thread's observers are told of `releases` and `acquires` from now on. At
-/// first they are not.
+/// Has `releases` and `acquires` of the calling thread's observers called from now on, or not. At
+/// first they are not called.
 void quiesce_jobs_want_order(bool wants);
 
 /// Calls `use`, which locks no mutex of the runtime's but that of a stream.

@@ -38,8 +38,8 @@ extension Exploration {
         _ strategy: any Resumable, _ report: ExplorationReport, _ number: Int,
         _ scheduler: Scheduler
     ) -> Checkpoint? {
-        // The types whose releases are steps are known by where this process has them. Where time is
-        // discrete it passes at no strategy's choice.
+        // The types whose releases are steps are known by where this process has them. Discrete
+        // time passes without a choice of the strategy.
         if scheduler.mustStop || scheduler.hasReferenceSteps || options.time == .discrete {
             return nil
         }

@@ -73,18 +73,14 @@ public struct Exploration {
     public func run(from checkpoint: Checkpoint? = nil) throws(Failure) -> ExplorationReport {
         // What is made once in a process, where it is first needed, may have given up references
         // once. In a program that gives them up in no order of its own, that happens again.
-        var hasTriedAgain = false
-        while true {
+        for _ in 1...2 {
             let scheduler = Scheduler(options)
             do throws(Failure) { return try explored(by: scheduler, from: checkpoint) } catch {
                 guard case .diverged = error, scheduler.hasReferenceSteps else { throw error }
-                if hasTriedAgain {
-                    return try withoutReferences.explored(
-                        by: Scheduler(withoutReferences.options), from: checkpoint)
-                }
-                hasTriedAgain = true
             }
         }
+        let other = withoutReferences
+        return try other.explored(by: Scheduler(other.options), from: checkpoint)
     }
 
     /// The same, without a look at references.

@@ -10,7 +10,8 @@ import Synchronization
 #endif
 
 /// Tells a person who waits how far explorations are, on standard error: on a terminal in one line
-/// that is written anew, elsewhere in a plain line now and then. Short runs print nothing.
+/// that each new text replaces, elsewhere in a plain line every ten seconds. Short runs print
+/// nothing.
 package final class ProgressLine: Sendable {
     private let isTerminal: Bool
     private let seconds: @Sendable () -> Double

@@ -22,6 +22,7 @@ final class References {
     private(set) var isSeen = true
     /// Where the types in `watch` come from.
     private var types = TypeSet()
+    private var known: [UInt] = []
     /// By what the runtime keeps for the weak references to an object.
     private var weakOnes: [UInt: WeakOne] = [:]
     // To ask the dictionary costs more.
@@ -57,8 +58,9 @@ final class References {
         unsafe quiesce_reference_watch_forget_ends(watch)
         guard matters != types else { return }
         types = matters
+        known = matters.all
         unsafe quiesce_reference_watch_clear(watch)
-        for type in types.all { set(type, quiesce_type_matters) }
+        for type in known { set(type, quiesce_type_matters) }
     }
 
     /// What is known of a type until the next execution.
@@ -68,7 +70,7 @@ final class References {
             watch, UnsafeRawPointer(bitPattern: type)!, standing)
     }
 
-    func matters(_ type: UInt) -> Bool { types.all.contains(type) }
+    func matters(_ type: UInt) -> Bool { known.contains(type) }
 
     func isOrdinary(_ type: UInt) { set(type, quiesce_type_ordinary) }
 
@@ -167,8 +169,9 @@ struct TypeSet: BitwiseCopyable, Equatable {
     var isEmpty: Bool { number == 0 }
     var all: [UInt] { isEmpty ? [] : Self.sets.withLock { $0[number] } }
 
+    /// - Parameter type: one that is not among them.
     func adding(_ type: UInt) -> TypeSet {
-        let wanted = Set(all + [type]).sorted()
+        let wanted = (all + [type]).sorted()
         return Self.sets.withLock { sets in
             var result = TypeSet()
             result.number = sets.firstIndex(of: wanted) ?? sets.count

@@ -88,9 +88,9 @@ extension Scheduler {
         }
     }
 
-    /// Whether the step may have changed something that the condition of `spinner` depends on and
-    /// that is not Substrate's, as steps of tasks do. A round of another spinner has looked at
-    /// something and found that it must wait.
+    /// Whether the step may have changed something that is not Substrate's and on which the
+    /// condition of `spinner` depends: a task's step may. A step of another spinner does not: that
+    /// thread only looked, and waits.
     private func mayChangeAnything(_ event: Event, for spinner: Int) -> Bool {
         guard attention.jobs else { return false }
         if event.kind == .cancel { return true }

@@ -74,17 +74,13 @@ struct ThreadRecord: BitwiseCopyable {
 
     /// Forgets the task that has ended; what comes is another one, after it.
     mutating func startAgain() {
-        var fresh = ThreadRecord(parent: parent)
-        fresh.firstChild = firstChild
-        fresh.nextSibling = nextSibling
-        fresh.bufferLink = bufferLink
-        fresh.body = body
-        fresh.lastStarted = lastStarted
-        fresh.children = children
-        fresh.spawnIndex = spawnIndex
-        fresh.last = last
-        fresh.lastFlush = lastFlush
-        self = fresh
+        let former = self
+        restart()
+        lastStarted = former.lastStarted
+        children = former.children
+        spawnIndex = former.spawnIndex
+        last = former.last
+        lastFlush = former.lastFlush
     }
 
     /// The last of its children that was started, and how many there are.

@@ -5,8 +5,8 @@ import Substrate
 /// The threads and tasks of an exploration: who there is, who started whom, and what each runs.
 ///
 /// A thread is told by who started it and as which of its children, so that it has the same number
-/// in every execution. Whoever has started many tasks starts the next ones under the numbers of
-/// those that have ended: the numbers must not grow with every task of a loop.
+/// in every execution. A thread or task that has started many tasks starts the next ones under the
+/// numbers of those that it has awaited: the numbers must not grow with every task of a loop.
 @safe
 final class ThreadTable {
     private let limit: Int32
@@ -20,8 +20,8 @@ final class ThreadTable {
     let started = Stack<Int32>(capacity: 32)
     var names: [String] = []
 
-    /// A table for executions of at most `limit` threads. Whoever has started `kept` tasks starts
-    /// further ones in the place of those that have ended.
+    /// A table for executions of at most `limit` threads. A thread or task that has started `kept`
+    /// tasks starts further ones in the place of those that it has awaited.
     init(limit: Int, keeps kept: Int) {
         self.limit = Int32(clamping: min(max(limit, 1), Self.maximum))
         self.kept = Int32(clamping: kept)
@@ -172,6 +172,8 @@ final class ThreadTable {
     }
 
     func add(parent: Int32) -> Int32 {
+        // No program gets here with a full table: a thread or task starts only where `isFull` or
+        // `hasReserve` says that there is room, and each has one buffer at most.
         precondition(count < capacity)
         unsafe (records + Int(count)).initialize(to: ThreadRecord(parent: parent))
         names.append("")

@@ -39,9 +39,10 @@ extension Scheduler {
 
     /// The running thread is about to cancel `task`, or with -1 children of its own.
     ///
-    /// That comes before the handlers that a task calls itself since it finds that it is cancelled.
-    /// The runtime does not tell when it finds that; so it comes before all that the task and its
-    /// children do from here on. What they did before is as unordered as it was.
+    /// A task that finds itself cancelled calls its handlers itself, and the cancellation comes
+    /// before them. The runtime does not tell when the task finds that. So the cancellation comes
+    /// before all that the task and its children do from here on. What they did before is as
+    /// unordered as it was.
     func orderCancellation(of task: Int32) {
         guard attention.races, current >= 0 else { return }
         let root = task < 0 ? current : task

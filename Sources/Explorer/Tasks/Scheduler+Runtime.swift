@@ -38,9 +38,9 @@ extension Scheduler {
         jobs.locks.append(RuntimeLock(mutex: mutex, holder: current))
     }
 
-    /// The running thread is about to use an asynchronous stream. What it finds there depends on what
-    /// the tasks did before that it has made or resumed. (To let others come before each use makes
-    /// hundreds of executions a hundred thousand.)
+    /// The running thread is about to use an asynchronous stream. What it finds there depends on
+    /// what the tasks did before that it has made or resumed. (To let others come before each use
+    /// makes a hundred thousand executions of some hundreds.)
     private func noteStream() {
         noteEffect()
         hasSeenWork = true

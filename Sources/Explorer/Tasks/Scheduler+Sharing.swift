@@ -6,9 +6,10 @@ import Substrate
 // What jobs share, for the reduction.
 //
 // By default a step of a task conflicts with every other step of a task or a thread: it may have
-// touched anything. Of several steps of references in a row only the last does. Where the program declares that its jobs share nothing else, a step touches its
-// task, the actor it runs on, the tasks that it queues, cancels, completes or asks for their value,
-// and Substrate's objects. What it does on the way to the next step is added as it happens.
+// touched anything. Of several steps of references in a row only the last does. Where the program
+// declares that its jobs share nothing else, a step touches its task, the actor it runs on, the
+// tasks that it queues, cancels, completes or asks for their value, and Substrate's objects. What
+// it does on the way to the next step is added as it happens.
 extension Scheduler {
     var isDeclared: Bool { attention.jobs && options.reduction == .declared && mode == .exploring }
 

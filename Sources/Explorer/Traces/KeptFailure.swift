@@ -21,7 +21,7 @@ package struct KeptFailure: Sendable {
         self.identity = identity
     }
 
-    /// What came of running a kept failure again.
+    /// How a kept failure ended when it ran again.
     package enum Outcome: Sendable {
         case failsAgain(Counterexample)
         case passesNow
@@ -67,12 +67,11 @@ package struct KeptFailure: Sendable {
     // MARK: The file
 
     private var path: String {
-        // Any file system takes these; the hash tells apart what they make alike.
+        // Any file system takes these characters. Two tests may have the same ones; the hash differs.
         let name = identity.map { $0.isASCII && ($0.isLetter || $0.isNumber) ? $0 : "-" }.suffix(60)
-        let hash = identity.utf8.reduce(14_695_981_039_346_656_037 as UInt64) {
-            ($0 ^ UInt64($1)) &* 1_099_511_628_211
-        }
-        return "\(folder)/\(String(name))-\(String(hash, radix: 16)).token"
+        var hash = FNV1a()
+        for byte in identity.utf8 { hash.add(UInt64(byte)) }
+        return "\(folder)/\(String(name))-\(String(hash.value, radix: 16)).token"
     }
 
     /// What stands behind the token of a schedule with the fewest possible preemptions.

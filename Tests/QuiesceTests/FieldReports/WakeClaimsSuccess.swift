@@ -18,7 +18,7 @@ import Testing
         private let state = Mutex(State())
         private let reader = WaitPoint()
         private let writers = WaitPoint()
-        /// What the platform's wake answers, whoever it woke.
+        /// What the platform's wake answers, whether it woke a thread or not.
         private let claimsSuccess: Bool
 
         init(claimsSuccess: Bool) {
