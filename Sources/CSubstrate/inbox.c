@@ -11,6 +11,7 @@
 
 extern void *swift_retain(void *) __attribute__((weak));
 extern void swift_release(void *) __attribute__((weak));
+extern void *swift_task_getCurrent(void) __attribute__((weak));
 
 enum {
     // What the runtime calls a job that serves the queue of a default actor.
@@ -27,6 +28,8 @@ struct quiesce_inbox {
     // Which execution of which exploration this is: no two in the process have the same number.
     uint64_t execution;
     bool was_used;
+    // Whether threads that nobody explores were given something to do.
+    bool expects_others;
     quiesce_inbox *next;
 };
 
@@ -271,6 +274,33 @@ bool quiesce_inbox_give(void *job, uint8_t job_kind, bool is_main) {
     leave();
     served.actor = NULL;
     return is_actors || known;
+}
+
+void quiesce_inbox_expect_others(quiesce_inbox *inbox) {
+    if (inbox->expects_others) return;
+    enter();
+    inbox->expects_others = true;
+    leave();
+}
+
+// A thread that runs a task works for the exploration of that task. One that runs none, such as a
+// worker of Dispatch, may work for each exploration that gave work away.
+bool quiesce_inbox_take_over_trap(const quiesce_trap *trap) {
+    void *task = swift_task_getCurrent ? swift_task_getCurrent() : NULL;
+    quiesce_arrival message = {.kind = quiesce_arrival_trapped, .trap = trap};
+    enter();
+    int candidates = 0;
+    if (task) {
+        entry *known = find(task);
+        if (known && known->inbox) post(known->inbox, message), candidates++;
+    } else {
+        for (quiesce_inbox *inbox = inboxes; inbox; inbox = inbox->next) candidates += inbox->expects_others;
+        message.is_shared = candidates > 1;
+        for (quiesce_inbox *inbox = inboxes; inbox; inbox = inbox->next)
+            if (inbox->expects_others) post(inbox, message);
+    }
+    leave();
+    return candidates > 0;
 }
 
 int32_t quiesce_inbox_frames(void *task, uintptr_t *frames, int32_t capacity) {

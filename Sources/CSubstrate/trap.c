@@ -2,6 +2,7 @@
 
 #define _GNU_SOURCE
 #include "fiber_internal.h"
+#include "quiesce_inbox.h"
 #include <dlfcn.h>
 #include <execinfo.h>
 #include <fcntl.h>
@@ -155,34 +156,62 @@ static void pass_on(int signal, siginfo_t *info, void *context) {
     }
 }
 
+// Where the thread was and how it came there.
+static void describe(quiesce_trap *trap, int signal, const siginfo_t *info, const ucontext_t *context) {
+#if defined(__x86_64__)
+    trap->instruction = (uintptr_t)context->uc_mcontext.gregs[REG_RIP];
+#else
+    trap->instruction = context->uc_mcontext.pc;
+#endif
+    trap->address = signal == SIGSEGV || signal == SIGBUS ? (uintptr_t)info->si_addr : 0;
+    trap->signal = signal;
+    walk_frames(trap, trap->instruction);
+}
+
+// Whether the allocator's locks may be held: then nothing of this process can be trusted to go on.
+static bool is_in_allocator(const quiesce_trap *trap) {
+    bool result = is_allocator(trap->instruction);
+    if (trap->signal == SIGABRT || trap->signal == SIGSEGV || trap->signal == SIGBUS || trap->signal == SIGURG)
+        for (int i = 0; i < trap->depth && i < 8; i++) result = result || is_allocator(trap->frames[i]);
+    return result;
+}
+
+// A thread that nobody explores has trapped. If it worked for an exploration, that exploration
+// has its verdict, and the thread stands still for ever, with all that it holds. The main thread
+// works for nobody, and neither does a thread to which another process sent the signal.
+static void stand_still_if_foreign(int signal, const siginfo_t *info, const ucontext_t *context) {
+    bool is_own_doing = info->si_code > 0 || (info->si_code == SI_TKILL && info->si_pid == getpid());
+    if (state.users > 0 || signal == SIGURG || !is_own_doing || gettid() == getpid()) return;
+    quiesce_trap trap = {0};
+    describe(&trap, signal, info, context);
+    if (is_in_allocator(&trap) || !quiesce_inbox_take_over_trap(&trap)) return;
+    sigset_t all;
+    sigfillset(&all);
+    pthread_sigmask(SIG_BLOCK, &all, NULL);
+    for (;;) pause();
+}
+
 static void handle(int signal, siginfo_t *info, void *raw) {
     ucontext_t *context = raw;
     quiesce_fiber *fiber = state.users > 0 && state.running ? *state.running : NULL;
     bool asked = info->si_code == SI_QUEUE && info->si_value.sival_int == quiesce_trap_stuck;
+    if (!fiber) stand_still_if_foreign(signal, info, context);
     if (!fiber || (signal == SIGURG && !asked)) return pass_on(signal, info, raw);
     quiesce_trap *trap = state.trap;
-#if defined(__x86_64__)
-    uintptr_t pc = (uintptr_t)context->uc_mcontext.gregs[REG_RIP];
-#else
-    uintptr_t pc = context->uc_mcontext.pc;
-#endif
-    walk_frames(trap, pc);
-    bool fatal = is_allocator(pc);
-    if (signal == SIGABRT || signal == SIGSEGV || signal == SIGBUS || signal == SIGURG)
-        for (int i = 0; i < trap->depth && i < 8; i++) fatal = fatal || is_allocator(trap->frames[i]);
+    // A fiber that is left to go on has not trapped.
+    quiesce_trap found = {0};
+    describe(&found, signal, info, context);
+    bool fatal = is_in_allocator(&found);
     // A fiber that computes for ever is often in the allocator, which it leaves again: the next
     // request will meet it elsewhere. One that is always met there waits for a lock of it.
     if (fatal && signal == SIGURG && state.deferred++ < 100) return;
     if (fatal) {
-        // The allocator's locks may be held: nothing of this process can be trusted to go on.
         state.fatal(state.context);
         *state.running = NULL;
         return pass_on(signal == SIGURG ? SIGABRT : signal, info, raw);
     }
     state.deferred = 0;
-    trap->instruction = pc;
-    trap->address = signal == SIGSEGV || signal == SIGBUS ? (uintptr_t)info->si_addr : 0;
-    trap->signal = signal;
+    *trap = found;
     uintptr_t top = ((uintptr_t)state.landing + alternate_size) & ~(uintptr_t)15;
 #if defined(__x86_64__)
     context->uc_mcontext.gregs[REG_RSP] = (greg_t)(top - 8);

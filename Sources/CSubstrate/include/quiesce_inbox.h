@@ -3,6 +3,7 @@
 #ifndef QUIESCE_INBOX_H
 #define QUIESCE_INBOX_H
 
+#include "quiesce_fiber.h"
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -27,12 +28,18 @@ enum quiesce_arrival_kind {
     quiesce_arrival_begins,
     /// The task has completed there.
     quiesce_arrival_completed,
+    /// The thread has trapped, and stands still for ever.
+    quiesce_arrival_trapped,
 };
 
 typedef struct quiesce_arrival {
     void *_Nullable job, *_Nullable executor;
     uint8_t kind, job_kind;
     bool is_main;
+    /// Of a trap: what it was, and whether other explorations have got the same message, because
+    /// it is not known for which of them the thread worked.
+    const quiesce_trap *_Nullable trap;
+    bool is_shared;
 } quiesce_arrival;
 
 quiesce_inbox *_Nullable quiesce_inbox_create(void);
@@ -54,6 +61,13 @@ bool quiesce_inbox_wait(quiesce_inbox *_Nonnull inbox, uint64_t nanoseconds);
 bool quiesce_inbox_has_mail(const quiesce_inbox *_Nonnull inbox);
 /// Whether another thread has ever done anything to a task of the exploration.
 bool quiesce_inbox_was_used(const quiesce_inbox *_Nonnull inbox);
+
+/// The exploration's program has given work to a thread that nobody explores, or has woken one.
+void quiesce_inbox_expect_others(quiesce_inbox *_Nonnull inbox);
+/// The calling thread, which nobody explores, has trapped: the handler asks. True when it worked
+/// for an exploration; then that exploration knows, and the thread must never go on. `*trap`, on
+/// the thread's stack, stays as it is.
+bool quiesce_inbox_take_over_trap(const quiesce_trap *_Nonnull trap);
 
 /// Whether any thread's inbox is open: one load.
 bool quiesce_inbox_any(void);

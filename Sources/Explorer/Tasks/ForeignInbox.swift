@@ -25,6 +25,10 @@ final class ForeignInbox {
     /// Whether another thread has ever done anything to a task of the exploration.
     var wasUsed: Bool { unsafe quiesce_inbox_was_used(pointer) }
 
+    /// The program has given work to a thread that nobody explores, or has woken one: a trap of
+    /// such a thread may be this exploration's.
+    func expectOthers() { unsafe quiesce_inbox_expect_others(pointer) }
+
     /// The task at `address` belongs to the exploration.
     func add(_ address: UInt) {
         unsafe quiesce_inbox_add(pointer, UnsafeMutableRawPointer(bitPattern: address)!)

@@ -14,6 +14,7 @@ extension Scheduler {
 
     /// The running thread hands work to a thread that nobody explores, or perhaps wakes one.
     func noteHandOver(mayOnlyWake: Bool) {
+        jobs.inbox.expectOthers()
         if mayOnlyWake { jobs.mayHaveWoken = true } else { jobs.hasHandedOver = true }
     }
 
@@ -34,6 +35,9 @@ extension Scheduler {
     }
 
     private func admit(_ arrival: quiesce_arrival) {
+        if let trap = unsafe arrival.trap {
+            return noteTrapElsewhere(unsafe trap.pointee, isShared: unsafe arrival.is_shared)
+        }
         let job = unsafe UInt(bitPattern: arrival.job)
         let kind = unsafe arrival.job_kind
         let thread = jobs.table.value(of: job)

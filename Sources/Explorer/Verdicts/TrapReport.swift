@@ -8,9 +8,10 @@ struct TrapReport {
     private let trap: quiesce_trap
     private let isOverflow: Bool
 
-    init(_ trap: quiesce_trap, fiber: Fiber) {
+    /// - Parameter fiber: what trapped; nil for a thread that is not explored.
+    init(_ trap: quiesce_trap, fiber: Fiber?) {
         self.trap = trap
-        isOverflow = trap.address != 0 && fiber.contains(trap.address)
+        isOverflow = trap.address != 0 && fiber?.contains(trap.address) == true
     }
 
     /// Whether the watchdog stopped the thread.
@@ -24,8 +25,8 @@ struct TrapReport {
 
     /// Whether it happened in a function whose name has this in it, be it one that was inlined.
     private func isIn(_ name: String) -> Bool {
-        addresses.prefix(8).enumerated().contains { index, address in
-            Symbolizer.functions(at: index == 0 ? address : address - 1).contains {
+        addresses.prefix(8).contains { address in
+            Symbolizer.functions(at: address).contains {
                 FunctionName.demangled($0.name).contains(name)
             }
         }
@@ -51,13 +52,15 @@ struct TrapReport {
         return "\(thread) \(cause)\(place)"
     }
 
+    /// The instruction that trapped, and the calls that led to it, innermost first. What a frame
+    /// returns to may be in another function, if the call never returns.
     private var addresses: [UInt] {
         var trap = trap
         let depth = Int(trap.depth)
         let frames = unsafe withUnsafeBytes(of: &trap.frames) {
             unsafe Array($0.bindMemory(to: UInt.self).prefix(depth))
         }
-        return [trap.instruction] + frames
+        return [trap.instruction] + frames.map { $0 - 1 }
     }
 
     /// The innermost function that is not the runtime's own way to report an error.
