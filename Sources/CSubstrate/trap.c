@@ -35,6 +35,7 @@ static _Thread_local struct {
     // How often in a row a stuck fiber was met inside the allocator.
     int deferred;
     sigset_t former_mask;
+    stack_t former_stack;
 } state;
 
 const char *quiesce_symbol_name(uintptr_t address, uintptr_t *offset) {
@@ -252,7 +253,7 @@ void quiesce_trap_begin(quiesce_fiber *host, quiesce_fiber **running, quiesce_tr
         state.landing = map_stack();
     }
     stack_t stack = {.ss_sp = state.alternate, .ss_size = alternate_size};
-    sigaltstack(&stack, NULL);
+    sigaltstack(&stack, &state.former_stack);
     // Threads of a pool may block the signal by which the watchdog stops a stuck fiber.
     sigset_t ours;
     sigemptyset(&ours);
@@ -263,13 +264,15 @@ void quiesce_trap_begin(quiesce_fiber *host, quiesce_fiber **running, quiesce_tr
 void quiesce_trap_end(void) {
     if (--state.users > 0) return;
     pthread_sigmask(SIG_SETMASK, &state.former_mask, NULL);
-    stack_t none = {.ss_flags = SS_DISABLE};
-    sigaltstack(&none, NULL);
+    // What the thread had before: a sanitizer's or another library's, or none.
+    sigaltstack(&state.former_stack, NULL);
     munmap(state.alternate, alternate_size);
     munmap(state.landing, alternate_size);
     state.alternate = state.landing = NULL;
     state.running = NULL;
 }
+
+bool quiesce_trap_is_begun(void) { return state.users > 0; }
 
 void quiesce_trap_interrupt(int32_t tid) {
     // The value tells our request from a signal that somebody else sends.

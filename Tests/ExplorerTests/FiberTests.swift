@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import CSubstrate
+import Glibc
 import Substrate
 import Testing
 
@@ -40,6 +41,66 @@ import Testing
         }
         #expect(report.executions == 6)
         #expect(outcomes.all == ["own", "none left"])
+    }
+
+    @Test func `how the processor rounds belongs to a thread`() throws {
+        let outcomes = Outcomes()
+        // What C calls FE_UPWARD, FE_DOWNWARD and FE_TONEAREST.
+        #if arch(x86_64)
+            let modes: [String: Int32] = ["up": 0x800, "down": 0x400, "as it was": 0]
+        #else
+            let modes: [String: Int32] = ["up": 0x40_0000, "down": 0x80_0000, "as it was": 0]
+        #endif
+        let report = try exhaust { world in
+            let turn = Turn()
+            for (name, mode) in modes.sorted(by: { $0.key < $1.key }) {
+                world.thread(name) {
+                    if mode != 0 { fesetround(mode) }
+                    turn.turn.wrappingAdd(1, ordering: .relaxed)
+                    outcomes.insert(fegetround() == mode ? "own" : "foreign")
+                }
+            }
+        }
+        #expect(report.executions == 6)
+        #expect(outcomes.all == ["own"])
+        #expect(fegetround() == 0, "the exploring thread rounds as before")
+    }
+
+    @Test func `a thread has its alternate signal stack again afterwards`() throws {
+        try onThread {
+            let memory = UnsafeMutableRawPointer.allocate(byteCount: 65_536, alignment: 16)
+            defer { unsafe memory.deallocate() }
+            var (mine, before) = unsafe (stack_t(), stack_t())
+            unsafe mine.ss_sp = unsafe memory
+            unsafe mine.ss_size = 65_536
+            unsafe sigaltstack(&mine, &before)
+            defer { unsafe sigaltstack(&before, nil) }
+            _ = try exhaust { world in
+                world.thread("one") { Turn().turn.store(1, ordering: .relaxed) }
+            }
+            var after = unsafe stack_t()
+            unsafe sigaltstack(nil, &after)
+            #expect(unsafe after.ss_sp == memory && after.ss_size == 65_536)
+        }
+    }
+
+    /// Runs `body` on a thread of its own.
+    private func onThread(_ body: @escaping @Sendable () throws -> Void) throws {
+        let failure = Mutex<(any Error)?>(nil)
+        try Thread.spawn(name: "own") {
+            do { try body() } catch { failure.withLock { $0 = error } }
+        }.join()
+        if let error = failure.withLock({ $0 }) { throw error }
+    }
+
+    @Test func `an exploration is not started by what hears of another`() throws {
+        let failures = Outcomes()
+        var options = ExplorationOptions()
+        options.concluded = { _ in
+            do { _ = try Exploration("inner") { _ in }.run() } catch { failures.insert("\(error)") }
+        }
+        _ = try Exploration("outer", options: options) { world in world.thread("one") {} }.run()
+        #expect(failures.all == ["an exploration cannot be started from inside another one"])
     }
 
     @Test func `interleaved exclusive accesses stay apart, and a conflicting one still traps`()

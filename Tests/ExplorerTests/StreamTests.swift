@@ -40,6 +40,19 @@ import Testing
         #expect(outcomes == ["0", "1"])
     }
 
+    @Test func `a stream of the main task's own says nothing about the other tasks`() throws {
+        let report = try Exploration("program") { _ in
+            let (stream, continuation) = AsyncStream.makeStream(of: Int.self)
+            continuation.yield(1)
+            continuation.finish()
+            for await _ in stream {}
+            await withTaskGroup { group in
+                for _ in 0..<2 { group.addTask { _ = Int.random(in: 0..<2) } }
+            }
+        }.run()
+        #expect(report.coverage != .all, "what the tasks did was not seen")
+    }
+
     @Test func `an end comes before an element or after it`() throws {
         let (_, outcomes) = try explore { outcomes in
             let (stream, continuation) = AsyncStream.makeStream(of: Int.self)

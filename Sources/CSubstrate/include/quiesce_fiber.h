@@ -49,6 +49,8 @@ typedef struct quiesce_trap {
 void quiesce_trap_begin(quiesce_fiber *_Nonnull host, quiesce_fiber *_Nullable *_Nonnull running,
                         quiesce_trap *_Nonnull trap, void (*_Nonnull fatal)(void *_Nullable), void *_Nullable context);
 void quiesce_trap_end(void);
+/// Whether the calling thread has begun and not ended.
+bool quiesce_trap_is_begun(void);
 /// Stops whatever the thread `tid` runs, as if it had trapped with signal `quiesce_trap_stuck`.
 void quiesce_trap_interrupt(int32_t tid);
 extern const int32_t quiesce_trap_stuck;

@@ -93,7 +93,7 @@ public struct Exploration {
     private func explored(by scheduler: Scheduler, from checkpoint: Checkpoint?) throws(Failure)
         -> ExplorationReport
     {
-        guard Scheduler.watchingThisThread == nil else { throw .nested }
+        try checkNotNested()
         try capture()
         var report = ExplorationReport(name: name)
         if let checkpoint { report = try resume(scheduler, from: checkpoint) }
@@ -212,7 +212,7 @@ public struct Exploration {
     }
 
     private func replayed(_ token: ReplayToken) throws(Failure) -> Counterexample? {
-        guard Scheduler.watchingThisThread == nil else { throw .nested }
+        try checkNotNested()
         try capture()
         // Which starts are steps is not in the token.
         var first: Failure?
@@ -253,6 +253,12 @@ public struct Exploration {
         guard case .task = body else { return }
         JobCapture.install()
         guard JobCapture.isInstalled else { throw .notCaptured }
+    }
+
+    /// Neither the program under test explores, nor a closure of the options that is called
+    /// meanwhile.
+    private func checkNotNested() throws(Failure) {
+        guard Scheduler.watchingThisThread == nil, !quiesce_trap_is_begun() else { throw .nested }
     }
 
     /// Calls `work` with a function that runs one execution.
