@@ -425,6 +425,7 @@ extension Mutant {
     private static let atSteps = "Scheduling/Scheduler+Steps.swift"
     private static let spins = "Objects/SpinLoops.swift"
     private static let memory = "Scheduling/Scheduler+Memory.swift"
+    private static let deadlocks = "Scheduling/Scheduler+Deadlocks.swift"
     private static let scheduling = [
         Mutant(
             "a compare-exchange wakes no spinner", "Reduction/Event.swift",
@@ -489,6 +490,12 @@ extension Mutant {
         Mutant(
             "the clock does not go on after a timeout", "Scheduling/Scheduler+Waits.swift",
             "            clock.pass(to: threads[index].deadline)\n", ""),
+        Mutant(
+            "a declared wait on a condition is for nobody", deadlocks,
+            "(record.kind == .unpark || record.kind == .reacquire)", "record.kind == .unpark"),
+        Mutant(
+            "who was woken waits for those inside", deadlocks,
+            "record.kind == .reacquire) && !record.isWoken", "record.kind == .reacquire)"),
     ]
 
     private static let operation = "Scheduling/Scheduler+Operations.swift"

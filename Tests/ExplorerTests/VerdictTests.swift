@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Substrate
+import TestSupport
 import Testing
 
 @testable import Explorer
@@ -337,6 +338,68 @@ import Testing
             world.thread("self") { lock.mutex.withLock { _ in lock.mutex.withLock { _ in } } }
         }
         #expect(found?.sentence == "self waits for lock, which it holds itself")
+    }
+
+    /// Something with sections, which a thread can wait for on a condition.
+    private final class Room: Sendable {
+        let mutex = Mutex(())
+        private let left = Condition()
+        private let sections = WaitClass(.workQueue)
+        private let name: String
+
+        init(_ name: String) {
+            self.name = name
+            mutex.label("\(name).mutex")
+            left.label("\(name).left")
+        }
+
+        func enter(_ body: () -> Void) { sections.of(self).section(name, body) }
+
+        /// Waits until nobody is inside; `isWaiting` is told under the mutex, before.
+        func wait(telling isWaiting: WaitPoint.Shared? = nil) {
+            mutex.lock()
+            isWaiting?.advance(to: 1)
+            _ = sections.of(self).waiting(name) { left.wait(mutex) }
+            mutex.unlock()
+        }
+
+        func broadcast() { left.broadcast() }
+    }
+
+    @Test func `a wait on a condition for oneself is a deadlock`() throws {
+        let found = try verdict { world in
+            let room = Room("room")
+            world.thread("self") { room.enter { room.wait() } }
+        }
+        #expect(found?.kind == .deadlock)
+        #expect(found?.sentence == "self waits for room, whose items run on itself")
+    }
+
+    @Test func `waits on conditions for each other are a deadlock`() throws {
+        let found = try verdict { world in
+            let (left, right) = (Room("left"), Room("right"))
+            world.thread("one") { left.enter { right.wait() } }
+            world.thread("two") { right.enter { left.wait() } }
+        }
+        #expect(found?.kind == .deadlock)
+        #expect(
+            found?.sentence == "one waits for right, whose items run on two; "
+                + "two waits for left, whose items run on one")
+    }
+
+    @Test func `a thread that was woken on a condition waits for the mutex`() throws {
+        let found = try verdict { world in
+            let (room, isWaiting) = (Room("room"), WaitPoint.Shared())
+            world.thread("waiter") { room.enter { room.wait(telling: isWaiting) } }
+            world.thread("holder") {
+                isWaiting.wait(for: 1)
+                room.mutex.lock()
+                room.broadcast()
+                room.mutex.lock()
+            }
+        }
+        #expect(found?.kind == .deadlock)
+        #expect(found?.sentence == "holder waits for room.mutex, which it holds itself")
     }
 
     @Test func `reading again behind a waiting writer is a deadlock, unless readers are preferred`()

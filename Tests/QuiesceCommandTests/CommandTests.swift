@@ -9,7 +9,7 @@ import Testing
         let run = try quiesce("check")
         #expect(run.code == 0)
         #expect(run.errors.isEmpty)
-        #expect(run.output.contains("38 stories, 38 as they should be"))
+        #expect(run.output.contains("59 stories, 59 as they should be"))
         #expect(run.output.split(separator: "\n").allSatisfy { $0.count <= 100 })
         #expect(!run.output.contains("\u{1B}"), "a pipe gets plain text")
     }
@@ -49,9 +49,9 @@ import Testing
         #expect(replayed.code == 1)
         #expect(
             replayed.output.contains(
-                "use after free: client freed en at step 16; closer used en.ops at step 17"))
+                "use after free: client freed en at step 19; closer used en.ops at step 20"))
         #expect(replayed.output.contains(token))
-        #expect(try quiesce("show", "published-patch", "--all").output.contains("18 events"))
+        #expect(try quiesce("show", "published-patch", "--all").output.contains("21 events"))
     }
 
     @Test func `the catalogue and the families are listed`() throws {

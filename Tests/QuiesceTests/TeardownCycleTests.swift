@@ -28,6 +28,42 @@ import Testing
         }
     }
 
+    /// An item that destroys its own queue gets an error. Here the item waits for another item,
+    /// or for a thread, which destroys that queue: the item waits for itself all the same.
+    @Test func `an item waits for an item that destroys its queue`() throws {
+        try expectFound(
+            .deadlock,
+            shows: [
+                "worker 0 waits for inner, whose items run on worker 1",
+                "worker 1 waits for outer, whose items run on worker 0", "try outer.destroy()",
+            ], columns: ["worker 0", "worker 1"]
+        ) { _ in
+            let outer = WorkQueue(name: "outer")
+            let inner = WorkQueue(name: "inner")
+            outer.enqueue {
+                inner.enqueue {
+                    do { try outer.destroy() } catch { expect(false, "\(error)") }
+                }
+                try? inner.drain()
+            }
+        }
+    }
+
+    @Test func `an item joins a thread that destroys its queue`() throws {
+        try expectFound(
+            .deadlock,
+            shows: [
+                "worker 0 waits for helper to end",
+                "helper waits for queue, whose items run on worker 0", "try? queue.destroy()",
+            ], columns: ["worker 0", "helper"]
+        ) { _ in
+            let queue = WorkQueue(name: "queue")
+            queue.enqueue {
+                try? Thread.spawn(name: "helper") { try? queue.destroy() }.join()
+            }
+        }
+    }
+
     @Test func `a queue is flushed under a lock that its item wants`() throws {
         try expectFound(.deadlock, shows: ["try? queue.flush()"], columns: ["main", "worker 0"]) {
             _ in

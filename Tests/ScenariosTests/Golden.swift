@@ -5,8 +5,8 @@ enum Golden {
     static let publishedPatch = """
         ✗ "as published: hang-up against unregister"                                   eventfd-notifier-race
 
-          use after free: client freed en at step 16; closer used en.ops at step 17
-          schedule 2 · 1 preemption (fewest possible) · 15 of 18 events shown
+          use after free: client freed en at step 19; closer used en.ops at step 20
+          schedule 2 · 1 preemption (fewest possible) · 18 of 21 events shown
 
             │ main                   │ closer                 │ client              │ en
         ────┼────────────────────────┼────────────────────────┼─────────────────────┼───────────
@@ -14,26 +14,29 @@ enum Golden {
           2 │ lock ctx.wqh.lock held │                        │                     │
           3 │ change ctx.wqh.list    │                        │                     │
           4 │ unlock ctx.wqh.lock    │                        │                     │
-          5 │ ctx.kref 1→2           │                        │                     │
-          6 │ en.eventfd = ctx       │                        │                     │
-          7 │ en.flags 0→1           │                        │                     │ flags 0→1
-          8 │                        │ lock ctx.wqh.lock held │                     │
-          9 │                        │ ctx.wqh.list → [en]    │                     │
-         10 │                        │ en.flags 1→0           │                     │ flags 1→0
-         11 │                        │ en.eventfd → ctx       │                     │
-         12 │                        │ change ctx.wqh.list    │                     │
-         13 │                        │ ctx.kref 2→1           │                     │
+          5 │ lock ctx.wqh.lock held │                        │                     │
+          6 │ ctx.count → 0          │                        │                     │
+          7 │ unlock ctx.wqh.lock    │                        │                     │
+          8 │ ctx.kref 1→2           │                        │                     │
+          9 │ en.eventfd = ctx       │                        │                     │
+         10 │ en.flags 0→1           │                        │                     │ flags 0→1
+         11 │                        │ lock ctx.wqh.lock held │                     │
+         12 │                        │ ctx.wqh.list → [en]    │                     │
+         13 │                        │ en.flags 1→0           │                     │ flags 1→0
+         14 │                        │ en.eventfd → ctx       │                     │
+         15 │                        │ change ctx.wqh.list    │                     │
+         16 │                        │ ctx.kref 2→1           │                     │
             │                        │ ⋯ preempted ⋯          │                     │
-         14 │                        │                        │ en.flags 0→0        │ flags 0→0
-         15 │                        │                        │ unregister returned │
-         16 │                        │                        │ free en           ◆ │ freed
-         17 │                        │ en.ops → functions   ✗ │                     │
+         17 │                        │                        │ en.flags 0→0        │ flags 0→0
+         18 │                        │                        │ unregister returned │
+         19 │                        │                        │ free en           ◆ │ freed
+         20 │                        │ en.ops → functions   ✗ │                     │
 
-          Steps 16 and 17 are unordered: no lock, reference or grace period keeps one before the other.
+          Steps 19 and 20 are unordered: no lock, reference or grace period keeps one before the other.
 
-          ● alloc  EventfdContext.swift:67   let notifier = Storage.allocate(EventfdNotifier(operations), n…
+          ● alloc  EventfdContext.swift:84   let notifier = Storage.allocate(EventfdNotifier(operations), n…
           ◆ free   PublishedPatch.swift:26   unsafe notifier.free()
-          ✗ read   PatchedEventfd.swift:34   notifier.pointee.operations.load().release(notifier)
+          ✗ read   PatchedEventfd.swift:38   notifier.pointee.operations.load().release(notifier)
 
           replay   quiesce replay published-patch TOKEN
         """
@@ -43,31 +46,44 @@ enum Golden {
 
           deadlock: closer waits for client.lock, held by client; client waits for ctx.wqh.lock, held by
           closer
-          schedule 3 · 1 preemption (fewest possible) · 15 events
+          schedule 5 · 1 preemption (fewest possible) · 28 events
 
-            │ main                   │ closer                 │ client                │ waiting
-        ────┼────────────────────────┼────────────────────────┼───────────────────────┼──────────────────
-          1 │ ctx.kref 1→2           │                        │                       │
-          2 │ en.eventfd = ctx       │                        │                       │
-          3 │ en.flags 0→1           │                        │                       │
-          4 │ lock ctx.wqh.lock held │                        │                       │
-          5 │ change ctx.wqh.list    │                        │                       │
-          6 │ unlock ctx.wqh.lock    │                        │                       │
-          7 │                        │ lock ctx.wqh.lock held │                       │
-          8 │                        │ ctx.wqh.list → [en]    │                       │
-          9 │                        │ en.flags 1→0           │                       │
-         10 │                        │ en.eventfd → ctx       │                       │
-         11 │                        │ change ctx.wqh.list    │                       │
-         12 │                        │ en.ops → functions     │                       │
-            │                        │ ⋯ preempted ⋯          │                       │
-         13 │                        │                        │ lock client.lock held │
-         14 │                        │                        │ en.eventfd → ctx      │
-         15 │                        │                        │ en.flags 0→0          │
-         16 │                        │ lock client.lock     ⧗ │                       │ closer on client
-         17 │                        │                        │ lock ctx.wqh.lock   ⧗ │ client on closer
+            │ main                   │ closer                    │ client                │ waiting
+        ────┼────────────────────────┼───────────────────────────┼───────────────────────┼──────────────────
+          1 │ lock ctx.wqh.lock held │                           │                       │
+          2 │ change ctx.wqh.list    │                           │                       │
+          3 │ unlock ctx.wqh.lock    │                           │                       │
+          4 │ lock ctx.wqh.lock held │                           │                       │
+          5 │ ctx.count → 0          │                           │                       │
+          6 │ unlock ctx.wqh.lock    │                           │                       │
+          7 │ ctx.kref 1→2           │                           │                       │
+          8 │ first.eventfd = ctx    │                           │                       │
+          9 │ first.flags 0→1        │                           │                       │
+         10 │ lock ctx.wqh.lock held │                           │                       │
+         11 │ change ctx.wqh.list    │                           │                       │
+         12 │ unlock ctx.wqh.lock    │                           │                       │
+         13 │ lock ctx.wqh.lock held │                           │                       │
+         14 │ ctx.count → 0          │                           │                       │
+         15 │ unlock ctx.wqh.lock    │                           │                       │
+         16 │ ctx.kref 2→3           │                           │                       │
+         17 │ second.eventfd = ctx   │                           │                       │
+         18 │ second.flags 0→1       │                           │                       │
+         19 │                        │ lock ctx.wqh.lock    held │                       │
+         20 │                        │ ctx.wqh.list → [first, s… │                       │
+         21 │                        │ first.flags 1→0           │                       │
+         22 │                        │ first.eventfd → ctx       │                       │
+         23 │                        │ change ctx.wqh.list       │                       │
+         24 │                        │ ctx.kref 3→2              │                       │
+         25 │                        │ first.ops → functions     │                       │
+            │                        │ ⋯ preempted ⋯             │                       │
+         26 │                        │                           │ lock client.lock held │
+         27 │                        │                           │ second.flags 1→0      │
+         28 │                        │                           │ second.eventfd → ctx  │
+         29 │                        │ lock client.lock        ⧗ │                       │ closer on client
+         30 │                        │                           │ lock ctx.wqh.lock   ⧗ │ client on closer
 
-          ⧗ closer  SleepingRelease.swift:22   lock.lock()
-          ⧗ client  RepairedEventfd.swift:37   context.pointee.lock.lock()
+          ⧗ closer  SleepingRelease.swift:26   lock.lock()
+          ⧗ client  EventfdContext.swift:113   context.pointee.lock.lock()
 
           replay   quiesce replay sleeping-release TOKEN
         """
@@ -91,7 +107,7 @@ enum Golden {
           8 │                │                      │ ctx.pending 0→1     │                   │ pending 0→1
           9 │                │                      │ wq.length = 1       │                   │
          10 │                │                      │ unlock wq.lock      │                   │
-         11 │                │                      │ wake all wq.length… │                   │
+         11 │                │                      │ wake wq.length: wo… │                   │
          12 │                │                      │ unlock sk.lock      │                   │
          13 │                │                      │                     │ lock sk.lock held │
          14 │                │                      │                     │ unlock sk.lock    │
@@ -102,9 +118,9 @@ enum Golden {
 
           Steps 15 and 18 are unordered: no lock, reference or grace period keeps one before the other.
 
-          ● alloc  KernelItem.swift:27         let item = Storage.allocate(KernelItem(KernelFunction(call: …
+          ● alloc  KernelItem.swift:31         let item = Storage.allocate(KernelItem(function), name: name)
           ◆ free   CancelThenFree.swift:26     unsafe context.free()
-          ✗ read   KernelWorkqueue.swift:101   let function = item.pointee.function.load()
+          ✗ read   KernelWorkqueue.swift:222   let function = item.pointee.function.load()
 
           replay   quiesce replay cancel-then-free TOKEN
         """

@@ -54,8 +54,9 @@ extension Scheduler {
     /// The innermost wait that the thread is in as declared, and those inside of what it waits for.
     /// Where nobody is inside of an item, that is the queue in which the item stands in line.
     private func declaredWait(of thread: Int32) -> (wait: DeclaredWaits.Wait, inside: [Int32])? {
-        let isParked = threads[thread].kind == .unpark && !threads[thread].isWoken
-        guard isParked || threads[thread].state == .suspended else { return nil }
+        let record = threads[thread]
+        let isParked = (record.kind == .unpark || record.kind == .reacquire) && !record.isWoken
+        guard isParked || record.state == .suspended else { return nil }
         let waits = declaredWaits.waits(of: thread)
         for wait in waits {
             let inside = declaredWaits.inside(wait)

@@ -161,7 +161,12 @@ struct TraceBuilder {
         case .arm: return "sleep"
         case .fire, .tick: return "time passes"
         case .readClock: return "read the clock"
-        case .allocate: return "allocate"
+        case .allocate:
+            // The allocator, the memory's life, and the life that it had before.
+            let lives = (1..<Int(event.footprint.count)).map { event.footprint.object($0) }
+            return "allocate "
+                + lives.map { scheduler.name(of: $0) }.joined(separator: " where ")
+                + (lives.count > 1 ? " was" : "")
         case .free: return "free \(name)"
         case .touch:
             if entry.isWrite == true { return write(name, entry) }

@@ -19,12 +19,15 @@ public struct Story: Sendable {
     public let expected: Verdict.Kind?
     /// What else the same mistake leads to in other schedules.
     let alsoExpected: Set<Verdict.Kind>
+    /// Whether memory that was freed is allocated again.
+    private let reusesAddresses: Bool
     private let program: @Sendable (ExploredWorld) -> Void
 
     init(
         _ name: String, text: String, _ form: Form, _ title: String,
         expecting expected: Verdict.Kind? = nil,
         orElse alsoExpected: Set<Verdict.Kind> = [],
+        reusesAddresses: Bool = false,
         _ program: @escaping @Sendable (ExploredWorld) -> Void
     ) {
         self.name = name
@@ -33,6 +36,7 @@ public struct Story: Sendable {
         self.title = title
         self.expected = expected
         self.alsoExpected = alsoExpected
+        self.reusesAddresses = reusesAddresses
         self.program = program
     }
 
@@ -48,6 +52,7 @@ public struct Story: Sendable {
     public func exploration(options: ExplorationOptions = ExplorationOptions()) -> Exploration {
         var options = options
         options.soughtVerdict = expected
+        options.reusesAddresses = reusesAddresses
         return Exploration(name, options: options, program)
     }
 

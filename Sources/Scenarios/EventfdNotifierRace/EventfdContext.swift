@@ -50,12 +50,27 @@ extension NotifierOperations: CustomStringConvertible {
     var description: String { "functions" }
 }
 
+/// A version of the notifier interface, for programs that run on more than one.
+protocol EventfdVersion: Sendable {
+    var kernel: EventfdKernel { get }
+
+    /// `eventfd_notifier_register`: true when the eventfd was signalled already.
+    @discardableResult
+    func register(_ context: Storage<EventfdContext>, _ notifier: Storage<EventfdNotifier>) -> Bool
+
+    /// `eventfd_notifier_unregister`
+    func unregister(_ notifier: Storage<EventfdNotifier>)
+
+    /// `eventfd_release`
+    func release(_ context: Storage<EventfdContext>)
+}
+
 /// What every form of the story has in common: the wait queue, the counts, the file.
 struct EventfdKernel: Sendable {
     let world: ExploredWorld
 
-    func makeContext() -> Storage<EventfdContext> {
-        let context = Storage.allocate(EventfdContext(), name: "ctx")
+    func makeContext(name: String = "ctx") -> Storage<EventfdContext> {
+        let context = Storage.allocate(EventfdContext(), name: name)
         context.pointee.kref.label("kref")
         context.pointee.lock.label("wqh.lock")
         context.pointee.waiters.label("wqh.list")
@@ -63,8 +78,10 @@ struct EventfdKernel: Sendable {
         return context
     }
 
-    func makeNotifier(_ operations: NotifierOperations) -> Storage<EventfdNotifier> {
-        let notifier = Storage.allocate(EventfdNotifier(operations), name: "en")
+    func makeNotifier(
+        _ operations: NotifierOperations = NotifierOperations(), name: String = "en"
+    ) -> Storage<EventfdNotifier> {
+        let notifier = Storage.allocate(EventfdNotifier(operations), name: name)
         notifier.pointee.flags.label("flags")
         notifier.pointee.eventfd.label("eventfd")
         notifier.pointee.operations.label("ops")
@@ -80,6 +97,17 @@ struct EventfdKernel: Sendable {
         context.pointee.lock.unlock()
     }
 
+    /// `eventfd_poll`: adds the entry to the queue, and then looks whether the eventfd is signalled.
+    ///
+    /// A signal that comes between the two calls the entry's function and is seen as well.
+    func poll(_ context: Storage<EventfdContext>, _ entry: WaitEntry) -> Bool {
+        addWaitQueue(context, entry)
+        context.pointee.lock.lock()
+        let isSignalled = context.pointee.count.load() > 0
+        context.pointee.lock.unlock()
+        return isSignalled
+    }
+
     /// `remove_wait_queue`
     func removeWaitQueue(_ context: Storage<EventfdContext>, _ notifier: Storage<EventfdNotifier>) {
         context.pointee.lock.lock()
@@ -92,6 +120,13 @@ struct EventfdKernel: Sendable {
         _ context: Storage<EventfdContext>, _ notifier: Storage<EventfdNotifier>
     ) {
         context.pointee.waiters.withValue { $0.removeAll { $0.notifier == notifier } }
+    }
+
+    /// Whether the notifier's entry is on the queue, whose lock the caller holds.
+    func isOnWaitQueue(_ context: Storage<EventfdContext>, _ notifier: Storage<EventfdNotifier>)
+        -> Bool
+    {
+        context.pointee.waiters.load().contains { $0.notifier == notifier }
     }
 
     /// `wake_up_poll`: with the queue's lock.
@@ -121,7 +156,7 @@ struct EventfdKernel: Sendable {
         context.pointee.kref.wrappingAdd(1, ordering: .relaxed)
     }
 
-    /// `eventfd_signal`: whoever calls it holds the file.
+    /// `eventfd_signal`: the caller holds the file.
     func signal(_ context: Storage<EventfdContext>) {
         context.pointee.lock.lock()
         context.pointee.count.withValue { $0 += 1 }

@@ -115,6 +115,81 @@ enum NotifierRepair {
         }
     }
 
+    static let detachInSignal = Story(
+        "notifier-detach-in-signal", text: EventfdNotifierRace.text, .repaired,
+        "Notifier: detach in its signal callback"
+    ) { world in
+        let client = makeClient()
+        let file = Reference(EventCounter())
+        _ = file.withObject {
+            try? $0.attach(
+                onSignal: { notifier in
+                    client.pointee.signals.withValue { $0 += 1 }
+                    expect(detach(notifier), "the notifier was detached before")
+                },
+                onHangUp: { _ in expect(false, "a callback followed detach") })
+        }
+        let userSpace = FileTable(file)
+        for name in ["one", "other"] { world.thread(name) { userSpace.signal() } }
+        world.afterwards {
+            expect(client.pointee.signals.load() == 1, "detached, and called all the same")
+            userSpace.close()
+            unsafe client.free()
+        }
+    }
+
+    /// The second of two notifiers on one counter is detached by the first's callback, while the
+    /// client detaches the first.
+    static let detachNeighbour = Story(
+        "notifier-detach-neighbour", text: EventfdNotifierRace.text, .repaired,
+        "Notifier: detach a neighbour"
+    ) { world in
+        let client = makeClient()
+        let second = Neighbour()
+        let file = Reference(EventCounter())
+        let first = file.withObject {
+            try? $0.attach(
+                onSignal: { _ in
+                    second.end()
+                    unsafe client.free()
+                }, onHangUp: { _ in })
+        }
+        let neighbour = attach(client, to: file)
+        second.notifier.withLock { $0 = neighbour }
+        let userSpace = FileTable(file)
+        world.thread("signaller") { userSpace.signal() }
+        world.thread("client") { _ = detach(first) }
+        world.afterwards {
+            userSpace.close()
+            if second.end() { unsafe client.free() }
+        }
+    }
+
+    /// The callback of one counter's notifier detaches another counter's, which hangs up meanwhile.
+    static let detachAnother = Story(
+        "notifier-detach-another", text: EventfdNotifierRace.text, .repaired,
+        "Notifier: waits for another's callback"
+    ) { world in
+        let client = makeClient()
+        let one = Reference(EventCounter())
+        let other = Reference(EventCounter())
+        let ending = attach(client, to: other)
+        _ = one.withObject {
+            try? $0.attach(
+                onSignal: { _ in
+                    let isMine = detach(ending)
+                    expect(
+                        client.pointee.releases.load() == (isMine ? 0 : 1),
+                        "both the detach and the hang-up came first")
+                    unsafe client.free()
+                }, onHangUp: { _ in })
+        }
+        let (command, closed) = (FileTable(one), FileTable(other))
+        world.thread("signaller") { command.signal() }
+        world.thread("closer") { closed.close() }
+        world.afterwards { command.close() }
+    }
+
     /// What deadlocked under the wait queue's lock: the callback takes the client's lock, and the
     /// client detaches under it.
     static let sleepingCallback = Story(
@@ -158,6 +233,21 @@ enum NotifierRepair {
         world.thread("user space") { userSpace.close() }
         world.thread("client") {
             try? ending.wait { isOver.flag.load(ordering: .sequentiallyConsistent) }
+        }
+    }
+
+    /// A notifier that is attached after the one whose callback detaches it.
+    private final class Neighbour: Sendable {
+        let notifier = Mutex<Notifier?>(nil)
+
+        init() { notifier.label("second notifier") }
+
+        /// Detaches it. False when this was done before.
+        @discardableResult
+        func end() -> Bool {
+            guard let notifier = notifier.withLock({ $0.take() }) else { return false }
+            _ = detach(notifier)
+            return true
         }
     }
 

@@ -3,13 +3,15 @@
 import Substrate
 
 /// eventfd before the patch: no count but the file's, and a hang-up that takes no lock.
-struct OriginalEventfd: Sendable {
+struct OriginalEventfd: EventfdVersion {
     let kernel: EventfdKernel
 
     /// `eventfd_notifier_register`
-    func register(_ context: Storage<EventfdContext>, _ notifier: Storage<EventfdNotifier>) {
+    @discardableResult
+    func register(_ context: Storage<EventfdContext>, _ notifier: Storage<EventfdNotifier>) -> Bool
+    {
         notifier.pointee.eventfd.store(context)
-        kernel.addWaitQueue(context, WaitEntry(notifier: notifier) { wakeUp($0, $1) })
+        return kernel.poll(context, WaitEntry(notifier: notifier) { wakeUp($0, $1) })
     }
 
     /// `eventfd_notifier_unregister`

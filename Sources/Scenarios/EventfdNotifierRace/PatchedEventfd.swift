@@ -3,16 +3,20 @@
 import Substrate
 
 /// eventfd exactly as the patch was published.
-struct PatchedEventfd: Sendable {
+struct PatchedEventfd: EventfdVersion {
     let kernel: EventfdKernel
 
     /// `eventfd_notifier_register`: the entry is on the queue before the reference is taken and the
     /// bit is set.
-    func register(_ context: Storage<EventfdContext>, _ notifier: Storage<EventfdNotifier>) {
-        kernel.addWaitQueue(context, WaitEntry(notifier: notifier) { wakeUp($0, $1) })
+    @discardableResult
+    func register(_ context: Storage<EventfdContext>, _ notifier: Storage<EventfdNotifier>) -> Bool
+    {
+        let isSignalled = kernel.poll(
+            context, WaitEntry(notifier: notifier) { wakeUp($0, $1) })
         kernel.get(context)
         notifier.pointee.eventfd.store(context)
         kernel.setActive(notifier)
+        return isSignalled
     }
 
     /// `eventfd_notifier_unregister`

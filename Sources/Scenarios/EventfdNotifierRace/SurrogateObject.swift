@@ -3,9 +3,9 @@
 import Explorer
 import Substrate
 
-/// What had been tried: a client that detaches leaves a part of itself with the eventfd, which
-/// frees it at the end. That part's function is the client's code, and the client is a module that
-/// can be unloaded.
+/// What had been tried before the patch: a client that detaches leaves a part of itself with the
+/// eventfd, which frees it at the end. That part's function is the client's code, and the client is
+/// a module that can be unloaded.
 enum SurrogateObject {
     /// The text of a loaded module: calling one of its functions reads it, unloading frees it.
     struct Module: ~Copyable, Sendable {
@@ -24,20 +24,20 @@ enum SurrogateObject {
         expecting: .useAfterFree, orElse: [.race]
     ) { world in
         let kernel = EventfdKernel(world: world)
-        let eventfd = PatchedEventfd(kernel: kernel)
+        let eventfd = OriginalEventfd(kernel: kernel)
         let module = load()
         let context = kernel.makeContext()
         let detached = Detachment()
         let surrogate = kernel.makeNotifier(
             NotifierOperations(release: { surrogate in
                 _ = module.pointee.text.load()
-                // Whoever comes second frees the surrogate.
+                // The second of the two frees the surrogate.
                 if detached.isSecond { unsafe surrogate.free() }
             }))
         eventfd.register(context, surrogate)
         world.thread("closer") { eventfd.release(context) }
         world.thread("rmmod") {
-            // The client decouples without a race, and believes that it is done.
+            // The client decouples without a race. It believes that it is done.
             if detached.isSecond { unsafe surrogate.free() }
             unsafe module.free()
         }

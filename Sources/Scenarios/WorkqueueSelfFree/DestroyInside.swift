@@ -9,7 +9,7 @@ import Substrate
 enum DestroyInside {
     static let broken = Story(
         "destroy-inside", text: WorkqueueSelfFree.text, .broken, "item destroys its own queue",
-        expecting: .lostWakeUp
+        expecting: .deadlock
     ) { world in
         let queue = KernelWorkqueue("wq", in: world)
         let device = KernelItem.allocate("dev") { _ in

@@ -2,8 +2,7 @@
 
 import Substrate
 
-/// A structure of some driver's, with its `struct work_struct`: whoever frees the one frees the
-/// other.
+/// A driver's structure with its `struct work_struct`: one is freed with the other.
 struct KernelItem: ~Copyable, Sendable {
     /// `WORK_STRUCT_PENDING`
     let pending = Atomic<UInt>(0)
@@ -21,10 +20,15 @@ struct KernelItem: ~Copyable, Sendable {
     }
 
     /// `kmalloc` and `INIT_WORK`
+    ///
+    /// - Parameter function: what tells the item's function from others; no two functions that
+    ///   differ have one name.
     static func allocate(
-        _ name: String, _ function: @escaping @Sendable (Storage<KernelItem>) -> Void
+        _ name: String, function: String = "function",
+        _ call: @escaping @Sendable (Storage<KernelItem>) -> Void
     ) -> Storage<KernelItem> {
-        let item = Storage.allocate(KernelItem(KernelFunction(call: function)), name: name)
+        let function = KernelFunction(name: function, call: call)
+        let item = Storage.allocate(KernelItem(function), name: name)
         item.pointee.pending.label("pending")
         item.pointee.function.label("func")
         item.pointee.lockMap.label("lockdep_map")
@@ -37,11 +41,13 @@ struct KernelItem: ~Copyable, Sendable {
 
 /// `work_func_t`
 struct KernelFunction: Sendable {
+    /// Stands for the function's address.
+    let name: String
     let call: @Sendable (Storage<KernelItem>) -> Void
 }
 
 extension KernelFunction: CustomStringConvertible {
-    var description: String { "function" }
+    var description: String { name }
 }
 
 extension Storage<KernelItem> {

@@ -12,8 +12,8 @@ enum RequeueElsewhere {
         "item requeues itself on another queue",
         expecting: .race
     ) { world in
-        let fast = KernelWorkqueue("fast", in: world, worker: "fast worker")
-        let slow = KernelWorkqueue("slow", in: world, worker: "slow worker")
+        let fast = KernelWorkqueue("fast", in: world, workers: ["fast worker"])
+        let slow = KernelWorkqueue("slow", in: world, workers: ["slow worker"])
         let device = KernelItem.allocate("dev") { device in
             let runs = device.pointee.started.load() + 1
             device.pointee.started.store(runs)
