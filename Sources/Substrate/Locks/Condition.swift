@@ -94,9 +94,9 @@ extension Mutex where Value: ~Copyable {
     public borrowing func withLock<Result: ~Copyable, Failure: Error>(
         waitingFor condition: borrowing Condition, file: StaticString = #filePath,
         line: UInt = #line,
-        while predicate: (inout Value) throws(Failure) -> Bool,
-        _ body: (inout Value) throws(Failure) -> Result
-    ) throws(Failure) -> Result {
+        while predicate: (inout sending Value) throws(Failure) -> Bool,
+        _ body: (inout sending Value) throws(Failure) -> sending Result
+    ) throws(Failure) -> sending Result {
         let site = Site(file, line)
         acquire(site)
         defer { release(site) }

@@ -16,7 +16,9 @@ struct ForkLock<Value>: ~Copyable {
         cell = Cell(initialValue)
     }
 
-    borrowing func withLock<Result>(_ body: (inout Value) -> Result) -> Result {
+    borrowing func withLock<Result>(
+        _ body: (inout sending Value) -> sending Result
+    ) -> sending Result {
         lock()
         defer { unlock() }
         let value = unsafe cell.address

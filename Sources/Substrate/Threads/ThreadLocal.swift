@@ -23,11 +23,13 @@ public final class ThreadLocal<Value>: Sendable {
 
     /// Calls `body` with the running thread's value.
     ///
-    /// `body` may use other thread-local variables, not this one.
+    /// `body` may use other thread-local variables, not this one. What `body` returns, and what it
+    /// leaves in the value, must not be reachable by others: a task that goes on on another thread
+    /// has left the first thread's value behind.
     @inlinable
     public func withValue<Result: ~Copyable, Failure: Error>(
-        _ body: (inout Value) throws(Failure) -> Result
-    ) throws(Failure) -> Result {
+        _ body: (inout sending Value) throws(Failure) -> sending Result
+    ) throws(Failure) -> sending Result {
         let held = unsafe held()
         guard unsafe !held.pointee.isLent else { Self.trapOnSecondUse() }
         unsafe held.pointee.isLent = true
