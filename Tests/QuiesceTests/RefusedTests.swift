@@ -146,14 +146,15 @@ import Testing
             code: """
                 final class Bank: Sendable {
                     let accounts = Mutex([Account()])
-                    let names = Mutex(["a": 1])
+                    let names = RWLock(["a": 1])
+                    let registers = RWLock(Registers(), preferring: .readers)
                     let own = ThreadLocal(Account())
                     let last = Unsynchronized("")
                     let place = Storage.allocate(Registers())
                     let isFilled = Condition()
 
                     func use() -> (Int, Account) {
-                        names.withLock { $0["b"] = 2 }
+                        names.withWriteLock { $0["b"] = 2 }
                         let account = Account()
                         let first = accounts.withLock(waitingFor: isFilled, while: { $0.isEmpty }) {
                             let first = Account()
@@ -163,7 +164,7 @@ import Testing
                         own.withValue { $0.balance += first.balance }
                         account.balance = own.withValue { $0.balance }
                         last.store("used")
-                        return (names.withLock { $0.count } + place.read().status, account)
+                        return (names.withReadLock { $0.count } + place.read().status, account)
                     }
                 }
                 func alone() -> Int {
@@ -173,6 +174,28 @@ import Testing
                     return memory.load().balance + place.read().count
                 }
                 """, diagnostic: nil),
+        Snippet(
+            name: "a class that only a reader-writer lock protects",
+            code: """
+                func use() async {
+                    let lock = RWLock(Account())
+                    await withTaskGroup(of: Void.self) { group in
+                        for index in 0..<4 {
+                            group.addTask { lock.withReadLock { $0.balance += index } }
+                        }
+                    }
+                }
+                """, diagnostic: "type 'Account' does not conform to the 'Sendable' protocol"),
+        Snippet(
+            name: "a class inside of what a reader-writer lock protects",
+            code: "struct Bank: ~Copyable { let accounts: RWLock<[String: Account]> }",
+            diagnostic: "type 'Account' does not conform to the 'Sendable' protocol"),
+        Snippet(
+            name: "a noncopyable value that threads cannot share, in a reader-writer lock",
+            code: """
+                struct Purse: ~Copyable { let account = Account() }
+                func use(_ lock: borrowing RWLock<Purse>) {}
+                """, diagnostic: "type 'Purse' does not conform to the 'Sendable' protocol"),
         Snippet(
             name: "a value that leaves its mutex",
             code: """

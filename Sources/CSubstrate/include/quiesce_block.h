@@ -34,6 +34,9 @@ typedef struct quiesce_block {
     /// Who is told when this thread blocks in a wait. An unretained Swift `BlockingObserver`, or
     /// null.
     void *_Nullable blocking;
+    /// The innermost read section of a reader-writer lock that this thread is inside of; it lies on
+    /// the thread's stack. A Swift `ReadSection`, or null.
+    const void *_Nullable reads;
 } quiesce_block;
 
 extern _Thread_local quiesce_block quiesce_thread_block __attribute__((tls_model("initial-exec")));
