@@ -38,6 +38,13 @@ struct Target {
         Target(ours: References.share, peer: References.retain, bound: .ratio(1)),
         Target(
             ours: References.share.with(.same), peer: References.retain.with(.same), bound: .none),
+        Target(ours: Locks.read, peer: Locks.pthreadRead, bound: .ratio(1)),
+        Target(
+            ours: Locks.read.with(.same), peer: Locks.pthreadRead.with(.same), bound: .ratio(1)),
+        Target(ours: Locks.write, peer: Locks.mutex, bound: .ratio(1.2)),
+        Target(ours: Locks.write, peer: Locks.pthreadWrite, bound: .none),
+        Target(
+            ours: Locks.write.with(.same), peer: Locks.pthreadWrite.with(.same), bound: .none),
         Target(ours: Gates.enter, peer: Gates.counter, bound: .nanoseconds(2)),
         Target(
             ours: Gates.enter.with(.same), peer: Gates.counter.with(.same), bound: .nanoseconds(2)),
