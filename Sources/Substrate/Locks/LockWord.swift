@@ -38,7 +38,9 @@ enum LockWord {
                 )
             }
             rounds += 1
-            if rounds < spins, found & contended == 0 {
+            // Also while others sleep: they are woken one by one, and if everybody else slept behind
+            // them, each holder would have to make two system calls until no thread wants the lock.
+            if rounds < spins {
                 quiesce_pause()
                 continue
             }
@@ -55,6 +57,7 @@ enum LockWord {
                 unsafe withUnsafePointer(to: word) { _ = unsafe quiesce_futex_wait($0, marked, 0) }
             }
             desired = token | contended
+            rounds = 0
         }
     }
 
