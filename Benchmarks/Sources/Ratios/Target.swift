@@ -54,6 +54,11 @@ struct Target {
         Target(ours: WorkQueues.submit, peer: WorkQueues.dispatchSerial, bound: .ratio(0.25)),
         Target(ours: WorkQueues.submit, peer: WorkQueues.dispatchItems, bound: .none),
         Target(ours: WorkQueues.twoProducers, peer: WorkQueues.submitFunction, bound: .ratio(1)),
+        Target(
+            ours: WorkQueues.twoProducers, peer: WorkQueues.dispatchTwoProducers, bound: .ratio(1)),
+        Target(
+            ours: WorkQueues.twoProducers, peer: WorkQueues.dispatchFunctionTwoProducers,
+            bound: .none),
         Target(ours: WorkQueues.roundTrip, peer: WorkQueues.dispatchRoundTrip, bound: .ratio(1)),
     ]
 }
