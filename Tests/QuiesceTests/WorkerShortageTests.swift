@@ -39,6 +39,73 @@ import Testing
     @Test func `a delayed item fires once there is a thread for the timers`() async {
         await #expect(processExitsWith: .success) { try armThroughShortage() }
     }
+
+    @Test func `an item that was delayed in vain fires once another item is delayed`() async {
+        await #expect(processExitsWith: .success) {
+            try delayInVain { queue, _ in
+                queue.enqueue(DelayedWork(name: "other") {}, after: .seconds(3600))
+            }
+        }
+    }
+
+    @Test func `an item that was delayed in vain fires once an idle queue gets work`() async {
+        await #expect(processExitsWith: .success) {
+            try delayInVain { _, _ in WorkQueue(name: "idle").enqueue {} }
+        }
+    }
+
+    @Test func `an item that was delayed in vain fires once somebody waits for a queue`() async {
+        await #expect(processExitsWith: .success) {
+            try delayInVain { queue, held in
+                // The item before has not ended, so there is something to wait for.
+                let waiter = try Thread.spawn { try! queue.flush() }
+                waitUntil { queue.isAwaited }
+                held.release()
+                waiter.join()
+            }
+        }
+    }
+
+    @Test func `a pool that was refused its first worker runs all once it has one`() async {
+        await #expect(processExitsWith: .success) {
+            let queue = WorkQueue(name: "queue", .ordered)
+            let runs = Runs()
+            try withoutThreads {
+                queue.enqueue { runs.count() }
+                queue.enqueue { runs.count() }
+                #expect(queue.pool.isShort && queue.pool.census.workers == 0)
+            }
+            queue.enqueue { runs.count() }
+            try await queue.destroy()
+            #expect(runs.total == 3 && !queue.pool.isShort)
+        }
+    }
+
+    @Test func `who waits for a queue whose pool was refused its first worker gets it one`() async {
+        await #expect(processExitsWith: .success) {
+            let queue = WorkQueue(name: "queue")
+            let runs = Runs()
+            try withoutThreads { queue.enqueue { runs.count() } }
+            try await queue.flush()
+            #expect(runs.total == 1)
+        }
+    }
+}
+
+/// Delays an item while there is no thread to be had, and has `body` do what gets the timers one.
+private func delayInVain(_ body: (WorkQueue, Held) throws -> Void) throws {
+    let (queue, _, held, _) = startHeld()
+    let flags = Flags()
+    let item = DelayedWork(name: "delayed") { flags.first.store(true, ordering: .releasing) }
+    try withoutThreads {
+        #expect(WorkQueue(name: "other").enqueue(item, after: .milliseconds(1)) == .queued)
+        #expect(queue.timers.isShort)
+    }
+    try body(queue, held)
+    waitUntil { flags.first.load(ordering: .acquiring) }
+    #expect(!queue.timers.isShort)
+    held.release()
+    try queue.destroy()
 }
 
 private func armThroughShortage() throws {

@@ -258,6 +258,7 @@ extension WorkQueue {
         _ item: String? = nil, _ line: WaitClass? = nil
     ) throws(WorkError) {
         guard let waiter else { return }
+        retryThreads()
         func park() -> Waiter.Ending {
             (itemsClass ?? waitClass).waiting(item ?? name) {
                 waiter.park(until: deadline, lingering: Self.lingering)
@@ -272,6 +273,7 @@ extension WorkQueue {
         _ item: String? = nil, _ line: WaitClass? = nil
     ) async throws(WorkError) {
         guard let waiter else { return }
+        retryThreads()
         func suspend() async -> Waiter.Ending {
             await (itemsClass ?? waitClass).waiting(item ?? name) {
                 await waiter.suspend(until: deadline)

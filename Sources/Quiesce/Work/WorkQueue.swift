@@ -269,7 +269,18 @@ public final class WorkQueue: Sendable {
     /// Something was enqueued, for which a server has to be called or not.
     @inline(__always)
     private func call(_ calls: Bool) {
-        if calls { pool.list(self) } else if pool.isShort { pool.tryAgain() }
+        if calls {
+            pool.list(self)
+            if timers.isShort { timers.tryAgain() }
+        } else if pool.isShort {
+            pool.tryAgain()
+        }
+    }
+
+    /// Tries again to start the threads that the system refused, before a wait for what they do.
+    func retryThreads() {
+        if pool.isShort { pool.tryAgain() }
+        if timers.isShort { timers.tryAgain() }
     }
 
     /// Makes the item pending here, unless the queue or the item refuses. The queue keeps it from

@@ -14,6 +14,8 @@ final class WorkTimers: Sendable, ServiceThread.Owner {
     /// Raised when the first timer has changed.
     private let point = WaitPoint()
     private let whole = Subject()
+    /// Not 0 while timers are armed and the system has no thread to fire them.
+    private let shortage = Hint()
 
     private struct State {
         var heap: [Timer] = []
@@ -66,7 +68,7 @@ final class WorkTimers: Sendable, ServiceThread.Owner {
             }
         }
         if calls { call() }
-        if !isServed { tryAgain() }
+        if !isServed { isRefused() }
         item.wasAnswered(answer, hasMoved: hasMoved)
         return answer
     }
@@ -108,15 +110,25 @@ final class WorkTimers: Sendable, ServiceThread.Owner {
 
     /// Starts the thread, unless that was done. False when the system has none to give.
     private func startThread(_ state: inout State) -> Bool {
-        (try? state.thread.start { [self] in serve() }) != nil
+        guard (try? state.thread.start { [self] in serve() }) != nil else { return false }
+        if isShort { shortage.value = 0 }
+        return true
     }
 
-    /// Nobody else would see to the timers, and nobody is told that they do not fire.
-    private func tryAgain() {
-        let isServed = ServiceThread.tryAgain {
-            whole.write("start") { state.withLock { startThread(&$0) } }
-        }
-        if !isServed { fatalError("no thread could be started for timers") }
+    /// Whether timers are armed and the system had no thread to fire them.
+    var isShort: Bool { shortage.value != 0 }
+
+    /// Tries again to start the thread. False when the system has none to give.
+    @discardableResult
+    func tryAgain() -> Bool { whole.write("start") { state.withLock { startThread(&$0) } } }
+
+    /// Nobody else fires the timers. The first caller that is refused tries again for a second.
+    private func isRefused() {
+        guard !isShort, !ServiceThread.tryAgain({ tryAgain() }) else { return }
+        shortage.value = 1
+        warn(
+            "cannot start the thread for timers, and delayed items do not become due; retrying when an item is delayed, when an idle queue gets work, and when somebody waits for a queue"
+        )
     }
 
     // MARK: Ending early

@@ -79,9 +79,8 @@ final class WorkerPool: Sendable, ServiceThread.Owner {
 
     /// Makes a change that may call for one more worker.
     ///
-    /// Where the system has no thread to give and nobody else is there to see to what is listed,
-    /// since all that run are blocked, perhaps by what is listed, it is tried for a second to get
-    /// one.
+    /// The system may have no thread to give, and no worker that runs may be left: all are blocked,
+    /// perhaps by what is listed. Then the caller tries again for a second.
     private func call(_ name: StaticString, _ change: (inout State) -> Void) {
         if attempt(name, change) || ServiceThread.tryAgain({ tryAgain() }) { return }
         isShortOfThreads()
@@ -108,11 +107,9 @@ final class WorkerPool: Sendable, ServiceThread.Owner {
     var isShort: Bool { shortage.value != 0 }
 
     private func isShortOfThreads() {
-        let isAlone = state.withLock { $0.workers.allSatisfy { $0 == nil } }
-        if isAlone { fatalError("no thread could be started to run work") }
         if shortage.value == 0 {
             warn(
-                "no further thread could be started to run work, and all that run it are blocked; it is tried again when more is enqueued, or an item blocks or ends"
+                "cannot start a worker thread, and no worker is free; retrying when more is enqueued, when an item blocks, and when somebody waits for a queue"
             )
         }
         shortage.value = 1
