@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Explorer
+import Glibc
 import Substrate
 import Testing
 
@@ -70,6 +71,17 @@ final class Printer: ReferenceCounted {
 
 func requestReset(_ printer: borrowing Reference<Printer>, on queue: WorkQueue) {
     queue.enqueue(printer.withObject { $0.reset }, printer.share())
+}
+
+/// Calls `done` with the next byte of a descriptor.
+func receive(
+    from descriptor: Int32, on queue: WorkQueue, _ done: @escaping @Sendable (UInt8?) -> Void
+) {
+    queue.enqueue {
+        var byte: UInt8 = 0
+        let count = withBlocking { unsafe read(descriptor, &byte, 1) }
+        done(count == 1 ? byte : nil)
+    }
 }
 
 final class Link: Sendable {
@@ -202,6 +214,18 @@ final class Bell: Sendable {
         try queue.flush()
         printer.withObject { #expect($0.pages.load(ordering: .relaxed) == 0) }
         printer.drop()
+    }
+
+    @Test func `an item that says it blocks receives a byte`() throws {
+        var ends: [Int32] = [-1, -1]
+        try #require(unsafe pipe(&ends) == 0)
+        let queue = WorkQueue(name: "queue")
+        let received = Later<UInt8?>()
+        receive(from: ends[0], on: queue) { received.set($0) }
+        #expect(unsafe write(ends[1], [7], 1) == 1)
+        try queue.destroy()
+        #expect(received.value == 7)
+        for end in ends { close(end) }
     }
 
     @Test func `a link that is unplugged polls no more`() throws {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Dispatch
 import Glibc
 import Substrate
 import TestSupport
@@ -396,6 +397,48 @@ import Testing
             #expect(tally.isSettled)
         }
         queues.untilGone()
+    }
+
+    // MARK: Blocking
+
+    /// Items block and go on, and some that do not say so are found stuck, while others end and
+    /// arrive.
+    @Test func `items that block are counted again when they go on`() async {
+        await #expect(processExitsWith: .success) {
+            let pool = WorkerPool(size: 2, rescueDelay: .microseconds(50))
+            _ = World.current.value(WorkerPool.key) { pool }
+            let queues = (0..<3).map {
+                WorkQueue(name: "queue \($0)", priority: $0 == 0 ? .high : .normal)
+            }
+            let runs = Runs()
+            let total = WorkStress.total / 100
+            try together(2) { index in
+                var random = Random(index + 200)
+                for _ in 0..<total {
+                    // What an item waits for is enqueued after it.
+                    let semaphore = DispatchSemaphore(value: 0)
+                    let (here, there) = (queues[random.next(3)], queues[random.next(3)])
+                    switch random.next(4) {
+                    case 0: here.enqueue { semaphore.wait() }
+                    case 1: here.enqueue { withBlocking { semaphore.wait() } }
+                    case 2:
+                        here.enqueue {
+                            withBlocking { Clock.sleep(for: .microseconds(1)) }
+                            semaphore.wait()
+                        }
+                    default: here.enqueue { withBlocking { withBlocking { semaphore.wait() } } }
+                    }
+                    there.enqueue {
+                        runs.count()
+                        semaphore.signal()
+                    }
+                }
+            }
+            for queue in queues { try await queue.destroy() }
+            #expect(runs.total == 2 * total)
+            waitUntil { pool.census.running == 0 }
+            #expect(pool.census.idle == pool.census.workers)
+        }
     }
 
     // MARK: Objects

@@ -90,6 +90,30 @@ import Testing
             #expect(runs.total == 1)
         }
     }
+
+    @Test func `a stuck item whose rescuer was refused is rescued once there are threads again`()
+        async
+    {
+        await #expect(processExitsWith: .success) {
+            let pool = WorkerPool(size: 1, rescueDelay: .milliseconds(1))
+            _ = World.current.value(WorkerPool.key) { pool }
+            let (stuck, other) = (WorkQueue(name: "stuck"), WorkQueue(name: "other"))
+            let flags = Flags()
+            stuck.enqueue {
+                flags.hasStarted.store(true, ordering: .releasing)
+                while !flags.first.load(ordering: .acquiring) { sched_yield() }
+            }
+            waitUntil { flags.hasStarted.load(ordering: .acquiring) }
+            try withoutThreads {
+                other.enqueue { flags.first.store(true, ordering: .releasing) }
+                #expect(!pool.state.withLock { $0.isWatched })
+            }
+            WorkQueue(name: "third").enqueue {}
+            for queue in [stuck, other] {
+                try await queue.flush(until: Clock.now() + .seconds(60))
+            }
+        }
+    }
 }
 
 /// Delays an item while there is no thread to be had, and has `body` do what gets the timers one.

@@ -28,6 +28,7 @@ private final class OtherPool: Sendable {
     @Test func `an ordinary thread belongs to the process's world`() {
         #expect(World.current === World.process)
         #expect(World.process.processorCount >= 1)
+        #expect(World.process.rescueDelay != nil)
     }
 
     @Test func `a world keeps one object of a kind`() throws {

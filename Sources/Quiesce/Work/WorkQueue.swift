@@ -9,7 +9,8 @@ import Substrate
 ///   its own life, or enqueue itself.
 /// - An item does not run beside itself on one queue. Enqueued while it runs, it runs once more,
 ///   afterwards. On another queue it may.
-/// - Items of the pool that block in a wait of Quiesce or of Substrate let others run meanwhile.
+/// - Items that block in a wait of Quiesce or of Substrate, or in `withBlocking`, let others run
+///   meanwhile.
 ///
 ///     let queue = WorkQueue(name: "uploads")
 ///     queue.enqueue(item)                  // .queued, .alreadyPending, .disabled or .draining

@@ -35,6 +35,23 @@ final class Worker: BlockingObserver, @unchecked Sendable {
     private var payload: UInt = 0
     private var function: (@Sendable () -> Void)?
     private var blockings = 0
+
+    /// Whether a worker counts among those that run.
+    enum Standing {
+        /// It runs an item, or looks for one, or is called.
+        case running
+        /// Its item blocks.
+        case blocked
+        /// The rescuer found that its item does not end.
+        case stuck
+        case idle
+    }
+
+    /// Under the pool's lock.
+    var standing = Standing.idle
+    /// Set by the rescuer and cleared by the worker, under the pool's lock. The worker reads it
+    /// without.
+    let isWatched = Atomic(false)
     /// Where the item that it runs was.
     private var address: UInt = 0
 
@@ -129,12 +146,12 @@ final class Worker: BlockingObserver, @unchecked Sendable {
     // Nested where an item that others run beside blocks.
     override func blocks() {
         blockings += 1
-        if blockings == 1 { pool.stopsRunning() }
+        if blockings == 1 { pool.stopsRunning(self) }
     }
 
     override func goesOn() {
         blockings -= 1
-        if blockings == 0 { pool.runsAgain() }
+        if blockings == 0 { pool.runsAgain(self) }
     }
 
     /// The life of the thread.

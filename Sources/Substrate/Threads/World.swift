@@ -10,6 +10,9 @@ public import Synchronization
 public final class World: Sendable {
     /// How many threads can run at once.
     public let processorCount: Int
+    /// How long a pool of threads stands still before it runs one thread more; nil where it never
+    /// does.
+    public let rescueDelay: Duration?
 
     /// A reference of this world's to each of its objects, by the number of its key; 0 for one that
     /// nobody has asked for. As many as `WorldKeys.limit`.
@@ -32,8 +35,13 @@ public final class World: Sendable {
     }
 
     /// A world in which `processorCount` threads run at once.
-    public init(processorCount: Int) {
+    ///
+    /// - Parameter rescueDelay: how long a pool of threads stands still before it runs one thread
+    ///   more. An explored world has none, so that a pool whose threads are all blocked is the
+    ///   deadlock that it is.
+    public init(processorCount: Int, rescueDelay: Duration? = nil) {
         self.processorCount = processorCount
+        self.rescueDelay = rescueDelay
     }
 
     /// The world of everything that is not explored.
@@ -41,7 +49,8 @@ public final class World: Sendable {
         quiesce_around_fork(
             { World.process.beforeFork() }, { World.process.afterForkInParent() },
             { World.process.afterForkInChild() })
-        return World(processorCount: Int(quiesce_processor_count()))
+        return World(
+            processorCount: Int(quiesce_processor_count()), rescueDelay: .milliseconds(100))
     }()
 
     /// How many forks lie between this process and the one that loaded the program. What was made

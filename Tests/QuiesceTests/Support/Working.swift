@@ -79,11 +79,13 @@ final class Timeline: Sendable {
 @discardableResult
 func verifyInTime(
     _ name: String, processors: Int = 2, executions: Int = .max, abandons: Bool = false,
+    granularity: ExplorationOptions.Granularity? = nil,
     location: SourceLocation = #_sourceLocation,
     _ body: @escaping (ExploredWorld) throws -> Void
 ) throws -> ExplorationReport {
     var options = ExplorationOptions()
     options.time = .discrete
+    if let granularity { options.granularity = granularity }
     options.processorCount = processors
     options.executionLimit = executions
     options.secondsLimit = 100
