@@ -192,6 +192,20 @@ final class Guarded: Sendable {
         try verify("left early", Self.early)
     }
 
+    static let outliving: Program = { world in
+        let guarded = Guarded()
+        var kept: Gate.Entry?
+        _ = guarded.gate.withOwnedEntry { entry in kept = consume entry }
+        world.thread("closer") { guarded.close() }
+        world.thread("refused") { guarded.use() }
+        _ = guarded.value.load()
+        kept.take()?.leave()
+    }
+
+    @Test func `an owned entry that outlives its scope is waited for`() throws {
+        try verify("outliving", Self.outliving)
+    }
+
     static let fromInside: Program = { world in
         let guarded = Guarded()
         let winners = Atomic(0)
@@ -358,6 +372,7 @@ final class Guarded: Sendable {
         Mutant(counted, "GateEntry.swift", "state.compareExchange", .skipped),
         Mutant(counted, "GateEntry.swift", "wrappingSubtract(ticket.end()", .skipped),
         Mutant(counted, "GateEntry.swift", "wrappingSubtract(ticket.end()", .relaxed),
+        Mutant(outliving, "GateEntry.swift", "wrappingSubtract(ticket.end()", .skipped),
         // From inside.
         Mutant(fromInside, "Gate+Closing.swift", "state.wrappingAdd(State.entry", .skipped),
         Mutant(

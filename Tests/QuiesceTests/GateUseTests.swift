@@ -90,6 +90,72 @@ import Testing
         reader.join()
     }
 
+    // MARK: Refused entries
+
+    /// Runs `body` while somebody is inside and somebody sleeps until the gate is closed. `body` is
+    /// given who sleeps: one who is woken and sleeps again is another waiter.
+    private func withCloserAsleep(
+        _ gate: Gate, _ body: (_ sleeper: () -> Waiter?) throws -> Void
+    ) throws {
+        let (entered, finish) = (EventCounter(), EventCounter())
+        let inside = try Thread.spawn {
+            _ = gate.withEntry { _ in
+                try? entered.signal()
+                _ = try? finish.take()
+            }
+        }
+        _ = try entered.take()
+        let closer = try Thread.spawn { try? gate.close() }
+        waitUntil { gate.waiters.waitingCount == 1 }
+        try body { gate.waiters.line.withLock { $0.waiters.first } }
+        try finish.signal()
+        closer.join()
+        inside.join()
+        #expect(gate.isClosed)
+    }
+
+    @Test func `an entry that is refused does not wake those who close`() throws {
+        let gate = Gate()
+        try withCloserAsleep(gate) { sleeper in
+            let first = try #require(sleeper())
+            for _ in 0..<100 {
+                let entered: Void? = gate.withEntry { _ in }
+                let owned: Void? = gate.withOwnedEntry { _ in }
+                #expect(entered == nil && owned == nil && sleeper() === first)
+            }
+        }
+    }
+
+    @Test func `an entry that is refused inside of other gates does not wake those who close`()
+        throws
+    {
+        let gate = Gate()
+        try withCloserAsleep(gate) { sleeper in
+            let first = try #require(sleeper())
+            for depth in 1...Presence.depthLimit {
+                enter((0..<depth).map { _ in Gate() }[...]) {
+                    let entered: Void? = gate.withEntry { _ in }
+                    #expect(entered == nil && sleeper() === first)
+                }
+            }
+        }
+    }
+
+    @Test func `an entry that is refused while somebody listens does not wake those who close`()
+        throws
+    {
+        let gate = Gate()
+        try withCloserAsleep(gate) { sleeper in
+            let first = try #require(sleeper())
+            PassiveListener().listen {
+                let entered: Void? = gate.withEntry { _ in }
+                #expect(entered == nil && sleeper() === first)
+            }
+        }
+    }
+
+    // MARK: Entries that move
+
     @Test func `an owned entry that outlives its scope keeps the gate from closing`() throws {
         let (gate, other) = (Gate(), Gate())
         var kept: Gate.Entry?
@@ -99,15 +165,77 @@ import Testing
             _ = gate.withOwnedEntry { inner in inner.leave() }
             #expect(throws: GateError.self) { try other.close() }
         }
+        try expectAwaited(gate, "an owned entry that outlived its scope")
+        kept.take()?.leave()
+        try gate.close()
+        try other.close()
+    }
+
+    /// Closing waits, and is told who is inside.
+    private func expectAwaited(_ gate: Gate, _ name: String) throws {
         do throws(GateError) {
             try gate.close(until: Clock.now() + .milliseconds(1))
             Issue.record("it closed")
         } catch {
-            guard case .inside = error else { throw error }
+            guard case .timedOut(_, let occupants) = error else { throw error }
+            #expect(occupants.map(\.name) == [name])
         }
+    }
+
+    /// Runs `body` on a thread of its own, which ends.
+    private func onThread(_ body: () throws -> Void) throws {
+        try withoutActuallyEscaping(body) { body in
+            nonisolated(unsafe) let body = body
+            let failure = Mutex<(any Error)?>(nil)
+            let thread = try Thread.spawn {
+                do { unsafe try body() } catch { failure.withLock { $0 = error } }
+            }
+            thread.join()
+            if let error = failure.withLock({ $0 }) { throw error }
+        }
+    }
+
+    @Test func `an entry that moved on does not count for the thread that entered`() throws {
+        let gate = Gate()
+        var kept: Gate.Entry?
+        try onThread {
+            _ = gate.withOwnedEntry { entry in kept = consume entry }
+            // It is with the thread that waits for this one.
+            try expectAwaited(gate, "an owned entry that outlived its scope")
+        }
+        // The thread's number is given out again.
+        try onThread { try expectAwaited(gate, "an owned entry that outlived its scope") }
         kept.take()?.leave()
         try gate.close()
-        try other.close()
+    }
+
+    @Test func `an entry that ends on another thread leaves its scope's thread inside`() throws {
+        let gate = Gate()
+        _ = gate.withOwnedEntry { entry in
+            var moved: Gate.Entry? = consume entry
+            #expect(throws: GateError.self) { try gate.close() }
+            do {
+                try onThread { moved.take()?.leave() }
+                // Nobody is inside any more.
+                try gate.close()
+            } catch { Issue.record(error) }
+        }
+        #expect(gate.isClosed)
+    }
+
+    @Test func `the thread that entered by an error does not count as inside`() throws {
+        struct Failure: Error {}
+        let gate = Gate()
+        var kept: Gate.Entry?
+        #expect(throws: Failure.self) {
+            _ = try gate.withOwnedEntry { entry throws(Failure) in
+                kept = consume entry
+                throw Failure()
+            }
+        }
+        try expectAwaited(gate, "an owned entry that outlived its scope")
+        kept.take()?.leave()
+        try gate.close()
     }
 
     @Test func `closing from what is called when the gate closes throws`() throws {

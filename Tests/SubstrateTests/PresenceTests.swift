@@ -10,10 +10,10 @@ import Testing
         let key: UInt = 0x1000
         let step = WaitPoint.Shared()
         let thread = try Thread.spawn {
-            let slot = enter(key)
+            let announcement = enter(key)
             step.advance(to: 1)
             step.wait(for: 2)
-            leave(slot)
+            leave(announcement, key)
         }
         step.wait(for: 1)
         membarrier()
@@ -25,32 +25,49 @@ import Testing
     }
 
     @Test func `announcements nest, up to the limit`() {
-        var slots: [Int32] = []
-        for depth in 0..<Presence.depthLimit {
-            let slot = enter(UInt(0x2000 + depth / 2 * 16))
-            #expect(slot == Int32(depth))
-            slots.append(slot)
+        let keys = (0..<Presence.depthLimit).map { UInt(0x2000 + $0 / 2 * 16) }
+        var announcements = keys.map { enter($0) }
+        guard case .noSlot = tryEnter(0x2000, Open.shared.state) else {
+            Issue.record("there was an eighth slot")
+            return
         }
-        #expect(enter(0x2000) == Presence.noSlot)
         #expect(Presence.isInside(0x2000))
-        while let slot = slots.popLast() { leave(slot) }
-        #expect(!Presence.isInside(0x2000))
+        for key in keys.reversed() { leave(announcements.removeLast(), key) }
+        #expect(!Presence.isInside(0x2000) && !Presence.isInsideAnything)
+    }
+
+    @Test func `what is closed already sees no announcement`() {
+        let closed = Atomic<UInt64>(1)
+        let observer = RecordingObserver()
+        func expectRefusal() {
+            guard case .refused = tryEnter(0x3000, closed) else {
+                Issue.record("something was announced")
+                return
+            }
+        }
+        expectRefusal()
+        // In a later slot, and while somebody watches.
+        let announcement = enter(0x3010)
+        expectRefusal()
+        leave(announcement, 0x3010)
+        observer.watch { expectRefusal() }
+        #expect(observer.kinds == [.load] && observer.waitEvents.isEmpty)
+        #expect(!Presence.isInsideAnything)
     }
 
     @Test func `watched, an announcement is an asymmetric store and a section`() {
         let observer = RecordingObserver()
         observer.watch {
-            let slot = enter(0x4000)
-            leave(slot)
+            leave(enter(0x4000), 0x4000)
         }
-        #expect(observer.kinds == [.asymmetricStore, .load, .asymmetricStore, .load])
+        #expect(observer.kinds == [.load, .asymmetricStore, .load, .asymmetricStore, .load])
         #expect(observer.waitEvents == ["section section begins", "section section ends"])
     }
 
     @Test func `threads of all kinds leave nothing behind when they end`() {
         let key: UInt = 0x5000
         for _ in 0..<200 {
-            onForeignThread { leave(enter(key)) }
+            onForeignThread { leave(enter(key), key) }
         }
         membarrier()
         #expect(!Presence.isAnyoneInside(key))
@@ -67,11 +84,11 @@ import Testing
             let row = Presence.row
             precondition(row.epoch.load(ordering: .relaxed) == 0 && row.nesting == 0)
             // The words are not the slots': an announcement leaves them alone, and they it.
-            let slot = enter(0x7000)
+            let announcement = enter(0x7000)
             row.epoch.storeAsymmetric(.max)
             row.nesting = .max
-            precondition(Presence.isInside(0x7000) && slot == 0)
-            leave(slot)
+            precondition(Presence.isInside(0x7000))
+            leave(announcement, 0x7000)
             precondition(!Presence.isInsideAnything && row.nesting == .max)
             row.nesting = 3
             number.withLock { $0 = World.currentThread }
@@ -146,13 +163,21 @@ private final class Open: Sendable {
     static let shared = Open()
 }
 
-private func enter(_ key: UInt) -> Int32 {
-    Presence.enter(key, unless: Open.shared.state, has: 1, section: WaitClass(.gate), "section")
+private func tryEnter(_ key: UInt, _ state: borrowing Atomic<UInt64>) -> Presence.Entrance {
+    Presence.enter(key, unless: state, has: 1, section: WaitClass(.gate), "section")
 }
 
-private func leave(_ slot: Int32) {
+private func enter(_ key: UInt) -> Presence.Announcement {
+    guard case .announced(let announcement) = tryEnter(key, Open.shared.state) else {
+        preconditionFailure("it was not announced")
+    }
+    return announcement
+}
+
+private func leave(_ announcement: Presence.Announcement, _ key: UInt) {
     _ = Presence.leave(
-        slot, andTellWhether: Open.shared.state, has: 1, section: WaitClass(.gate), "section")
+        announcement, of: key, andTellWhether: Open.shared.state, has: 1,
+        section: WaitClass(.gate), "section")
 }
 
 /// Forks while another thread is inside.
@@ -160,17 +185,17 @@ private func findNobodyInside() throws {
     let (other, own) = (UInt(0x6000), UInt(0x6010))
     let step = WaitPoint.Shared()
     let thread = try Thread.spawn {
-        let slot = enter(other)
+        let announcement = enter(other)
         step.advance(to: 1)
         step.wait(for: 2)
-        leave(slot)
+        leave(announcement, other)
     }
     step.wait(for: 1)
-    let slot = enter(own)
+    let announcement = enter(own)
     let status = forkedChild {
         precondition(!Presence.isAnyoneInside(other) && Presence.isAnyoneInside(own))
     }
-    leave(slot)
+    leave(announcement, own)
     precondition(status == 0)
     precondition(Presence.isAnyoneInside(other))
     step.advance(to: 2)

@@ -9,7 +9,8 @@ extension Gate {
     /// One barrier on every running thread, and a look at one cache line of each thread of the
     /// process; both again whenever somebody leaves meanwhile. What is found out of waiting for
     /// oneself: entries of this thread, of this task and of those that it is a child of. A detached
-    /// task or another thread that is awaited inside, and closes, is not; give a deadline.
+    /// task or another thread that is awaited inside, and closes, is not; nor is an owned entry that
+    /// outlived its scope. Give a deadline.
     ///
     /// Kernel counterparts: `kernfs_drain`, `drm_dev_unplug`, `percpu_ref_kill` and the wait for
     /// its release.
@@ -135,7 +136,11 @@ extension Gate {
             return true
         }
         let thread = World.currentThread
-        return tickets.withLock { $0.open.values.contains { $0.thread == thread && $0 !== own } }
+        return tickets.withLock { tickets in
+            tickets.contains {
+                $0.thread.load(ordering: .relaxed) == thread && $0 !== own
+            }
+        }
     }
 
     /// Whether nobody is inside; if so, the gate is closed from here on.
@@ -182,10 +187,7 @@ extension Gate {
         let threads = Presence.threads(inside: key).map {
             Occupant("thread " + World.name(ofThread: $0), since: start, isExact: false, at: now)
         }
-        // In the order of their numbers, and so the same in every run.
-        let counted = tickets.withLock { $0.open.sorted { $0.key < $1.key } }.map(\.value).filter {
-            !$0.isLoser
-        }
+        let counted = tickets.withLock { Array($0) }.filter { !$0.isLoser }
         return threads + counted.map { $0.occupant(at: now) }
     }
 

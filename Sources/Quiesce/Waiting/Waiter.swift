@@ -7,7 +7,7 @@ import Substrate
 /// The word of its wait point says how its wait ended. Whoever changes it from *waiting* decides
 /// that, once.
 @safe
-final class Waiter: Sendable {
+final class Waiter: Sendable, Linked {
     /// How a wait ended.
     enum Ending: UInt32 {
         case woken = 2
@@ -20,15 +20,7 @@ final class Waiter: Sendable {
     private let point = WaitPoint()
     private let continuation = unsafe Unsynchronized<UnsafeContinuation<Void, Never>?>(nil)
     // Its place in the line, which the lock of the line protects.
-    let links = Unsynchronized(Links())
-
-    @safe
-    struct Links {
-        var next: Waiter?
-        // Kept by the neighbour before it.
-        unowned(unsafe) var previous: Waiter?
-        var isInLine = false
-    }
+    let links = Unsynchronized(Links<Waiter>())
 
     init() {
         point.label("waiter")
@@ -113,49 +105,5 @@ final class Waiter: Sendable {
         }
         timer?.cancel()
         return ending ?? .woken
-    }
-}
-
-/// Waiters in the order of their arrival. Its owner's lock protects it.
-@safe
-struct WaiterList {
-    private var first: Waiter?
-    private unowned(unsafe) var last: Waiter?
-
-    var isEmpty: Bool { first == nil }
-
-    mutating func append(_ waiter: Waiter) {
-        waiter.links.withValue {
-            unsafe $0.previous = last
-            $0.isInLine = true
-        }
-        if let last = unsafe last {
-            last.links.withValue { $0.next = waiter }
-        } else {
-            first = waiter
-        }
-        unsafe last = waiter
-    }
-
-    mutating func popFirst() -> Waiter? {
-        guard let waiter = first else { return nil }
-        remove(waiter)
-        return waiter
-    }
-
-    /// Takes a waiter out of the list, which it is in.
-    mutating func remove(_ waiter: Waiter) {
-        let links = waiter.links.load()
-        if let previous = unsafe links.previous {
-            previous.links.withValue { $0.next = links.next }
-        } else {
-            first = links.next
-        }
-        if let next = links.next {
-            next.links.withValue { unsafe $0.previous = links.previous }
-        } else {
-            unsafe last = links.previous
-        }
-        waiter.links.store(Waiter.Links())
     }
 }

@@ -15,7 +15,7 @@ struct Waiters: ~Copyable, Sendable {
     private let whole = Subject()
 
     struct Line {
-        var waiters = WaiterList()
+        var waiters = LinkedList<Waiter>()
         var isClosed = false
     }
 
