@@ -58,7 +58,13 @@ int32_t quiesce_processor_count(void) {
     return count > 0 ? (int32_t)count : 1;
 }
 
-int32_t quiesce_thread_id(void) { return (int32_t)syscall(SYS_gettid); }
+// Kept: a system call takes longer than the locks that ask.
+static _Thread_local int32_t thread_id __attribute__((tls_model("initial-exec")));
+
+int32_t quiesce_thread_id(void) {
+    if (!thread_id) thread_id = (int32_t)syscall(SYS_gettid);
+    return thread_id;
+}
 
 bool quiesce_thread_name(int32_t tid, char name[16]) {
     char path[48];
@@ -129,6 +135,16 @@ int32_t quiesce_thread_start(unsigned long *handle, const char *name, bool block
 
 void quiesce_thread_join(unsigned long handle) { pthread_join((pthread_t)handle, NULL); }
 void quiesce_thread_detach(unsigned long handle) { pthread_detach((pthread_t)handle); }
+
+static void (*in_child)(void);
+
+static void run_in_child(void) {
+    // The child's thread has another number.
+    thread_id = 0;
+    in_child();
+}
+
 void quiesce_around_fork(void (*before)(void), void (*parent)(void), void (*child)(void)) {
-    pthread_atfork(before, parent, child);
+    in_child = child;
+    pthread_atfork(before, parent, run_in_child);
 }

@@ -73,6 +73,10 @@ import Testing
         #expect(!Presence.isAnyoneInside(key))
     }
 
+    @Test func `threads that ended are not looked at`() async {
+        await #expect(processExitsWith: .success) { try lookAtThreadsThatLive() }
+    }
+
     @Test func `a forked child finds nobody inside but itself`() async {
         await #expect(processExitsWith: .success) { try findNobodyInside() }
     }
@@ -178,6 +182,41 @@ private func leave(_ announcement: Presence.Announcement, _ key: UInt) {
     _ = Presence.leave(
         announcement, of: key, andTellWhether: Open.shared.state, has: 1,
         section: WaitClass(.gate), "section")
+}
+
+/// Has a hundred threads at once, of which one stays.
+private func lookAtThreadsThatLive() throws {
+    let own = World.currentThread
+    let before = World.process.liveThreads
+    let gathered = Mutex(0)
+    let (isGathered, isOver) = (WaitPoint.Shared(), WaitPoint.Shared())
+    let key: UInt = 0x6020
+    try together(100) { _ in
+        let count = gathered.withLock { count in
+            count += 1
+            return count
+        }
+        if count == 100 { isGathered.advance(to: 1) }
+        isGathered.wait(for: 1)
+        // One of them starts a thread that stays, with a higher number.
+        if count == 100 {
+            let stays = try? Thread.spawn {
+                let announcement = enter(key)
+                isOver.advance(to: 1)
+                isOver.wait(for: 2)
+                leave(announcement, key)
+                isOver.advance(to: 3)
+            }
+            precondition(stays != nil)
+        }
+        isOver.wait(for: 1)
+    }
+    let live = World.process.liveThreads
+    precondition(live.count == before.count + 1 && live.contains(own) && live.max()! > 100)
+    membarrier()
+    precondition(Presence.threads(inside: key) == [live.max()!])
+    isOver.advance(to: 2)
+    isOver.wait(for: 3)
 }
 
 /// Forks while another thread is inside.

@@ -51,7 +51,8 @@ public class WorkItem: @unchecked Sendable {
     struct Homes {
         /// Where it is pending, or was last.
         var current: WorkQueue?
-        /// Where it was before, and may have been running when it moved.
+        /// Where it was before, and may have been running when it moved. Each queue once, and not
+        /// the current one.
         var earlier: [Earlier] = []
         var moves: UInt64 = 0
     }
@@ -160,6 +161,7 @@ public class WorkItem: @unchecked Sendable {
                     homes.earlier.append(Earlier(queue: current, move: homes.moves))
                     hasMoved = true
                 }
+                homes.earlier.removeAll { $0.queue === queue }
                 homes.current = queue
                 return .queued
             }

@@ -131,7 +131,8 @@ package enum Presence {
     /// The threads that have announced `key`, by number. Acquires: what a thread that is not among
     /// them did inside happens before.
     ///
-    /// Call `membarrier()` first. Reads one cache line for every thread of the world.
+    /// Call `membarrier()` first. Reads one cache line of every thread of the world that has not
+    /// ended.
     package static func threads(
         inside key: UInt, file: StaticString = #filePath, line: UInt = #line
     ) -> [UInt32] {
@@ -167,9 +168,7 @@ package enum Presence {
             }
             return
         }
-        let highest = world.highestThread()
-        guard highest > 0 else { return }
-        for number in 1...highest {
+        for number in world.liveThreads {
             if unsafe isInside(key, world.presence.row(of: number), file, line), !found(number) {
                 return
             }

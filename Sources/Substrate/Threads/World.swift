@@ -22,13 +22,11 @@ public final class World: Sendable {
     // Beside the objects, because every execution of an exploration asks.
     private let wasAsked = Synchronization.Atomic(false)
     private let threads = ForkLock(Threads())
-    /// The highest number that a thread ever had.
-    private let highest = Synchronization.Atomic<UInt32>(0)
 
     private struct Threads: Sendable {
         var next: UInt32 = 1
         var free: [UInt32] = []
-        var live = 0
+        var live: [UInt32] = []
     }
 
     /// A world in which `processorCount` threads run at once.
@@ -123,13 +121,11 @@ public final class World: Sendable {
     /// Whether nobody has asked this world for anything.
     public var isPristine: Bool { !wasAsked.load(ordering: .acquiring) }
 
-    /// The highest number that a thread of the process has had so far.
-    func highestThread() -> UInt32 {
-        // Whoever is not among these looks at what the caller wrote before its membarrier, or
-        // announced itself before that.
-        Synchronization.atomicMemoryFence(ordering: .sequentiallyConsistent)
-        return highest.load(ordering: .sequentiallyConsistent)
-    }
+    /// The numbers of the threads that have registered with this world and not ended.
+    ///
+    /// A thread that is not among them has ended before the call, and what it did happens before; or
+    /// it registers later, and sees what the caller did before the call.
+    package var liveThreads: [UInt32] { threads.withLock { $0.live } }
 
     /// What to call the thread with this number in a message.
     public static func name(ofThread number: UInt32) -> String {
@@ -151,7 +147,7 @@ public final class World: Sendable {
     public static var currentThread: UInt32 { LockWord.token() }
 
     /// How many threads have registered with this world and not ended.
-    public var registeredThreadCount: Int { threads.withLock { $0.live } }
+    public var registeredThreadCount: Int { liveThreads.count }
 
     /// Gives the running thread a number in the process's world. The number is given back when the
     /// thread ends.
@@ -162,11 +158,10 @@ public final class World: Sendable {
         let block = unsafe quiesce_current_block()
         if unsafe block.pointee.id != 0 { return unsafe block.pointee.id }
         let id = process.threads.withLock { threads in
-            threads.live += 1
-            if let id = threads.free.popLast() { return id }
-            defer { threads.next += 1 }
-            process.highest.store(threads.next, ordering: .sequentiallyConsistent)
-            return threads.next
+            let id = threads.free.popLast() ?? threads.next
+            if id == threads.next { threads.next += 1 }
+            threads.live.append(id)
+            return id
         }
         precondition(id < LockWord.contended, "more threads than a lock word can name")
         unsafe block.pointee.id = id
@@ -198,7 +193,7 @@ public final class World: Sendable {
         unsafe block.pointee.listener = nil
         unsafe Watch.setFastPaths(of: block)
         process.threads.withLock { threads in
-            threads.live -= 1
+            if let place = threads.live.firstIndex(of: id) { threads.live.remove(at: place) }
             threads.free.append(id)
         }
     }
@@ -208,11 +203,9 @@ public final class World: Sendable {
     private func beforeFork() {
         making.lock()
         threads.lock()
-        ThreadLocalNumbers.lock()
     }
 
     private func afterForkInParent() {
-        ThreadLocalNumbers.unlock()
         threads.unlock()
         making.unlock()
     }
@@ -221,7 +214,6 @@ public final class World: Sendable {
     /// under its own.
     private func afterForkInChild() {
         World.forks.wrappingAdd(1, ordering: .relaxed)
-        ThreadLocalNumbers.reset()
         threads.reset()
         making.reset()
         leaveOwnersBehind()
@@ -234,7 +226,7 @@ public final class World: Sendable {
         }
         if id != 0 { presence.note(UInt(quiesce_thread_id()), threadOf: id) }
         threads.withLock { threads in
-            threads.live = id == 0 ? 0 : 1
+            threads.live = id == 0 ? [] : [id]
             threads.free = (1..<threads.next).filter { $0 != id }
         }
     }
