@@ -136,15 +136,21 @@ int32_t quiesce_thread_start(unsigned long *handle, const char *name, bool block
 void quiesce_thread_join(unsigned long handle) { pthread_join((pthread_t)handle, NULL); }
 void quiesce_thread_detach(unsigned long handle) { pthread_detach((pthread_t)handle); }
 
-static void (*in_child)(void);
+static void run_before_fork(void) {
+    if (quiesce_make_constants) quiesce_make_constants();
+    quiesce_before_fork();
+}
 
 static void run_in_child(void) {
     // The child's thread has another number.
     thread_id = 0;
-    in_child();
+    quiesce_after_fork_in_child();
 }
 
-void quiesce_around_fork(void (*before)(void), void (*parent)(void), void (*child)(void)) {
-    in_child = child;
-    pthread_atfork(before, parent, run_in_child);
+// When the program is loaded: no thread can be in the middle of its first use at a fork that is not
+// heard of.
+__attribute__((constructor)) static void watch_forks(void) {
+    pthread_atfork(run_before_fork, quiesce_after_fork_in_parent, run_in_child);
 }
+
+void quiesce_keep(const void *value) { (void)value; }

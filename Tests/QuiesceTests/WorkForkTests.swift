@@ -43,11 +43,17 @@ private func lookFromChild() throws {
     #expect(forkedChild { _ = try? item.disableAndWait() } == 0)
     #expect(forkedChild { _ = try? item.flush() } == 0)
     #expect(forkedChild { precondition(item.activity == []) } == 0)
+    #expect(forkedChild { precondition(item.identity != nil && !item.isDisabled) } == 0)
+    let delayed = DelayedWork(name: "delayed") {}
+    queue.enqueue(delayed, after: .seconds(60))
+    delayed.cancel()
+    #expect(forkedChild { _ = try? delayed.flush() } == 0)
     // Each says so, and ends the process.
     #expect(forkedChild { pending.cancel() } == nil)
     #expect(forkedChild { _ = try? pending.flush() } == nil)
     #expect(forkedChild { WorkQueue(name: "new").enqueue(pending) } == nil)
     #expect(forkedChild { queue.enqueue {} } == nil)
+    #expect(forkedChild { _ = queue.limit } == nil)
     // One that ran is another's from here on.
     let status = forkedChild {
         let new = WorkQueue(name: "new")

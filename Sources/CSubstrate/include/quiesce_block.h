@@ -31,6 +31,8 @@ typedef struct quiesce_block {
     void *_Nullable row;
     /// How many event callbacks this thread is inside of.
     uint32_t callbacks;
+    /// How many changes that a fork must not split this thread is inside of.
+    uint32_t fork_sections;
     /// Who is told when this thread blocks in a wait. An unretained Swift `BlockingObserver`, or
     /// null.
     void *_Nullable blocking;

@@ -81,16 +81,18 @@ final class DescriptorWaiters: Sendable {
 
     private func arm() throws(EventError) {
         let armed: Result<Void, EventError>? = gate.withEntry { _ in
-            interest.withLock { interest in
-                // One that a fork left behind in the parent calls nobody here.
-                if let interest, !interest.isAbandoned { return .success(()) }
-                do throws(DescriptorError) {
-                    interest = try descriptor.whenReady(for: wants, repeats: true) { [self] in
-                        waiters.wake()
+            ForkSection.run {
+                interest.withLock { interest in
+                    // One that a fork left behind in the parent calls nobody here.
+                    if let interest, !interest.isAbandoned { return .success(()) }
+                    do throws(DescriptorError) {
+                        interest = try descriptor.whenReady(for: wants, repeats: true) { [self] in
+                            waiters.wake()
+                        }
+                        return .success(())
+                    } catch {
+                        return .failure(EventError(error))
                     }
-                    return .success(())
-                } catch {
-                    return .failure(EventError(error))
                 }
             }
         }
@@ -104,8 +106,10 @@ final class DescriptorWaiters: Sendable {
         guard isUnused else { return }
         // Behind a closing gate, `close` does it.
         _ = gate.withEntry { _ in
-            interest.withLock { interest in
-                if isUnused { interest.take()?.withdraw() }
+            ForkSection.run {
+                interest.withLock { interest in
+                    if isUnused { interest.take()?.withdraw() }
+                }
             }
         }
     }
@@ -121,7 +125,7 @@ final class DescriptorWaiters: Sendable {
     /// Ends every wait with `.hungUp`. The gate is closed: no interest will come after this.
     func close() {
         // Under the lock: another who closes must not find it taken and not yet withdrawn.
-        interest.withLock { $0.take()?.withdraw() }
+        ForkSection.run { interest.withLock { $0.take()?.withdraw() } }
         waiters.close()
     }
 }

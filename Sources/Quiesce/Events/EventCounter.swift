@@ -34,8 +34,8 @@ public final class EventCounter: ReferenceCounted {
     /// the overflow.
     public static let maximum = UInt64.max - 1
 
-    private static let taking = WaitClass(.event)
-    private static let adding = WaitClass(.room)
+    static let taking = WaitClass(.event)
+    static let adding = WaitClass(.room)
 
     /// - Parameters:
     ///   - initialValue: the count to start with, at most `maximum`.
@@ -242,11 +242,13 @@ public final class EventCounter: ReferenceCounted {
         onHangUp: @escaping @Sendable (Notifier) -> Void = { _ in }
     ) throws(EventError) -> Notifier {
         let notifier = Notifier(self, onSignal: onSignal, onHangUp: onHangUp)
-        let isAttached = notifiers.withLock { notifiers in
-            if isHungUp.load(ordering: .relaxed) { return false }
-            notifiers.append(notifier)
-            hasNotifiers.store(true, ordering: .sequentiallyConsistent)
-            return true
+        let isAttached = ForkSection.run {
+            notifiers.withLock { notifiers in
+                if isHungUp.load(ordering: .relaxed) { return false }
+                notifiers.append(notifier)
+                hasNotifiers.store(true, ordering: .sequentiallyConsistent)
+                return true
+            }
         }
         guard isAttached else { throw .hungUp }
         return notifier
@@ -255,13 +257,18 @@ public final class EventCounter: ReferenceCounted {
     @usableFromInline
     @inline(never)
     func notify() {
-        for notifier in notifiers.withLock({ $0 }) { notifier.signalled() }
+        let attached = ForkSection.run { notifiers.withLock { $0 } }
+        for notifier in attached { notifier.signalled() }
     }
 
     func forget(_ notifier: Notifier) {
-        notifiers.withLock { notifiers in
-            notifiers.removeAll { $0 === notifier }
-            if notifiers.isEmpty { hasNotifiers.store(false, ordering: .sequentiallyConsistent) }
+        ForkSection.run {
+            notifiers.withLock { notifiers in
+                notifiers.removeAll { $0 === notifier }
+                if notifiers.isEmpty {
+                    hasNotifiers.store(false, ordering: .sequentiallyConsistent)
+                }
+            }
         }
     }
 
@@ -273,14 +280,18 @@ public final class EventCounter: ReferenceCounted {
     ///
     /// Kernel counterpart: the wake-up with `EPOLLHUP` when the last descriptor is closed.
     public func hangUp() {
-        let told = notifiers.withLock { notifiers in
-            isHungUp.store(true, ordering: .releasing)
-            hasNotifiers.store(false, ordering: .sequentiallyConsistent)
-            defer { notifiers = [] }
-            return notifiers
+        // A forked child of another thread finds it hung up altogether, or not at all.
+        let told = ForkSection.run {
+            let told = notifiers.withLock { notifiers in
+                isHungUp.store(true, ordering: .releasing)
+                hasNotifiers.store(false, ordering: .sequentiallyConsistent)
+                defer { notifiers = [] }
+                return notifiers
+            }
+            takers.close()
+            adders.close()
+            return told
         }
-        takers.close()
-        adders.close()
         for notifier in told { notifier.hungUp() }
     }
 

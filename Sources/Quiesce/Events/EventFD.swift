@@ -14,8 +14,8 @@ public import Substrate
 /// process.
 ///
 /// It ends by `close()`: waits end with `.hungUp`, and so does whatever is tried later. A duplicate
-/// goes on. A forked child shares the counter: it may try, and to wait it makes a duplicate, since
-/// this object's line is a copy of the parent's, with its waiters.
+/// goes on. A forked child shares the counter, and has a descriptor of its own: it can use this
+/// object, and close it, as the parent does.
 ///
 /// Made in an exploration it has no descriptor, and every step of it is seen. Kernel counterpart:
 /// `eventfd(2)`.
@@ -41,8 +41,8 @@ public final class EventFD: Sendable {
         }
     }
 
-    private static let taking = WaitClass(.event)
-    private static let adding = WaitClass(.room)
+    static let taking = WaitClass(.event)
+    static let adding = WaitClass(.room)
 
     private init(_ descriptor: EventDescriptor) {
         self.descriptor = descriptor
@@ -212,6 +212,6 @@ public final class EventFD: Sendable {
         takers.close()
         adders.close()
         // Whoever closes at the same time returns after this as well.
-        closing.withLock { _ in descriptor.close() }
+        ForkSection.run { closing.withLock { _ in descriptor.close() } }
     }
 }

@@ -45,10 +45,14 @@ public final class Notifier: Sendable {
         static let signals: UInt64 = 0xffff_fffc
         static let runnerShift: UInt64 = 32
 
-        static func runner(_ state: UInt64) -> UInt32 { UInt32(state >> runnerShift) }
+        /// The thread that runs callbacks; 0 when none does, and in a forked child of another thread.
+        static func runner(_ state: UInt64) -> UInt32 {
+            let number = UInt32(state >> runnerShift)
+            return number != 0 && World.hasStayedBehind(number) ? 0 : number
+        }
     }
 
-    private static let detaching = WaitClass(.callback)
+    static let detaching = WaitClass(.callback)
 
     init(
         _ counter: EventCounter, onSignal: @escaping @Sendable (Notifier) -> Void,
@@ -82,7 +86,10 @@ public final class Notifier: Sendable {
             }
             var desired = found + what
             let isIdle = State.runner(found) == 0
-            if isIdle { desired |= UInt64(World.currentThread) << State.runnerShift }
+            if isIdle {
+                let others = desired & (State.active | State.hangUp | State.signals)
+                desired = others | UInt64(World.currentThread) << State.runnerShift
+            }
             let (isExchanged, now) = state.compareExchange(
                 expected: found, desired: desired, ordering: .acquiringAndReleasing)
             if isExchanged {

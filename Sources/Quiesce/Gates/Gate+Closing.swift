@@ -122,6 +122,7 @@ extension Gate {
     }
 
     private func isFoundInside(besides own: EntryTicket?) -> Bool {
+        checkFork()
         if Presence.isInside(key) { return true }
         let found = state.load(ordering: .relaxed)
         if whenClosing != nil, found & (State.closing | State.told) == State.closing,
@@ -136,9 +137,9 @@ extension Gate {
             return true
         }
         let thread = World.currentThread
-        return tickets.withLock { tickets in
-            tickets.contains {
-                $0.thread.load(ordering: .relaxed) == thread && $0 !== own
+        return ForkSection.run {
+            tickets.withLock { tickets in
+                tickets.contains { $0.thread.load(ordering: .relaxed) == thread && $0 !== own }
             }
         }
     }
@@ -187,7 +188,7 @@ extension Gate {
         let threads = Presence.threads(inside: key).map {
             Occupant("thread " + World.name(ofThread: $0), since: start, isExact: false, at: now)
         }
-        let counted = tickets.withLock { Array($0) }.filter { !$0.isLoser }
+        let counted = ForkSection.run { tickets.withLock { Array($0) } }.filter { !$0.isLoser }
         return threads + counted.map { $0.occupant(at: now) }
     }
 
@@ -224,14 +225,14 @@ extension Gate {
         while true {
             let isWinner = found & State.claimed == 0
             let role = isWinner ? State.claimed : State.loser
-            let (isExchanged, now) = state.compareExchange(
-                expected: found, desired: (found | closingBits) - State.entry + role,
-                ordering: .sequentiallyConsistent)
-            guard isExchanged else {
-                found = now
-                continue
+            let isExchanged = ForkSection.run {
+                let (isExchanged, now) = state.compareExchange(
+                    expected: found, desired: (found | closingBits) - State.entry + role,
+                    ordering: .sequentiallyConsistent)
+                if isExchanged { ticket.become(isWinner ? .winner : .loser) } else { found = now }
+                return isExchanged
             }
-            ticket.become(isWinner ? .winner : .loser)
+            guard isExchanged else { continue }
             if found & State.closing == 0 { tell() }
             waiters.wake()
             return isWinner
@@ -247,12 +248,14 @@ extension Gate {
                 return found < State.entry && found & State.told != 0 && !isAnyoneInSlots()
             }
             if found & (State.claimed | State.closed) != 0 { return isEmptied() }
-            isWinner =
-                state.compareExchange(
+            isWinner = ForkSection.run {
+                let isMine = state.compareExchange(
                     expected: found, desired: found - State.loser + State.claimed,
                     ordering: .sequentiallyConsistent
                 ).exchanged
-            if isWinner { ticket.become(.winner) }
+                if isMine { ticket.become(.winner) }
+                return isMine
+            }
         }
     }
 
@@ -262,8 +265,10 @@ extension Gate {
         // The entry ends when this is thrown; a winner's leave gives the claim back.
         if let ending { throw failure(ending, since: start) }
         guard isWinner else { return false }
-        ticket.become(.counts)
-        state.wrappingAdd(State.entry + State.revealed, ordering: .sequentiallyConsistent)
+        ForkSection.run {
+            ticket.become(.counts)
+            state.wrappingAdd(State.entry + State.revealed, ordering: .sequentiallyConsistent)
+        }
         return true
     }
 }

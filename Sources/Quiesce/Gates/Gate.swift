@@ -16,6 +16,9 @@ public import Substrate
 ///
 /// What was done inside happens before `close()` returns.
 ///
+/// In a forked child the thread that forked, and the task that it runs, are inside of what they were
+/// inside of; nobody else is. See <doc:Forking>.
+///
 /// Kernel counterparts: the active reference of a kernfs node, `drm_dev_enter`, a character
 /// device's queued mode, and `percpu_ref` for the way it counts.
 public final class Gate: Sendable {
@@ -26,6 +29,7 @@ public final class Gate: Sendable {
     /// The entries that count here, for those who ask who is inside.
     let tickets = Mutex(LinkedList<EntryTicket>())
     let waiters = Waiters()
+    private let witness = ForkWitness()
     let whenClosing: (@Sendable () -> Void)?
     private let gates: WaitClass
     /// The thread that runs `whenClosing`; 0 while none does.
@@ -155,6 +159,29 @@ public final class Gate: Sendable {
     @usableFromInline
     @inline(never)
     func wakeClosers() { waiters.wake() }
+}
+
+extension Gate {
+    /// Ends, in a forked child, the entries of those that stayed behind, which count here; and what
+    /// the closing waits for, where one of them was about to do it.
+    func checkFork() {
+        witness.afterFork {
+            let (thread, task) = World.survivor
+            let gone = tickets.withLock { tickets in
+                let gone = tickets.filter { !$0.belongs(to: thread, task) }
+                for ticket in gone { tickets.remove(ticket) }
+                return gone
+            }
+            for ticket in gone {
+                state.wrappingSubtract(ticket.end(), ordering: .sequentiallyConsistent)
+            }
+            let found = state.load(ordering: .relaxed)
+            let teller = teller.load(ordering: .relaxed)
+            if found & State.closing != 0, teller == 0 || teller != thread {
+                state.bitwiseOr(State.told, ordering: .sequentiallyConsistent)
+            }
+        }
+    }
 }
 
 extension Gate: CustomStringConvertible {

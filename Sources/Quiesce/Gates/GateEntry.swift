@@ -115,6 +115,8 @@ final class EntryTicket: Sendable, Linked {
     let since: Clock.Instant
     // Its place among the gate's.
     let links = Unsynchronized(Links<EntryTicket>())
+    /// The thread and the task that entered, for a forked child.
+    private let entered: (thread: UInt32, task: UInt)
     private let role = Atomic(Role.counts.rawValue)
 
     /// What the entry is to those who close.
@@ -131,6 +133,7 @@ final class EntryTicket: Sendable, Linked {
     init(_ gate: Gate, thread: UInt32, taskName: String? = nil, task: UInt = 0) {
         self.task = task
         self.gate = gate
+        entered = (thread, thread == 0 ? World.currentTask : 0)
         self.thread = Atomic(thread)
         isOfTask = thread == 0
         self.taskName = taskName
@@ -140,11 +143,18 @@ final class EntryTicket: Sendable, Linked {
         links.label("entry.links")
     }
 
-    /// The thread's call returns, or the thread ends the entry. Says whether it did neither before.
-    func isReleased(by caller: UInt32) -> Bool {
-        guard thread.load(ordering: .relaxed) == caller else { return false }
+    /// The running thread's call returns, or the thread ends the entry. Says whether it did neither
+    /// before.
+    func isReleased() -> Bool {
+        let found = thread.load(ordering: .relaxed)
+        guard found != 0, found == World.currentThread else { return false }
         thread.store(0, ordering: .relaxed)
         return true
+    }
+
+    /// Whether it is an entry of this thread, or of this task.
+    func belongs(to thread: UInt32, _ task: UInt) -> Bool {
+        isOfTask ? entered.task == task && task != 0 : entered.thread == thread
     }
 
     func become(_ new: Role) { role.store(new.rawValue, ordering: .releasing) }
@@ -196,20 +206,23 @@ extension Gate {
 
     /// Counts an entry, unless the gate is closing.
     private func admit(_ ticket: EntryTicket) -> Bool {
+        checkFork()
         // The order of such entries shows in what is said of those inside.
-        state.operation("enter", writes: true) {
+        return state.operation("enter", writes: true) {
             if isClosing { return false }
-            // Before it counts: whoever finds it inside finds out who it is.
-            tickets.withLock { $0.append(ticket) }
-            var found = state.load(ordering: .relaxed)
-            while found & State.closing == 0 {
-                let (isExchanged, now) = state.compareExchange(
-                    expected: found, desired: found + State.entry, ordering: .acquiring)
-                if isExchanged { return true }
-                found = now
+            return ForkSection.run {
+                // Before it counts: whoever finds it inside finds out who it is.
+                tickets.withLock { $0.append(ticket) }
+                var found = state.load(ordering: .relaxed)
+                while found & State.closing == 0 {
+                    let (isExchanged, now) = state.compareExchange(
+                        expected: found, desired: found + State.entry, ordering: .acquiring)
+                    if isExchanged { return true }
+                    found = now
+                }
+                tickets.withLock { $0.remove(ticket) }
+                return false
             }
-            tickets.withLock { $0.remove(ticket) }
-            return false
         }
     }
 
@@ -217,11 +230,15 @@ extension Gate {
         endSection(of: ticket)
         // A task's entry is no section of a thread.
         waitClass.end(ofTask: ticket.task, name)
+        checkFork()
         let found = state.operation("leave", writes: true) {
-            let found = state.wrappingSubtract(ticket.end(), ordering: .sequentiallyConsistent)
-                .newValue
-            tickets.withLock { $0.remove(ticket) }
-            return found
+            ForkSection.run {
+                let found = state.wrappingSubtract(ticket.end(), ordering: .sequentiallyConsistent)
+                    .newValue
+                // In a forked child, one that stayed behind was taken out before.
+                tickets.withLock { if ticket.links.load().isInLine { $0.remove(ticket) } }
+                return found
+            }
         }
         if found & State.closing != 0 { waiters.wake() }
     }
@@ -229,7 +246,7 @@ extension Gate {
     /// Ends the section of the running thread on account of an entry, unless that was done. An entry
     /// that ends on another thread leaves the section to the call that began it.
     private func endSection(of ticket: EntryTicket) {
-        if ticket.isReleased(by: World.currentThread) { waitClass.end(name) }
+        if ticket.isReleased() { waitClass.end(name) }
     }
 
     /// As `withEntry`, where `body` owns the entry and can end it early: by `leave()`, or by

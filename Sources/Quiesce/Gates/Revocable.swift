@@ -124,21 +124,31 @@ public final class Revocable<Value: ~Copyable & Sendable>: Sendable {
 
     private var destruction: String { "\(gate.name): destruction of \(Value.self)" }
 
-    private var isDestroyed: Bool { fate.load(ordering: .sequentiallyConsistent) == Fate.destroyed }
+    private var isDestroyed: Bool {
+        let found = fate.load(ordering: .sequentiallyConsistent)
+        // In a forked child, a value that another thread was destroying is nobody's.
+        return found == Fate.destroyed
+            || found == Fate.dying && World.hasStayedBehind(destroyer.load(ordering: .relaxed))
+    }
 
     /// Destroys the value if nobody does, and says whether it did.
     private func destroyed() throws(GateError) -> Bool {
-        let (isMine, _) = fate.compareExchange(
-            expected: Fate.alive, desired: Fate.dying, ordering: .acquiringAndReleasing)
         let thread = World.currentThread
+        let isMine = ForkSection.run {
+            let (isMine, _) = fate.compareExchange(
+                expected: Fate.alive, desired: Fate.dying, ordering: .acquiringAndReleasing)
+            if isMine { destroyer.store(thread, ordering: .relaxed) }
+            return isMine
+        }
         guard isMine else {
             if destroyer.load(ordering: .relaxed) == thread { throw .inside(gate: gate.name) }
             return false
         }
-        destroyer.store(thread, ordering: .relaxed)
         waitClass.section(destruction) { storage.withValue { $0 = nil } }
-        destroyer.store(0, ordering: .relaxed)
-        fate.store(Fate.destroyed, ordering: .sequentiallyConsistent)
+        ForkSection.run {
+            destroyer.store(0, ordering: .relaxed)
+            fate.store(Fate.destroyed, ordering: .sequentiallyConsistent)
+        }
         waiters.wake()
         return true
     }

@@ -22,6 +22,11 @@ final class Waiter: Sendable, Linked {
     // Its place in the line, which the lock of the line protects.
     let links = Unsynchronized(Links<Waiter>())
 
+    private let generation = World.generation
+
+    /// Whether its condition has forked, and this is the child: the line does not have it.
+    var hasStayedBehind: Bool { generation != World.generation }
+
     init() {
         point.label("waiter")
         unsafe continuation.label("waiter.continuation")

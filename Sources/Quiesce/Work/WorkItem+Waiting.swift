@@ -136,7 +136,7 @@ extension WorkItem {
     /// The queues that it may be running on, and who it is.
     private var everyHome: ([WorkQueue], id: UInt64) {
         whole.read("locate") {
-            homes.withLock {
+            withHomes {
                 ($0.earlier.map(\.queue) + ($0.current.map { [$0] } ?? []), id: id.load())
             }
         }

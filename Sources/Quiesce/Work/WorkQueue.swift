@@ -330,7 +330,10 @@ public final class WorkQueue: Sendable {
     // MARK: Changing
 
     /// How many items run at a time.
-    public var limit: Int { whole.read("look at") { serving.withLock { $0.limit } } }
+    public var limit: Int {
+        checkGeneration()
+        return whole.read("look at") { serving.withLock { $0.limit } }
+    }
 
     /// Lets so many items run at a time, at most `maximumLimit`. An ordered queue stays one.
     /// Kernel: `workqueue_set_max_active`.

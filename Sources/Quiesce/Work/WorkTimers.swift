@@ -7,7 +7,7 @@ import Substrate
 /// Kernel counterpart: `struct timer_list` of a `struct delayed_work`.
 final class WorkTimers: Sendable, ServiceThread.Owner {
     static var current: WorkTimers { World.current.value(key) { WorkTimers() } }
-    private static let key = WorldKey<WorkTimers>()
+    static let key = WorldKey<WorkTimers>()
 
     // Taken before the locks of queues.
     private let state = Mutex(State())

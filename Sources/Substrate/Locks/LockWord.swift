@@ -17,7 +17,11 @@ enum LockWord {
         return id != 0 ? id : World.registerCurrentThread()
     }
 
-    static func acquire(_ word: borrowing Synchronization.Atomic<UInt32>, _ token: UInt32) {
+    /// - Parameter namesThread: whether holders are threads of the process by their numbers.
+    static func acquire(
+        _ word: borrowing Synchronization.Atomic<UInt32>, _ token: UInt32,
+        namesThread: Bool = true
+    ) {
         var rounds = 0
         // Once this thread has slept, others may sleep behind it: it must take the lock as a
         // contended one.
@@ -41,6 +45,11 @@ enum LockWord {
             if rounds < spins, found & contended == 0 {
                 quiesce_pause()
                 continue
+            }
+            if namesThread, World.hasStayedBehind(found & ~contended) {
+                fatalError(
+                    "a Mutex was held by another thread when this process was forked; it is held for ever. Lock it before the fork, or do not use it in the child"
+                )
             }
             let marked = found | contended
             if found != marked {

@@ -24,7 +24,7 @@ struct ForkLock<Value>: ~Copyable {
     }
 
     borrowing func lock() {
-        LockWord.acquire(word, UInt32(quiesce_thread_id()))
+        LockWord.acquire(word, UInt32(quiesce_thread_id()), namesThread: false)
     }
 
     borrowing func unlock() {

@@ -27,6 +27,9 @@ public final class World: Sendable {
         var next: UInt32 = 1
         var free: [UInt32] = []
         var live: [UInt32] = []
+        /// The threads that forks left behind in this process's parents. Their numbers are not given
+        /// out again: what they hold names them.
+        var stayed: [UInt32] = []
     }
 
     /// A world in which `processorCount` threads run at once.
@@ -35,12 +38,7 @@ public final class World: Sendable {
     }
 
     /// The world of everything that is not explored.
-    public static let process: World = {
-        quiesce_around_fork(
-            { World.process.beforeFork() }, { World.process.afterForkInParent() },
-            { World.process.afterForkInChild() })
-        return World(processorCount: Int(quiesce_processor_count()))
-    }()
+    public static let process = World(processorCount: Int(quiesce_processor_count()))
 
     /// How many forks lie between this process and the one that loaded the program. What was made
     /// under another number has no threads here, and its locks may be held for ever.
@@ -200,35 +198,59 @@ public final class World: Sendable {
 
     // A fork copies the locks as they stand. The forking thread holds them, so no other thread
     // does.
-    private func beforeFork() {
+    fileprivate func beforeFork() {
+        Constants.makeAll()
+        ForkSection.beforeFork()
         making.lock()
         threads.lock()
     }
 
-    private func afterForkInParent() {
+    fileprivate func afterForkInParent() {
         threads.unlock()
         making.unlock()
+        ForkSection.afterForkInParent()
     }
 
-    /// A forked child has one thread: the numbers of the others are free again, and it goes on
-    /// under its own.
-    private func afterForkInChild() {
+    /// A forked child has one thread, which goes on under its number.
+    fileprivate func afterForkInChild() {
         World.forks.wrappingAdd(1, ordering: .relaxed)
         threads.reset()
         making.reset()
+        ForkSection.afterForkInChild()
         leaveOwnersBehind()
         // The pool that was told when the forking thread blocks has stayed behind.
         unsafe quiesce_current_block().pointee.blocking = nil
         PassiveListener.leaveBehind()
         let id = unsafe quiesce_current_block().pointee.id
-        for other in 1..<max(1, threads.withLock { $0.next }) where other != id {
-            presence.clear(other)
-        }
+        let stayed = liveThreads.filter { $0 != id }
+        for other in stayed { presence.clear(other) }
         if id != 0 { presence.note(UInt(quiesce_thread_id()), threadOf: id) }
         threads.withLock { threads in
             threads.live = id == 0 ? [] : [id]
-            threads.free = (1..<threads.next).filter { $0 != id }
+            threads.stayed += stayed
         }
+        World.forkingThread.store(id, ordering: .relaxed)
+        World.forkingTask.store(World.currentTask, ordering: .relaxed)
+    }
+
+    private static let forkingThread = Synchronization.Atomic<UInt32>(0)
+    private static let forkingTask = Synchronization.Atomic<UInt>(0)
+
+    /// The number of the thread that forked this process, and the task that it was running; 0 where
+    /// there is none. They alone have gone on from the parent.
+    package static var survivor: (thread: UInt32, task: UInt) {
+        (forkingThread.load(ordering: .relaxed), forkingTask.load(ordering: .relaxed))
+    }
+
+    /// What identifies the running task as long as it lives; 0 outside of tasks.
+    package static var currentTask: UInt { unsafe UInt(bitPattern: quiesce_jobs_current()) }
+
+    /// Whether the thread with this number is one of the process that this one was forked from, and
+    /// so does not run here.
+    package static func hasStayedBehind(_ number: UInt32) -> Bool {
+        // The numbers of explored threads are others.
+        guard generation != 0, Watch.observer == nil else { return false }
+        return process.threads.withLock { $0.stayed.contains(number) }
     }
 
     /// Has this world, in a forked child, forget the objects whose threads stayed behind.
@@ -246,3 +268,12 @@ public final class World: Sendable {
         }
     }
 }
+
+@_cdecl("quiesce_before_fork")
+func beforeFork() { World.process.beforeFork() }
+
+@_cdecl("quiesce_after_fork_in_parent")
+func afterForkInParent() { World.process.afterForkInParent() }
+
+@_cdecl("quiesce_after_fork_in_child")
+func afterForkInChild() { World.process.afterForkInChild() }
