@@ -10,6 +10,7 @@ let package = Package(
         .library(name: "Quiesce", targets: ["Quiesce"]),
         .library(name: "Explorer", targets: ["Explorer"]),
         .library(name: "QuiesceTesting", targets: ["QuiesceTesting"]),
+        .library(name: "QuiesceStories", targets: ["QuiesceStories"]),
         .executable(name: "quiesce", targets: ["QuiesceCommand"]),
     ],
     dependencies: [
@@ -23,12 +24,18 @@ let package = Package(
         .target(
             name: "Explorer", dependencies: ["Substrate", "CSubstrate", "CInstrumentation"]),
         .target(name: "QuiesceTesting", dependencies: ["Explorer", "Quiesce", "CSubstrate"]),
-        .target(name: "Scenarios", dependencies: ["Quiesce", "Substrate", "Explorer"]),
+        .target(
+            name: "QuiesceStories",
+            dependencies: [
+                "Explorer", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ]),
+        .target(
+            name: "Scenarios", dependencies: ["QuiesceStories", "Quiesce", "Substrate", "Explorer"]),
         .target(name: "Families", dependencies: ["Substrate", "Explorer"]),
         .executableTarget(
             name: "QuiesceCommand",
             dependencies: [
-                "Scenarios", "Families", "Explorer", "Quiesce",
+                "QuiesceStories", "Scenarios", "Families", "Explorer", "Quiesce",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ]),
         .target(
@@ -62,7 +69,12 @@ let package = Package(
             dependencies: [
                 "TestSupport", "QuiesceTesting", "Explorer", "Quiesce", "Substrate", "CSubstrate",
             ]),
-        .testTarget(name: "ScenariosTests", dependencies: ["Scenarios", "Explorer"]),
+        .executableTarget(
+            name: "Checks", dependencies: ["QuiesceStories", "Explorer", "Substrate"],
+            path: "Tests/Checks"),
+        .testTarget(
+            name: "ScenariosTests",
+            dependencies: ["Checks", "Scenarios", "QuiesceStories", "Explorer"]),
         .testTarget(
             name: "QuiesceCommandTests", dependencies: ["QuiesceCommand"],
             resources: [.copy("Resources")]),

@@ -14,6 +14,12 @@ let package = Package(
                 .product(name: "Quiesce", package: "quiesce"),
                 .product(name: "Substrate", package: "quiesce"),
             ]),
+        .executableTarget(
+            name: "UserStories",
+            dependencies: [
+                "Users", .product(name: "Explorer", package: "quiesce"),
+                .product(name: "QuiesceStories", package: "quiesce"),
+            ]),
         .testTarget(
             name: "UsersTests",
             dependencies: ["Users", .product(name: "QuiesceTesting", package: "quiesce")]),

@@ -27,6 +27,8 @@ struct quiesce_inbox {
     int tasks;
     // Which execution of which exploration this is: no two in the process have the same number.
     uint64_t execution;
+    // The number of its first execution, which names the inbox.
+    uint64_t number;
     bool was_used;
     // Whether threads that nobody explores were given something to do.
     bool expects_others;
@@ -57,6 +59,18 @@ static _Thread_local struct {
     void *actor;
     uint64_t execution;
 } served;
+
+// The inbox for whose tasks this thread has last done something.
+static _Thread_local uint64_t worked_for;
+
+// Traps of threads that may have worked for one of several explorations, and when they were: an
+// exploration that began later has nothing to do with them.
+enum { unclaimed_max = 64 };
+static struct {
+    const quiesce_trap *trap;
+    uint64_t time;
+} unclaimed[unclaimed_max];
+static int unclaimed_count;
 
 // The lock is none of the program's doings.
 static void enter(void) {
@@ -113,6 +127,7 @@ static void forget(entry *known) {
 }
 
 static void post(quiesce_inbox *inbox, quiesce_arrival message) {
+    worked_for = inbox->number;
     __atomic_store_n(&inbox->was_used, true, __ATOMIC_RELAXED);
     if (inbox->count == inbox->capacity) {
         int capacity = inbox->capacity ? inbox->capacity * 2 : 16;
@@ -148,7 +163,7 @@ quiesce_inbox *quiesce_inbox_create(void) {
     quiesce_inbox *inbox = calloc(1, sizeof *inbox);
     if (!inbox) return NULL;
     enter();
-    inbox->execution = ++executions;
+    inbox->execution = inbox->number = ++executions;
     inbox->next = inboxes;
     __atomic_store_n(&inboxes, inbox, __ATOMIC_RELAXED);
     leave();
@@ -161,7 +176,12 @@ void quiesce_inbox_destroy(quiesce_inbox *inbox) {
     quiesce_inbox **link = &inboxes;
     while (*link != inbox) link = &(*link)->next;
     __atomic_store_n(link, inbox->next, __ATOMIC_RELAXED);
+    bool may_be_claimed = unclaimed_count == 0;
+    for (quiesce_inbox *other = inboxes; other && !may_be_claimed; other = other->next)
+        may_be_claimed = other->number < unclaimed[0].time;
     leave();
+    // The threads have said what happened, and wait for somebody who takes it.
+    if (!may_be_claimed) abort();
     free(inbox->messages);
     free(inbox);
 }
@@ -284,23 +304,45 @@ void quiesce_inbox_expect_others(quiesce_inbox *inbox) {
 }
 
 // A thread that runs a task works for the exploration of that task. One that runs none, such as a
-// worker of Dispatch, may work for each exploration that gave work away.
+// worker of Dispatch, works for the one for whose tasks it has done something; or else for one of
+// those that gave work away.
 bool quiesce_inbox_take_over_trap(const quiesce_trap *trap) {
     void *task = swift_task_getCurrent ? swift_task_getCurrent() : NULL;
-    quiesce_arrival message = {.kind = quiesce_arrival_trapped, .trap = trap};
     enter();
+    quiesce_inbox *owner = NULL;
     int candidates = 0;
     if (task) {
         entry *known = find(task);
-        if (known && known->inbox) post(known->inbox, message), candidates++;
+        owner = known ? known->inbox : NULL;
     } else {
-        for (quiesce_inbox *inbox = inboxes; inbox; inbox = inbox->next) candidates += inbox->expects_others;
-        message.is_shared = candidates > 1;
         for (quiesce_inbox *inbox = inboxes; inbox; inbox = inbox->next)
-            if (inbox->expects_others) post(inbox, message);
+            if (inbox->number == worked_for) owner = inbox;
+        for (quiesce_inbox *inbox = inboxes; inbox && !owner; inbox = inbox->next) candidates += inbox->expects_others;
+        for (quiesce_inbox *inbox = inboxes; inbox && candidates == 1; inbox = inbox->next)
+            if (inbox->expects_others) owner = inbox;
+    }
+    if (owner) post(owner, (quiesce_arrival){.kind = quiesce_arrival_trapped, .trap = trap});
+    bool is_kept = !owner && candidates > 1 && unclaimed_count < unclaimed_max;
+    if (is_kept) {
+        unclaimed[unclaimed_count].trap = trap;
+        unclaimed[unclaimed_count++].time = ++executions;
     }
     leave();
-    return candidates > 0;
+    return owner || is_kept;
+}
+
+const quiesce_trap *quiesce_inbox_claim_trap(quiesce_inbox *inbox) {
+    const quiesce_trap *claimed = NULL;
+    enter();
+    for (int i = 0; i < unclaimed_count && inbox->expects_others; i++) {
+        if (unclaimed[i].time < inbox->number) continue;
+        claimed = unclaimed[i].trap;
+        unclaimed_count--;
+        for (int j = i; j < unclaimed_count; j++) unclaimed[j] = unclaimed[j + 1];
+        break;
+    }
+    leave();
+    return claimed;
 }
 
 int32_t quiesce_inbox_frames(void *task, uintptr_t *frames, int32_t capacity) {

@@ -58,7 +58,13 @@ int32_t quiesce_processor_count(void) {
     return count > 0 ? (int32_t)count : 1;
 }
 
-int32_t quiesce_thread_id(void) { return (int32_t)syscall(SYS_gettid); }
+// Kept: a system call takes longer than the locks that ask.
+static _Thread_local int32_t thread_id __attribute__((tls_model("initial-exec")));
+
+int32_t quiesce_thread_id(void) {
+    if (!thread_id) thread_id = (int32_t)syscall(SYS_gettid);
+    return thread_id;
+}
 
 bool quiesce_thread_name(int32_t tid, char name[16]) {
     char path[48];
@@ -129,6 +135,22 @@ int32_t quiesce_thread_start(unsigned long *handle, const char *name, bool block
 
 void quiesce_thread_join(unsigned long handle) { pthread_join((pthread_t)handle, NULL); }
 void quiesce_thread_detach(unsigned long handle) { pthread_detach((pthread_t)handle); }
-void quiesce_around_fork(void (*before)(void), void (*parent)(void), void (*child)(void)) {
-    pthread_atfork(before, parent, child);
+
+static void run_before_fork(void) {
+    if (quiesce_make_constants) quiesce_make_constants();
+    quiesce_before_fork();
 }
+
+static void run_in_child(void) {
+    // The child's thread has another number.
+    thread_id = 0;
+    quiesce_after_fork_in_child();
+}
+
+// When the program is loaded: no thread can be in the middle of its first use at a fork that is not
+// heard of.
+__attribute__((constructor)) static void watch_forks(void) {
+    pthread_atfork(run_before_fork, quiesce_after_fork_in_parent, run_in_child);
+}
+
+void quiesce_keep(const void *value) { (void)value; }

@@ -177,8 +177,8 @@ static bool is_in_allocator(const quiesce_trap *trap) {
     return result;
 }
 
-// A thread that nobody explores has trapped. If it worked for an exploration, that exploration
-// has its verdict, and the thread stands still for ever, with all that it holds. The main thread
+// A thread that nobody explores has trapped. If it worked for an exploration, the thread stands
+// still for ever, with all that it holds, and that exploration has its verdict. The main thread
 // works for nobody, and neither does a thread to which another process sent the signal.
 static void stand_still_if_foreign(int signal, const siginfo_t *info, const ucontext_t *context) {
     bool is_own_doing = info->si_code > 0 || (info->si_code == SI_TKILL && info->si_pid == getpid());

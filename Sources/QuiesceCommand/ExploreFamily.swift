@@ -3,6 +3,7 @@
 import ArgumentParser
 import Explorer
 import Foundation
+import QuiesceStories
 import Families
 
 struct ExploreFamily: ParsableCommand {
@@ -78,7 +79,7 @@ struct ExploreFamily: ParsableCommand {
             seconds: report.seconds)
         if json { try printJSON(output) } else { show(output, report.coverage) }
         if Exploration.isInterrupted, report.checkpoint != nil {
-            try ResumeFile.write([report], toGoOn: commandLine)
+            try ResumeFile.write([report], toGoOn: "quiesce " + commandLine)
             throw ExitCode(1)
         }
     }

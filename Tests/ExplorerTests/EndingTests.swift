@@ -200,7 +200,7 @@ import Testing
             _ = try exhaust(time: time) { world in
                 let state = State()
                 world.thread("sleeper") {
-                    Clock.sleep(for: .seconds(1))
+                    WorldClock.sleep(for: .seconds(1))
                     state.seen.store(state.x.load(ordering: .relaxed), ordering: .relaxed)
                 }
                 world.afterwards {

@@ -87,7 +87,7 @@ import Testing
     /// Runs `body` on a thread of its own.
     private func onThread(_ body: @escaping @Sendable () throws -> Void) throws {
         let failure = Mutex<(any Error)?>(nil)
-        try Thread.spawn(name: "own") {
+        try WorldThread.spawn(name: "own") {
             do { try body() } catch { failure.withLock { $0 = error } }
         }.join()
         if let error = failure.withLock({ $0 }) { throw error }

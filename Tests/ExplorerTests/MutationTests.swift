@@ -127,12 +127,14 @@ import Testing
         let room = Unsynchronized(0)
 
         func enter() {
-            let slot = Presence.enter(
-                0x1000, unless: state, has: 1, section: WaitClass(.gate), "door")
-            guard slot >= 0 else { return }
+            guard
+                case .announced(let announcement) = Presence.enter(
+                    0x1000, unless: state, has: 1, section: WaitClass(.gate), "door")
+            else { return }
             _ = room.load()
             _ = Presence.leave(
-                slot, andTellWhether: state, has: 1, section: WaitClass(.gate), "door")
+                announcement, of: 0x1000, andTellWhether: state, has: 1, section: WaitClass(.gate),
+                "door")
         }
 
         func close() {
@@ -180,7 +182,7 @@ import Testing
             }
         }
         world.thread("raiser") {
-            let other = try? Thread.spawn(name: "other") {
+            let other = try? WorldThread.spawn(name: "other") {
                 flag.value.store(1, ordering: .sequentiallyConsistent)
             }
             flag.value.store(0, ordering: .sequentiallyConsistent)

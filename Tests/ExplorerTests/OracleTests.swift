@@ -411,12 +411,13 @@ import Testing
             case .wait(let seconds):
                 let deadline =
                     seconds > 0
-                    ? Clock.Instant(nanoseconds: UInt64(1 + seconds) * 1_000_000_000) : nil
+                    ? WorldClock.Instant(nanoseconds: UInt64(1 + seconds) * 1_000_000_000) : nil
                 condition.wait(locks[0].value, until: deadline)
             case .signal: condition.signal()
             case .sleep(let seconds):
-                Clock.sleep(until: Clock.Instant(nanoseconds: UInt64(1 + seconds) * 1_000_000_000))
-            case .now: _ = Clock.now()
+                WorldClock.sleep(
+                    until: WorldClock.Instant(nanoseconds: UInt64(1 + seconds) * 1_000_000_000))
+            case .now: _ = WorldClock.now()
             default: break
             }
         }
@@ -558,7 +559,7 @@ import Testing
             let log = Seen(threads.count)
             let objects = Objects()
             for (index, steps) in threads.enumerated() {
-                _ = try Thread.spawn(name: "real") { log.run(steps, objects, index) }
+                _ = try WorldThread.spawn(name: "real") { log.run(steps, objects, index) }
             }
             log.wait()
             let outcome = log.text(objects)

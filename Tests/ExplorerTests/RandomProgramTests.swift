@@ -88,7 +88,7 @@ import Testing
             }
         case .wait, .timedWait:
             state.lock.lock()
-            let deadline = Clock.Instant(nanoseconds: 2_000_000_000 + UInt64(value))
+            let deadline = WorldClock.Instant(nanoseconds: 2_000_000_000 + UInt64(value))
             let isWoken =
                 step == .wait
                 ? state.condition.wait(state.lock)
@@ -109,8 +109,9 @@ import Testing
         case .asymmetricB: state.b.storeAsymmetric(value)
         case .barrier: membarrier()
         case .fence: atomicMemoryFence(ordering: .sequentiallyConsistent)
-        case .sleep: Clock.sleep(until: Clock.Instant(nanoseconds: 2_000_000_000 + UInt64(value)))
-        case .now: see("\(Clock.now().nanoseconds)")
+        case .sleep:
+            WorldClock.sleep(until: WorldClock.Instant(nanoseconds: 2_000_000_000 + UInt64(value)))
+        case .now: see("\(WorldClock.now().nanoseconds)")
         case .park: see("\(state.point.wait(while: 0))")
         case .wake:
             state.point.word.store(1, ordering: .sequentiallyConsistent)

@@ -86,9 +86,9 @@ import Testing
             let first = Handed(reference)
             let starts: [() -> Void] = [
                 {
-                    let d = try? Thread.spawn(name: "d") {
+                    let d = try? WorldThread.spawn(name: "d") {
                         _ = a.value.exchange(1, ordering: .relaxed)
-                        let e = try? Thread.spawn(name: "e") {
+                        let e = try? WorldThread.spawn(name: "e") {
                             b.value.store(1, ordering: .relaxed)
                         }
                         let seen = b.value.load(ordering: .relaxed)
@@ -99,7 +99,7 @@ import Testing
                 },
                 {
                     world.thread("t") {
-                        _ = try? Thread.spawn(name: "other") {
+                        _ = try? WorldThread.spawn(name: "other") {
                             _ = a.value.exchange(2, ordering: .relaxed)
                         }
                     }
@@ -246,8 +246,8 @@ import Testing
             world.thread("poller") {
                 for round in 1...rounds {
                     if flag.value.load(ordering: .acquiring) == 1 { break }
-                    Clock.sleep(
-                        until: Clock.Instant(
+                    WorldClock.sleep(
+                        until: WorldClock.Instant(
                             nanoseconds: 1_000_000_000 + UInt64(round) * 100_000_000))
                 }
             }
@@ -367,7 +367,7 @@ import Testing
             let state = Box<UInt64>()
             world.thread("looks") { found.insert(Presence.isAnyoneInside(0x1000)) }
             world.thread("starts") {
-                _ = try? Thread.spawn {
+                _ = try? WorldThread.spawn {
                     _ = Presence.enter(
                         0x1000, unless: state.value, has: 1, section: WaitClass(.gate), "section")
                 }
@@ -565,7 +565,7 @@ import Testing
                         word.value.store(2, ordering: .relaxed)
                     }
                     world.thread("sleeps") {
-                        Clock.sleep(until: Clock.Instant(nanoseconds: 3_000_000_000))
+                        WorldClock.sleep(until: WorldClock.Instant(nanoseconds: 3_000_000_000))
                         seen.insert(Int(word.value.load(ordering: .relaxed)))
                     }
                     await sleeper.value
@@ -583,11 +583,11 @@ import Testing
             _ = try await Task.detached {
                 try Exploration("clock", options: options) { world in
                     world.thread("looks") {
-                        early.insert(Clock.now().nanoseconds / 1_000_000_000)
+                        early.insert(WorldClock.now().nanoseconds / 1_000_000_000)
                     }
                     world.thread("sleeps") {
-                        Clock.sleep(until: Clock.Instant(nanoseconds: 4_000_000_000))
-                        late.insert(Clock.now().nanoseconds / 1_000_000_000)
+                        WorldClock.sleep(until: WorldClock.Instant(nanoseconds: 4_000_000_000))
+                        late.insert(WorldClock.now().nanoseconds / 1_000_000_000)
                     }
                     async let other: Void? = try? Task.sleep(for: .seconds(1))
                     try? await Task.sleep(for: .seconds(6))
@@ -609,7 +609,8 @@ import Testing
                     world in
                     for seconds: UInt64 in [3, 4] {
                         world.thread("until \(seconds)") {
-                            Clock.sleep(until: Clock.Instant(nanoseconds: seconds * 1_000_000_000))
+                            WorldClock.sleep(
+                                until: WorldClock.Instant(nanoseconds: seconds * 1_000_000_000))
                         }
                     }
                     try? await Task.sleep(for: .seconds(1))

@@ -187,7 +187,7 @@ final class Door: Sendable {
             let arrival = Arrival()
             world.thread("sender") { arrival.announce() }
             world.thread("receiver") {
-                let deadline = Clock.now() + .seconds(1)
+                let deadline = WorldClock.now() + .seconds(1)
                 let hasArrived = arrival.wait(until: deadline)
                 ends.note(hasArrived)
             }
@@ -267,7 +267,8 @@ final class Door: Sendable {
         let this = URL(fileURLWithPath: #filePath)
         let package = this.deletingLastPathComponent().deletingLastPathComponent()
             .deletingLastPathComponent()
-        let tests = [this, package.appendingPathComponent("Tests/QuiesceTests/SnippetTests.swift")]
+        let others = ["Tests/QuiesceTests/SnippetTests.swift", "Tests/Checks/Checks.swift"]
+        let tests = [this] + others.map(package.appendingPathComponent)
         let code = try tests.flatMap { trimmedLines(try String(contentsOf: $0, encoding: .utf8)) }
             .joined(
                 separator: "\n")
@@ -361,7 +362,7 @@ private final class Arrival: Sendable {
         point.wake()
     }
 
-    func wait(until deadline: Clock.Instant) -> Bool {
+    func wait(until deadline: WorldClock.Instant) -> Bool {
         while point.word.load(ordering: .acquiring) == 0 {
             if !point.wait(while: 0, until: deadline) { return false }
         }

@@ -349,7 +349,7 @@ import Testing
             case .spawn(let steps):
                 let child = history.newThread()
                 note(.spawn, child)
-                let handle = try? Thread.spawn(name: "child") { [self] in
+                let handle = try? WorldThread.spawn(name: "child") { [self] in
                     history.note(Act(thread: child, kind: .start, object: child))
                     run(steps, child)
                     history.note(Act(thread: child, kind: .end, object: child))

@@ -139,7 +139,7 @@ import Testing
         let found = try verdict { _ in
             let box = Publication()
             box.data.store(1)
-            let thread = try Thread.spawn(name: "child") { box.data.store(2) }
+            let thread = try WorldThread.spawn(name: "child") { box.data.store(2) }
             thread.join()
             expect(box.data.load() == 2)
         }
@@ -423,6 +423,39 @@ import Testing
         }
         #expect(try verdict(body: program(.writers))?.kind == .deadlock)
         #expect(try verdict(body: program(.readers)) == nil)
+    }
+
+    @Test(arguments: [RWLock<Void>.Preference.writers, .readers], ["read", "write"])
+    func `a reader-writer lock that a thread waits for inside of its own section is a deadlock`(
+        _ preference: RWLock<Void>.Preference, _ outer: String
+    ) throws {
+        func program(_ inner: String) -> (ExploredWorld) -> Void {
+            { world in
+                let lock = RWLock((), preferring: preference)
+                lock.label("rw")
+                func enter() {
+                    if inner == "read" {
+                        lock.withReadLock { _ in }
+                    } else {
+                        lock.withWriteLock { _ in }
+                    }
+                }
+                if outer == "read" {
+                    lock.withReadLock { _ in enter() }
+                } else {
+                    lock.withWriteLock { _ in enter() }
+                }
+            }
+        }
+        for inner in ["read", "write"] {
+            let found = try verdict(body: program(inner))
+            guard outer == "write" || inner == "write" else {
+                #expect(found == nil)
+                continue
+            }
+            #expect(found?.kind == .deadlock)
+            #expect(found?.sentence.hasSuffix("waits for rw, which it holds itself") == true)
+        }
     }
 
     @Test func `a waiter that nobody wakes is a lost wake-up`() throws {
@@ -713,7 +746,7 @@ import Testing
 
     @Test func `a thread started after the end is misuse`() throws {
         let found = try verdict { world in
-            world.afterwards { _ = try? Thread.spawn(name: "late") {} }
+            world.afterwards { _ = try? WorldThread.spawn(name: "late") {} }
         }
         #expect(found?.kind == .misuse)
     }

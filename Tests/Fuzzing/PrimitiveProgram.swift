@@ -136,7 +136,7 @@ package struct PrimitiveProgram: FuzzProgram {
         private let items: [Work]
         private let gate = Gate(name: "gate")
         private let event = EventCounter()
-        private let notifier = Mutex<Notifier?>(nil)
+        private let notifier = Mutex<Subscription?>(nil)
         private let value = Revocable(7)
         private let object: Counted
         private var held: [String: Held] = [:]
@@ -178,31 +178,31 @@ package struct PrimitiveProgram: FuzzProgram {
             case .isPending1: see(items[1].isPending)
             case .flush0: attempt { try items[0].flush() }
             case .cancelAndWait0: attempt { try items[0].cancelAndWait() }
-            case .disableAndWait0: attempt { try items[0].disableAndWait() }
+            case .disableAndWait0: attempt { try items[0].close() }
             case .flushQueue: attempt { try queue.flush() }
             case .drain: attempt { try queue.drain() }
-            case .destroy: attempt { try queue.destroy() }
+            case .destroy: attempt { try queue.close() }
             case .enter: see(gate.withEntry { _ in word.load(ordering: .relaxed) } ?? -1)
             case .close: attempt { try gate.close() }
             case .isClosed: see(gate.isClosed)
             case .signal: attempt { try event.signal() }
             case .tryTake: see(event.tryTake() ?? 0)
             case .take: attempt { try event.take() }
-            case .hangUp: event.hangUp()
+            case .hangUp: event.close()
             case .attach:
                 attempt {
-                    let attached = try event.attach { [log] _ in
+                    let attached = try event.subscribe { [log] _ in
                         log.see("notifier", "signal")
-                    } onHangUp: { [log] _ in
+                    } onClose: { [log] _ in
                         log.see("notifier", "hang-up")
                     }
                     notifier.withLock { $0 = attached }
                     return true
                 }
             case .detach:
-                if let attached = notifier.withLock({ $0 }) { attempt { try attached.detach() } }
+                if let attached = notifier.withLock({ $0 }) { attempt { try attached.close() } }
             case .use: see(value.withValue { $0 } ?? 0)
-            case .revoke: attempt { try value.revoke() }
+            case .revoke: attempt { try value.close() }
             case .drop:
                 // Each thread that drops has a reference of its own.
                 if let reference = held.removeValue(forKey: thread)?.take() { reference.drop() }

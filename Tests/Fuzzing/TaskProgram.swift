@@ -275,7 +275,7 @@ extension TaskProgram {
                     break
                 }
             case .thread(let steps):
-                _ = try? Thread.spawn(name: "thread") { [self] in
+                _ = try? WorldThread.spawn(name: "thread") { [self] in
                     for (index, step) in steps.enumerated() {
                         _ = atOnce(step, "\(task).\(own)", own * 10 + index)
                     }

@@ -224,8 +224,8 @@ extension ThreadProgram {
             for (index, step) in steps.enumerated() { run(step, thread, own + index) }
         }
 
-        private func deadline(_ seconds: UInt64) -> Clock.Instant? {
-            seconds > 0 ? Clock.Instant(nanoseconds: 1_000_000_000 * (1 + seconds)) : nil
+        private func deadline(_ seconds: UInt64) -> WorldClock.Instant? {
+            seconds > 0 ? WorldClock.Instant(nanoseconds: 1_000_000_000 * (1 + seconds)) : nil
         }
 
         private func run(_ step: Step, _ thread: String, _ own: Int) {
@@ -289,8 +289,8 @@ extension ThreadProgram {
                         ? modelled.withWriteLockIfAvailable { _ in 0 }
                         : readers.withWriteLockIfAvailable { _ in 0 })
                         != nil)
-            case .sleep(let seconds): Clock.sleep(until: deadline(seconds)!)
-            case .now: see(Clock.now().nanoseconds / 1_000_000_000)
+            case .sleep(let seconds): WorldClock.sleep(until: deadline(seconds)!)
+            case .now: see(WorldClock.now().nanoseconds / 1_000_000_000)
             case .park(let point, let value, let seconds):
                 see(points[point].value.wait(while: value, until: deadline(seconds)))
             case .wake(let point, let count): points[point].value.wake(count)
@@ -316,12 +316,12 @@ extension ThreadProgram {
             case .asleep(let lock, let seconds):
                 locks[lock].value.lock()
                 words[0].value.store(value, ordering: .relaxed)
-                Clock.sleep(until: deadline(seconds)!)
+                WorldClock.sleep(until: deadline(seconds)!)
                 locks[lock].value.unlock()
             case .writeAsleep(let seconds):
                 readers.withWriteLock { _ in
                     words[0].value.store(value, ordering: .relaxed)
-                    Clock.sleep(until: deadline(seconds)!)
+                    WorldClock.sleep(until: deadline(seconds)!)
                 }
             case .use(let block):
                 see(blocks[block].pointee.word.wrappingAdd(1, ordering: .relaxed).oldValue)
@@ -344,7 +344,7 @@ extension ThreadProgram {
                 if own % 2 == 0 { interest?.cancel() }
             case .closeEvent: event!.close()
             case .spawn(let steps, let joins):
-                let child = try? Thread.spawn(name: "child") { [self] in
+                let child = try? WorldThread.spawn(name: "child") { [self] in
                     run(steps, "\(thread).\(own)", own * 10)
                 }
                 if joins { child?.join() }

@@ -145,7 +145,7 @@ actor Counter {
 
     @Test(.everyInterleaving) func `a synchronous test explores its threads`() throws {
         let flags = Flags()
-        let writer = try Thread.spawn(name: "writer") {
+        let writer = try WorldThread.spawn(name: "writer") {
             flags.first.store(true, ordering: .releasing)
             flags.second.store(true, ordering: .releasing)
         }
@@ -159,7 +159,7 @@ actor Counter {
     @Test(.fails(atLine: 5, "failed expectation", "reader"), .everyInterleaving)
     func `an expectation on a thread`() throws {
         let flags = Flags()
-        let reader = try Thread.spawn(name: "reader") {
+        let reader = try WorldThread.spawn(name: "reader") {
             let isSet = flags.first.load(ordering: .acquiring)
             #expect(!isSet, "it came first")
         }
@@ -170,7 +170,7 @@ actor Counter {
     @Test(.everyInterleaving) func `a thread resumes a task`() async throws {
         let flags = Flags()
         await withCheckedContinuation { continuation in
-            _ = try? Thread.spawn(name: "resumer") {
+            _ = try? WorldThread.spawn(name: "resumer") {
                 flags.first.store(true, ordering: .relaxed)
                 continuation.resume()
             }

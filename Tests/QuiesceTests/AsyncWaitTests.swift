@@ -20,8 +20,8 @@ import Testing
         [[first]] + Ender.allCases.drop { $0 != first }.dropFirst().map { [first, $0] }
     }
 
-    private static func deadline(_ enders: [Ender]) -> Clock.Instant? {
-        enders.contains(.deadline) ? Clock.now() + .seconds(1) : nil
+    private static func deadline(_ enders: [Ender]) -> WorldClock.Instant? {
+        enders.contains(.deadline) ? WorldClock.now() + .seconds(1) : nil
     }
 
     // MARK: WaitQueue
@@ -44,19 +44,29 @@ import Testing
         }
     }
 
+    /// How a wait ended that threw, in a word.
+    private static func ending(_ error: any Error) -> String {
+        switch error {
+        case is CancellationError: "cancelled"
+        case QuiesceError.timedOut: "timedOut"
+        case QuiesceError.closed: "closed"
+        default: "\(error)"
+        }
+    }
+
     /// A task waits in a queue until one of `enders` ends that.
     @Sendable private static func wait(_ enders: [Ender]) async {
         let waiting = Waiting()
         let deadline = deadline(enders)
         let task = Task(name: "waiter") {
-            do throws(WaitQueue.WaitError) {
+            do {
                 try await waiting.queue.wait(until: deadline) {
                     waiting.flag.load(ordering: .sequentiallyConsistent)
                 }
                 return waiting.flag.load(ordering: .sequentiallyConsistent)
                     ? "woken" : "woken too early"
             } catch {
-                return "\(error)"
+                return Self.ending(error)
             }
         }
         for ender in enders {
@@ -128,7 +138,7 @@ import Testing
                 waiting.flag.store(true, ordering: .sequentiallyConsistent)
                 waiting.queue.wake()
             }
-            do throws(WaitQueue.WaitError) {
+            do {
                 try await waiting.queue.wait {
                     waiting.flag.load(ordering: .sequentiallyConsistent)
                 }
@@ -162,16 +172,15 @@ import Testing
             let counter = EventCounter()
             let deadline = Self.deadline(enders)
             let task = Task(name: "taker") {
-                do throws(EventError) { return "\(try await counter.take(until: deadline))" } catch
-                {
-                    return "\(error)"
+                do { return "\(try await counter.take(until: deadline))" } catch {
+                    return Self.ending(error)
                 }
             }
             for ender in enders {
                 Task(name: ender.rawValue) {
                     switch ender {
                     case .wake: try? counter.signal()
-                    case .close: counter.hangUp()
+                    case .close: counter.close()
                     case .cancel: task.cancel()
                     case .deadline: break
                     }
@@ -192,7 +201,7 @@ import Testing
             let counter = EventCounter(EventCounter.maximum)
             let deadline = Self.deadline(enders)
             let task = Task(name: "adder") {
-                do throws(EventError) {
+                do {
                     try await counter.add(5, until: deadline)
                     return true
                 } catch {
@@ -223,8 +232,8 @@ import Testing
             guard let event = try? EventFD() else { return expect(false, "no descriptor") }
             let deadline = Self.deadline(enders)
             let task = Task(name: "taker") {
-                do throws(EventError) { return "\(try await event.take(until: deadline))" } catch {
-                    return "\(error)"
+                do { return "\(try await event.take(until: deadline))" } catch {
+                    return Self.ending(error)
                 }
             }
             for ender in enders {
@@ -252,7 +261,7 @@ import Testing
             world.thread("user") { shared.use() }
             let deadline = Self.deadline(enders)
             let closer = Task(name: "closer") {
-                do throws(GateError) {
+                do {
                     try await shared.gate.close(until: deadline)
                     expect(
                         shared.inside.load(ordering: .sequentiallyConsistent) == 0,
@@ -283,7 +292,7 @@ import Testing
 
         func closeFromInside() async {
             await gate.withTaskOwnedEntry { entry in
-                do throws(GateError) {
+                do {
                     if let entry = try await entry.closeFromInside() {
                         winners.wrappingAdd(1, ordering: .relaxed)
                         entry.leave()
@@ -330,7 +339,7 @@ import Testing
         }
     }
 
-    // MARK: Revocable, Notifier
+    // MARK: Revocable, Subscription
 
     private final class Calls: Sendable {
         let counter = EventCounter()
@@ -338,8 +347,8 @@ import Testing
 
         init() { running.label("running") }
 
-        func attach() -> Notifier? {
-            try? counter.attach { [running = Running(self)] _ in running.call() }
+        func subscribe() -> Subscription? {
+            try? counter.subscribe { [running = Running(self)] _ in running.call() }
         }
 
         /// The callback's part, which the counter keeps without keeping the counter.
@@ -357,8 +366,8 @@ import Testing
         try await verifyTasks("a task revokes", executions: 10_000) { world in
             let value = Revocable(7)
             world.thread("user") { _ = value.withValue { expect($0 == 7) } }
-            async let first = try? value.revoke()
-            async let second = try? value.revoke()
+            async let first = try? value.close()
+            async let second = try? value.close()
             let (one, other) = await (first, second)
             expect([one, other].count { $0 == true } == 1, "revoked by \([one, other])")
         }
@@ -368,12 +377,12 @@ import Testing
     func `a task detaches under a running callback`(_ enders: [Ender]) async throws {
         try await verifyTasks("a detach that ends by \(enders)", preemptions: 2) { world in
             let calls = Calls()
-            guard let notifier = calls.attach() else { return expect(false) }
+            guard let notifier = calls.subscribe() else { return expect(false) }
             world.thread("signaller") { try? calls.counter.signal() }
             let deadline = Self.deadline(enders)
             let detacher = Task(name: "detacher") {
-                do throws(EventError) {
-                    try await notifier.detach(until: deadline)
+                do {
+                    try await notifier.close(until: deadline)
                     expect(
                         calls.running.load(ordering: .sequentiallyConsistent) == 0,
                         "a callback runs after detach")

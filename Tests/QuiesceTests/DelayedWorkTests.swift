@@ -29,7 +29,7 @@ import Testing
             expect(!isGone.load(), "an item ran after it was disabled")
         }
         queue.enqueue(item, after: .seconds(1))
-        sure { try item.disableAndWait() }
+        sure { try item.close() }
         isGone.store(true)
         expect(queue.enqueue(item, after: .seconds(1)) == .disabled)
         expect(queue.enqueue(item) == .disabled)
@@ -65,7 +65,7 @@ import Testing
             queue.enqueue(
                 DelayedWork(name: name) { runs.withValue { $0 += 1 } }, after: .seconds(1))
         }
-        sure { try queue.destroy() }
+        sure { try queue.close() }
         expect(runs.load() == 2, "a timer was lost")
     }
 
@@ -111,7 +111,7 @@ import Testing
                 runs.run { if runs.total == 1 { queue.enqueue(item.value, after: .seconds(1)) } }
             })
         queue.enqueue(item.value, after: .seconds(1))
-        sure { try item.value.disableAndWait() }
+        sure { try item.value.close() }
         expect(
             runs.current == 0 && item.value.activity == [], "an item went on after it was disabled")
     }
@@ -161,7 +161,7 @@ import Testing
         let value = Unsynchronized(0)
         let item = DelayedWork(name: "item") { value.store(1) }
         queue.enqueue(item, after: .seconds(1))
-        sure { try queue.destroy() }
+        sure { try queue.close() }
         expect(value.load() == 1, "a timer was lost")
         expect(queue.enqueue(item, after: .seconds(1)) == .draining)
     }

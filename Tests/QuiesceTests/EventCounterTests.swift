@@ -21,9 +21,11 @@ import Testing
             do { try counter.signal() } catch { expect(false, "\(error)") }
         }
 
-        func take(until deadline: Clock.Instant? = nil) -> UInt64? {
-            do throws(EventError) { return try counter.take(until: deadline) } catch {
-                expect(error == .hungUp || error == .timedOut(running: nil), "\(error)")
+        func take(until deadline: WorldClock.Instant? = nil) -> UInt64? {
+            do throws(QuiesceError) { return try counter.take(until: deadline) } catch {
+                expect(
+                    error == .closed("the event")
+                        || error == .timedOut(of: "the event", occupants: []), "\(error)")
                 return nil
             }
         }
@@ -72,7 +74,7 @@ import Testing
         let taken = Unsynchronized<UInt64?>.Shared()
         world.thread("taker") { taken.value.store(event.take()) }
         world.thread("signaller") { event.signal() }
-        world.thread("closer") { event.counter.hangUp() }
+        world.thread("closer") { event.counter.close() }
         // The signal is taken or still there.
         world.afterwards { expect((taken.value.load() ?? 0) + event.counter.value == 1) }
     }
@@ -84,7 +86,9 @@ import Testing
     private static let late: Program = { world in
         let event = Event()
         world.thread("taker") {
-            if event.take(until: Clock.now() + .seconds(1)) == nil { expect(event.take() == 1) }
+            if event.take(until: WorldClock.now() + .seconds(1)) == nil {
+                expect(event.take() == 1)
+            }
         }
         world.thread("signaller") { event.signal() }
     }
@@ -137,7 +141,7 @@ import Testing
         let taker = Task { try await counter.take() }
         while counter.takers.waitingCount == 0 { await Task.yield() }
         taker.cancel()
-        await #expect(throws: EventError.cancelled) { try await taker.value }
+        await #expect(throws: CancellationError.self) { try await taker.value }
         #expect(counter.takers.waitingCount == 0, "it is still in the line")
         try counter.signal()
         #expect(counter.tryTake() == 1)
@@ -146,14 +150,14 @@ import Testing
     @Test func `the last reference hangs up, and what is there can still be taken`() async throws {
         let counter = EventCounter(2)
         Reference(counter).drop()
-        #expect(counter.readiness == [.readable, .writable, .hungUp])
+        #expect(counter.readiness == [.readable, .writable, .closed])
         #expect(try await counter.take() == 2)
-        await #expect(throws: EventError.hungUp) { try await counter.take() }
-        #expect(throws: EventError.hungUp) { try counter.attach { _ in } }
+        await #expect(throws: QuiesceError.closed("the event")) { try await counter.take() }
+        #expect(throws: QuiesceError.closed("the event")) { try counter.subscribe { _ in } }
     }
 
     @Test func `the greatest value cannot be added`() {
-        #expect(throws: EventError.invalidValue) { try EventCounter().tryAdd(.max) }
+        #expect(throws: QuiesceError.invalidValue) { try EventCounter().tryAdd(.max) }
     }
 }
 

@@ -10,7 +10,7 @@ import Testing
 @testable import Quiesce
 
 @Suite struct EventFDTests {
-    private let past = Clock.Instant(nanoseconds: 1)
+    private let past = WorldClock.Instant(nanoseconds: 1)
 
     // MARK: The counter
 
@@ -32,8 +32,10 @@ import Testing
         #expect(event.readiness == .readable)
         #expect(try event.tryAdd(1) == false)
         #expect(try event.signal() == false)
-        #expect(throws: EventError.invalidValue) { try event.tryAdd(.max) }
-        #expect(throws: EventError.timedOut(running: nil)) { try event.add(1, until: past) }
+        #expect(throws: QuiesceError.invalidValue) { try event.tryAdd(.max) }
+        #expect(throws: QuiesceError.timedOut(of: "the event", occupants: [])) {
+            try event.add(1, until: past)
+        }
         #expect(try event.take() == EventCounter.maximum)
         #expect(event.readiness == .writable)
     }
@@ -50,8 +52,8 @@ import Testing
     @Test func `signalling from inside a callback is refused`() throws {
         let event = try EventFD()
         CallbackScope.run {
-            #expect(throws: EventError.insideCallback) { try event.signal() }
-            #expect(throws: EventError.insideCallback) { try event.add(1) }
+            #expect(throws: QuiesceError.insideCallback) { try event.signal() }
+            #expect(throws: QuiesceError.insideCallback) { try event.add(1) }
         }
         #expect(event.readiness == .writable)
     }
@@ -74,13 +76,13 @@ import Testing
 
     /// Starts a thread that takes, and returns what it took.
     private func taken(_ event: EventFD, whenWaiting act: () throws -> Void) throws -> Result<
-        UInt64, EventError
+        UInt64, QuiesceError
     >? {
-        let result = Mutex<Result<UInt64, EventError>?>(nil)
+        let result = Mutex<Result<UInt64, QuiesceError>?>(nil)
         let sleeper = Sleeper()
-        let thread = try Thread.spawn {
+        let thread = try WorldThread.spawn {
             sleeper.announce()
-            let taken = Result { () throws(EventError) in try event.take() }
+            let taken = Result { () throws(QuiesceError) in try event.take() }
             result.withLock { $0 = taken }
         }
         sleeper.waitUntilAsleep()
@@ -111,22 +113,24 @@ import Testing
 
     @Test func `closing ends a blocked take`() throws {
         let event = try EventFD()
-        #expect(try taken(event) { event.close() } == .failure(.hungUp))
+        #expect(try taken(event) { event.close() } == .failure(.closed("the event")))
         event.close()
         #expect(event.fileDescriptor == -1)
-        #expect(event.readiness == .hungUp)
-        #expect(throws: EventError.hungUp) { try event.tryTake() }
-        #expect(throws: EventError.hungUp) { try event.take() }
-        #expect(throws: EventError.hungUp) { try event.signal() }
-        #expect(throws: EventError.hungUp) { try event.add(1) }
-        #expect(throws: EventError.hungUp) { try event.duplicate() }
+        #expect(event.readiness == .closed)
+        #expect(throws: QuiesceError.closed("the event")) { try event.tryTake() }
+        #expect(throws: QuiesceError.closed("the event")) { try event.take() }
+        #expect(throws: QuiesceError.closed("the event")) { try event.signal() }
+        #expect(throws: QuiesceError.closed("the event")) { try event.add(1) }
+        #expect(throws: QuiesceError.closed("the event")) { try event.duplicate() }
     }
 
     @Test func `a deadline ends a take, and the next one waits again`() throws {
         let event = try EventFD()
-        #expect(throws: EventError.timedOut(running: nil)) { try event.take(until: past) }
-        #expect(throws: EventError.timedOut(running: nil)) {
-            try event.take(until: Clock.now() + .milliseconds(2))
+        #expect(throws: QuiesceError.timedOut(of: "the event", occupants: [])) {
+            try event.take(until: past)
+        }
+        #expect(throws: QuiesceError.timedOut(of: "the event", occupants: [])) {
+            try event.take(until: WorldClock.now() + .milliseconds(2))
         }
         #expect(try taken(event) { try event.signal() } == .success(1))
     }
@@ -136,7 +140,7 @@ import Testing
         _ = try event.tryAdd(EventCounter.maximum)
         let sleeper = Sleeper()
         let isAdded = Atomic(false)
-        let thread = try Thread.spawn {
+        let thread = try WorldThread.spawn {
             sleeper.announce()
             do { try event.add(3) } catch { return }
             isAdded.store(true, ordering: .releasing)
@@ -193,7 +197,7 @@ import Testing
         let task = Task { try await event.take() }
         await untilWaiting(event, 1)
         task.cancel()
-        await #expect(throws: EventError.cancelled) { try await task.value }
+        await #expect(throws: CancellationError.self) { try await task.value }
         #expect(event.isIdle)
         try event.signal()
         #expect(try event.tryTake() == 1)
@@ -201,10 +205,10 @@ import Testing
 
     @Test func `a deadline ends a suspended take`() async throws {
         let event = try EventFD()
-        await #expect(throws: EventError.timedOut(running: nil)) {
-            try await event.take(until: Clock.now() + .milliseconds(2))
+        await #expect(throws: QuiesceError.timedOut(of: "the event", occupants: [])) {
+            try await event.take(until: WorldClock.now() + .milliseconds(2))
         }
-        await #expect(throws: EventError.timedOut(running: nil)) {
+        await #expect(throws: QuiesceError.timedOut(of: "the event", occupants: [])) {
             try await event.take(until: past)
         }
         #expect(event.isIdle)
@@ -213,12 +217,14 @@ import Testing
     @Test func `closing ends the waits of threads and tasks`() async throws {
         let event = try EventFD()
         let tasks = (0..<3).map { _ in Task { try await event.take() } }
-        let thread = try Thread.spawn {
-            #expect(throws: EventError.hungUp) { try event.take() }
+        let thread = try WorldThread.spawn {
+            #expect(throws: QuiesceError.closed("the event")) { try event.take() }
         }
         await untilWaiting(event, 4)
         event.close()
-        for task in tasks { await #expect(throws: EventError.hungUp) { try await task.value } }
+        for task in tasks {
+            await #expect(throws: QuiesceError.closed("the event")) { try await task.value }
+        }
         join(thread)
         #expect(event.isIdle)
     }
@@ -240,17 +246,17 @@ import Testing
         await #expect(processExitsWith: .success) {
             let event = try EventFD(isSemaphore: true)
             let sleeper = Sleeper()
-            let thread = try Thread.spawn {
+            let thread = try WorldThread.spawn {
                 sleeper.announce()
                 let taken = try? event.take()
                 precondition(taken == 1)
             }
             sleeper.waitUntilAsleep()
             let status = forkedChild {
-                guard (try? event.take(until: Clock.Instant(nanoseconds: 1))) == nil else {
+                guard (try? event.take(until: WorldClock.Instant(nanoseconds: 1))) == nil else {
                     _exit(2)
                 }
-                guard (try? Thread.spawn { _ = try? event.tryAdd(2) }) != nil else { _exit(3) }
+                guard (try? WorldThread.spawn { _ = try? event.tryAdd(2) }) != nil else { _exit(3) }
                 guard (try? event.take()) == 1 else { _exit(4) }
             }
             precondition(status == 0, "\(String(describing: status))")
@@ -285,7 +291,7 @@ import Testing
         guard let event = try? EventFD() else { return expect(false, "refused") }
         world.thread("taker") {
             // In an exploration the deadline may pass at any time.
-            let taken = try? event.take(until: Clock.now() + .seconds(1))
+            let taken = try? event.take(until: WorldClock.now() + .seconds(1))
             expect(taken == 1 || taken == nil && event.takers.waitingCount == 0)
             if taken == nil { expect((try? event.take()) == 1, "the signal was lost") }
         }
@@ -298,16 +304,16 @@ import Testing
     private static let closing: Program = { world in
         guard let event = try? EventFD() else { return expect(false, "refused") }
         world.thread("taker") {
-            do throws(EventError) {
+            do throws(QuiesceError) {
                 _ = try event.take()
                 expect(false, "there is nothing to take")
             } catch {
-                expect(error == .hungUp, "\(error)")
+                expect(error == .closed("the event"), "\(error)")
             }
         }
         world.thread("closer") { event.close() }
         world.afterwards {
-            expect(event.readiness == .hungUp)
+            expect(event.readiness == .closed)
             expect(event.isIdle, "an interest is left")
         }
     }
@@ -332,7 +338,7 @@ import Testing
 }
 
 /// Blocks, which a test that awaits may do for a thread that has nothing to wait for any more.
-private func join(_ thread: consuming Thread) { thread.join() }
+private func join(_ thread: consuming WorldThread) { thread.join() }
 
 extension EventFD {
     /// Whether nobody waits and no interest is left with the poller.

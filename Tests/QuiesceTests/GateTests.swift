@@ -117,8 +117,8 @@ final class Guarded: Sendable {
     @Test func `who is inside one of several gates closes none`() throws {
         let gates = [Gate(name: "one"), Gate(name: "other")]
         gates[1].withEntry { _ in
-            #expect(throws: GateError.self) { try Gate.close(gates) }
-            #expect(throws: GateError.self) { try gates[1].beginClosing() }
+            #expect(throws: QuiesceError.self) { try Gate.close(gates) }
+            #expect(throws: QuiesceError.self) { try gates[1].beginClosing() }
         }
         #expect(!gates[0].isClosing && !gates[1].isClosing)
         try Gate.close(gates)
@@ -192,6 +192,20 @@ final class Guarded: Sendable {
         try verify("left early", Self.early)
     }
 
+    static let outliving: Program = { world in
+        let guarded = Guarded()
+        var kept: Gate.Entry?
+        _ = guarded.gate.withOwnedEntry { entry in kept = consume entry }
+        world.thread("closer") { guarded.close() }
+        world.thread("refused") { guarded.use() }
+        _ = guarded.value.load()
+        kept.take()?.leave()
+    }
+
+    @Test func `an owned entry that outlives its scope is waited for`() throws {
+        try verify("outliving", Self.outliving)
+    }
+
     static let fromInside: Program = { world in
         let guarded = Guarded()
         let winners = Atomic(0)
@@ -245,9 +259,9 @@ final class Guarded: Sendable {
         let guarded = Guarded(whenClosing: { arrivals.close() })
         world.thread("sleeper") {
             _ = guarded.gate.withEntry { _ in
-                do throws(WaitQueue.WaitError) {
+                do throws(QuiesceError) {
                     try arrivals.wait { false }
-                } catch { expect(error == .closed) }
+                } catch { expect(error == .closed("arrivals")) }
             }
         }
         world.thread("closer") { guarded.close() }
@@ -279,7 +293,9 @@ final class Guarded: Sendable {
         _ = gate.withOwnedEntry { entry in
             world.thread("hasty") {
                 _ = gate.withOwnedEntry { entry in
-                    guard let entry = try? entry.closeFromInside(until: Clock.now() + .seconds(1))
+                    guard
+                        let entry = try? entry.closeFromInside(
+                            until: WorldClock.now() + .seconds(1))
                     else { return }
                     over.value.wrappingAdd(1, ordering: .relaxed)
                     entry.leave()
@@ -313,9 +329,10 @@ final class Guarded: Sendable {
         }
         world.thread("closer") {
             var hasFailed = false
-            do throws(GateError) { try guarded.gate.close(until: Clock.now() + .seconds(1)) } catch
-            {
-                guard case .timedOut(_, let occupants) = error else {
+            do throws(QuiesceError) {
+                try guarded.gate.close(until: WorldClock.now() + .seconds(1))
+            } catch {
+                guard case .timedOut(_, let occupants, _) = error else {
                     return expect(false, "\(error)")
                 }
                 expect(occupants.map(\.name) == ["thread user"] || occupants.isEmpty, "\(error)")
@@ -358,6 +375,7 @@ final class Guarded: Sendable {
         Mutant(counted, "GateEntry.swift", "state.compareExchange", .skipped),
         Mutant(counted, "GateEntry.swift", "wrappingSubtract(ticket.end()", .skipped),
         Mutant(counted, "GateEntry.swift", "wrappingSubtract(ticket.end()", .relaxed),
+        Mutant(outliving, "GateEntry.swift", "wrappingSubtract(ticket.end()", .skipped),
         // From inside.
         Mutant(fromInside, "Gate+Closing.swift", "state.wrappingAdd(State.entry", .skipped),
         Mutant(

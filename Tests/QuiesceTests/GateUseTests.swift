@@ -28,7 +28,7 @@ import Testing
     @Test func `closing from inside throws, and the gate stays open`() throws {
         let gate = Gate(name: "camera")
         _ = gate.withEntry { _ in
-            do throws(GateError) {
+            do throws(QuiesceError) {
                 try gate.close()
                 Issue.record("it closed")
             } catch {
@@ -42,7 +42,7 @@ import Testing
     @Test func `closing from inside is told also where the entry found no slot`() throws {
         let gate = Gate()
         enter((0..<Presence.depthLimit).map { _ in Gate() }[...]) {
-            _ = gate.withEntry { _ in #expect(throws: GateError.self) { try gate.close() } }
+            _ = gate.withEntry { _ in #expect(throws: QuiesceError.self) { try gate.close() } }
         }
         try gate.close()
     }
@@ -68,18 +68,18 @@ import Testing
     @Test func `a deadline names the thread that is inside`() throws {
         let gate = Gate(name: "camera")
         let (entered, finish) = (EventCounter(), EventCounter())
-        let reader = try Thread.spawn(name: "slow reader") {
+        let reader = try WorldThread.spawn(name: "slow reader") {
             _ = gate.withEntry { _ in
                 try? entered.signal()
                 _ = try? finish.take()
             }
         }
         _ = try entered.take()
-        do throws(GateError) {
-            try gate.close(until: Clock.now() + .milliseconds(1))
+        do throws(QuiesceError) {
+            try gate.close(until: WorldClock.now() + .milliseconds(1))
             Issue.record("it closed")
         } catch {
-            guard case .timedOut(_, let occupants) = error else { throw error }
+            guard case .timedOut(_, let occupants, _) = error else { throw error }
             #expect(
                 occupants.count == 1 && occupants[0].name.contains("\"slow reader\""), "\(error)")
             #expect(!occupants[0].isExact)
@@ -90,6 +90,72 @@ import Testing
         reader.join()
     }
 
+    // MARK: Refused entries
+
+    /// Runs `body` while somebody is inside and somebody sleeps until the gate is closed. `body` is
+    /// given who sleeps: one who is woken and sleeps again is another waiter.
+    private func withCloserAsleep(
+        _ gate: Gate, _ body: (_ sleeper: () -> Waiter?) throws -> Void
+    ) throws {
+        let (entered, finish) = (EventCounter(), EventCounter())
+        let inside = try WorldThread.spawn {
+            _ = gate.withEntry { _ in
+                try? entered.signal()
+                _ = try? finish.take()
+            }
+        }
+        _ = try entered.take()
+        let closer = try WorldThread.spawn { try? gate.close() }
+        waitUntil { gate.waiters.waitingCount == 1 }
+        try body { gate.waiters.line.withLock { $0.waiters.first } }
+        try finish.signal()
+        closer.join()
+        inside.join()
+        #expect(gate.isClosed)
+    }
+
+    @Test func `an entry that is refused does not wake those who close`() throws {
+        let gate = Gate()
+        try withCloserAsleep(gate) { sleeper in
+            let first = try #require(sleeper())
+            for _ in 0..<100 {
+                let entered: Void? = gate.withEntry { _ in }
+                let owned: Void? = gate.withOwnedEntry { _ in }
+                #expect(entered == nil && owned == nil && sleeper() === first)
+            }
+        }
+    }
+
+    @Test func `an entry that is refused inside of other gates does not wake those who close`()
+        throws
+    {
+        let gate = Gate()
+        try withCloserAsleep(gate) { sleeper in
+            let first = try #require(sleeper())
+            for depth in 1...Presence.depthLimit {
+                enter((0..<depth).map { _ in Gate() }[...]) {
+                    let entered: Void? = gate.withEntry { _ in }
+                    #expect(entered == nil && sleeper() === first)
+                }
+            }
+        }
+    }
+
+    @Test func `an entry that is refused while somebody listens does not wake those who close`()
+        throws
+    {
+        let gate = Gate()
+        try withCloserAsleep(gate) { sleeper in
+            let first = try #require(sleeper())
+            PassiveListener().listen {
+                let entered: Void? = gate.withEntry { _ in }
+                #expect(entered == nil && sleeper() === first)
+            }
+        }
+    }
+
+    // MARK: Entries that move
+
     @Test func `an owned entry that outlives its scope keeps the gate from closing`() throws {
         let (gate, other) = (Gate(), Gate())
         var kept: Gate.Entry?
@@ -97,24 +163,86 @@ import Testing
         _ = other.withEntry { _ in
             // Entries of two gates that end in another order than they began.
             _ = gate.withOwnedEntry { inner in inner.leave() }
-            #expect(throws: GateError.self) { try other.close() }
+            #expect(throws: QuiesceError.self) { try other.close() }
         }
-        do throws(GateError) {
-            try gate.close(until: Clock.now() + .milliseconds(1))
-            Issue.record("it closed")
-        } catch {
-            guard case .inside = error else { throw error }
-        }
+        try expectAwaited(gate, "an owned entry that outlived its scope")
         kept.take()?.leave()
         try gate.close()
         try other.close()
+    }
+
+    /// Closing waits, and is told who is inside.
+    private func expectAwaited(_ gate: Gate, _ name: String) throws {
+        do throws(QuiesceError) {
+            try gate.close(until: WorldClock.now() + .milliseconds(1))
+            Issue.record("it closed")
+        } catch {
+            guard case .timedOut(_, let occupants, _) = error else { throw error }
+            #expect(occupants.map(\.name) == [name])
+        }
+    }
+
+    /// Runs `body` on a thread of its own, which ends.
+    private func onThread(_ body: () throws -> Void) throws {
+        try withoutActuallyEscaping(body) { body in
+            nonisolated(unsafe) let body = body
+            let failure = Mutex<(any Error)?>(nil)
+            let thread = try WorldThread.spawn {
+                do { unsafe try body() } catch { failure.withLock { $0 = error } }
+            }
+            thread.join()
+            if let error = failure.withLock({ $0 }) { throw error }
+        }
+    }
+
+    @Test func `an entry that moved on does not count for the thread that entered`() throws {
+        let gate = Gate()
+        var kept: Gate.Entry?
+        try onThread {
+            _ = gate.withOwnedEntry { entry in kept = consume entry }
+            // It is with the thread that waits for this one.
+            try expectAwaited(gate, "an owned entry that outlived its scope")
+        }
+        // The thread's number is given out again.
+        try onThread { try expectAwaited(gate, "an owned entry that outlived its scope") }
+        kept.take()?.leave()
+        try gate.close()
+    }
+
+    @Test func `an entry that ends on another thread leaves its scope's thread inside`() throws {
+        let gate = Gate()
+        _ = gate.withOwnedEntry { entry in
+            var moved: Gate.Entry? = consume entry
+            #expect(throws: QuiesceError.self) { try gate.close() }
+            do {
+                try onThread { moved.take()?.leave() }
+                // Nobody is inside any more.
+                try gate.close()
+            } catch { Issue.record(error) }
+        }
+        #expect(gate.isClosed)
+    }
+
+    @Test func `the thread that entered by an error does not count as inside`() throws {
+        struct Failure: Error {}
+        let gate = Gate()
+        var kept: Gate.Entry?
+        #expect(throws: Failure.self) {
+            _ = try gate.withOwnedEntry { entry throws(Failure) in
+                kept = consume entry
+                throw Failure()
+            }
+        }
+        try expectAwaited(gate, "an owned entry that outlived its scope")
+        kept.take()?.leave()
+        try gate.close()
     }
 
     @Test func `closing from what is called when the gate closes throws`() throws {
         let refused = Mutex(false)
         let holder = Mutex<Gate?>(nil)
         let gate = Gate(whenClosing: {
-            do throws(GateError) { try holder.withLock { $0 }?.close() } catch {
+            do throws(QuiesceError) { try holder.withLock { $0 }?.close() } catch {
                 if case .inside = error { refused.withLock { $0 = true } }
             }
         })
@@ -129,7 +257,7 @@ import Testing
     @Test func `a child that closes while its parent closes from inside is told`() async throws {
         let gate = Gate()
         let (entered, finish) = (EventCounter(), EventCounter())
-        _ = try Thread.spawn {
+        _ = try WorldThread.spawn {
             _ = gate.withEntry { _ in
                 try? entered.signal()
                 _ = try? finish.take()
@@ -139,8 +267,8 @@ import Testing
         await gate.withTaskOwnedEntry { entry in
             async let child: Bool = {
                 while !gate.isClosing { await Task.yield() }
-                do throws(GateError) { try await gate.close() } catch {
-                    if case .inside = error { return true }
+                do { try await gate.close() } catch {
+                    if case QuiesceError.inside = error { return true }
                 }
                 return false
             }()
@@ -181,9 +309,11 @@ import Testing
     @Test func `a task that closes from inside is told, and its children are`() async throws {
         let gate = Gate()
         await gate.withTaskEntry { _ in
-            await #expect(throws: GateError.self) { try await gate.close() }
+            await #expect(throws: QuiesceError.self) { try await gate.close() }
             await withTaskGroup(of: Void.self) { group in
-                group.addTask { await #expect(throws: GateError.self) { try await gate.close() } }
+                group.addTask {
+                    await #expect(throws: QuiesceError.self) { try await gate.close() }
+                }
             }
         }
         #expect(!gate.isClosing)
@@ -207,7 +337,7 @@ import Testing
     @Test func `a deadline names the task that is inside, and since when`() async throws {
         let gate = Gate(name: "session")
         let (entered, finish) = (EventCounter(), EventCounter())
-        let before = Clock.now()
+        let before = ContinuousClock.now
         let user = Task(name: "uploader") {
             await gate.withTaskEntry { _ in
                 try? entered.signal()
@@ -215,11 +345,11 @@ import Testing
             }
         }
         _ = try await entered.take()
-        do throws(GateError) {
-            try await gate.close(until: Clock.now() + .milliseconds(1))
+        do {
+            try await gate.close(until: WorldClock.now() + .milliseconds(1))
             Issue.record("it closed")
         } catch {
-            guard case .timedOut(_, let occupants) = error else { throw error }
+            guard case QuiesceError.timedOut(_, let occupants, _) = error else { throw error }
             #expect(occupants.map(\.name) == ["task \"uploader\""])
             #expect(occupants[0].isExact && occupants[0].since >= before)
         }
@@ -244,7 +374,7 @@ import Testing
             try await closer.value
             Issue.record("it closed")
         } catch {
-            guard case GateError.cancelled = error else { throw error }
+            guard error is CancellationError else { throw error }
         }
         #expect(gate.isClosing)
         try finish.signal()
@@ -305,7 +435,7 @@ import Testing
             }
         }
         _ = try entered.take()
-        let closer = try Thread.spawn { try? gate.close() }
+        let closer = try WorldThread.spawn { try? gate.close() }
         finish.signal()
         closer.join()
         #expect(isOver.withLock { $0 })

@@ -60,7 +60,7 @@ import Testing
         Use("a value that is revoked") { world, log in
             let value = Revocable(7)
             world.thread("user") { log.set("user", value.withValue { $0 } ?? 0) }
-            world.thread("revoker") { log.set("revoked", sure { try value.revoke() } != nil) }
+            world.thread("revoker") { log.set("revoked", sure { try value.close() } != nil) }
         },
         Use("two signal and one takes") { world, log in
             let event = EventCounter()
@@ -98,7 +98,7 @@ import Testing
             let runs = Runs()
             let item = Work(name: "item") { runs.count() }
             world.thread("another path") { log.set("enqueued", queue.enqueue(item)) }
-            log.set("was pending", sure { try item.disableAndWait() } ?? false)
+            log.set("was pending", sure { try item.close() } ?? false)
             log.set("runs", runs.total)
         },
         Use("an item is disabled, and looked at") { world, log in
@@ -118,7 +118,7 @@ import Testing
             let queue = WorkQueue(name: "queue", .ordered)
             let runs = Runs()
             world.thread("another path") { log.set("enqueued", queue.enqueue { runs.count() }) }
-            sure { try queue.destroy() }
+            sure { try queue.close() }
             log.set("runs", runs.total)
         },
         Use("a queue is drained against another path") { world, log in

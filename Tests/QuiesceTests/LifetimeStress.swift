@@ -35,28 +35,28 @@ import Testing
     @Test func `after a million detaches no callback has run late`() throws {
         let stage = Stage()
         let late = Mutex(0)
-        let signaller = try Thread.spawn { stage.play { try? $0.signal() } }
-        let closer = try Thread.spawn {
+        let signaller = try WorldThread.spawn { stage.play { try? $0.signal() } }
+        let closer = try WorldThread.spawn {
             var round = 0
             stage.play {
                 round += 1
-                if round % 3 == 0 { $0.hangUp() }
+                if round % 3 == 0 { $0.close() }
             }
         }
         let memory = Memory()
         for round in 0..<1_000_000 {
             memory.isMine = false
             let counter = EventCounter()
-            let notifier = try counter.attach(
+            let notifier = try counter.subscribe(
                 onSignal: { notifier in
                     if memory.isMine { late.withLock { $0 += 1 } }
                     memory.calls += 1
-                    if round % 7 == 0 { _ = try? notifier.detach() }
+                    if round % 7 == 0 { _ = try? notifier.close() }
                 },
-                onHangUp: { _ in if memory.isMine { late.withLock { $0 += 1 } } })
+                onClose: { _ in if memory.isMine { late.withLock { $0 += 1 } } })
             stage.show(counter)
             if round % 5 == 0 { try? counter.signal() }
-            try notifier.detach()
+            try notifier.close()
             memory.isMine = true
         }
         stage.end()
@@ -81,7 +81,7 @@ import Testing
         }
         let users = try (0..<3).map { index in
             Handle(
-                try Thread.spawn {
+                try WorldThread.spawn {
                     while !isOver.value.load(ordering: .acquiring) {
                         let resource = current.withLock { $0 }
                         _ = resource.gate.withEntry { _ in
@@ -128,7 +128,7 @@ import Testing
         let wrong = Mutex(0)
         let users = try (0..<2).map { index in
             Handle(
-                try Thread.spawn {
+                try WorldThread.spawn {
                     while !isOver.value.load(ordering: .acquiring) {
                         let resource = current.withLock { $0[index] }
                         _ = resource.gate.withEntry { _ in
@@ -154,9 +154,9 @@ import Testing
 
     /// A thread that is joined where its value cannot be consumed.
     private final class Handle: Sendable {
-        private let thread: Mutex<Thread?>
+        private let thread: Mutex<WorldThread?>
 
-        init(_ thread: consuming Thread) { self.thread = Mutex(thread) }
+        init(_ thread: consuming WorldThread) { self.thread = Mutex(thread) }
 
         func join() { thread.withLock { $0.take() }?.join() }
     }
@@ -175,7 +175,7 @@ import Testing
         let table = Mutex<Object?>(nil)
         let isOver = Atomic2()
         let finder = Handle(
-            try Thread.spawn {
+            try WorldThread.spawn {
                 while !isOver.value.load(ordering: .acquiring) {
                     guard let reference = table.withLock({ $0 })?.tryReference() else { continue }
                     let other = reference.share()
@@ -199,14 +199,14 @@ import Testing
         let counter = EventCounter(isSemaphore: true)
         let rounds: UInt64 = 20_000
         let takers = try (0..<2).map { _ in
-            Handle(try Thread.spawn { for _ in 0..<rounds { _ = try? counter.take() } })
+            Handle(try WorldThread.spawn { for _ in 0..<rounds { _ = try? counter.take() } })
         }
         let tasks = (0..<2).map { _ in
             Task { for _ in 0..<rounds { _ = try? await counter.take() } }
         }
         let impatient = Task {
             for _ in 0..<2_000 {
-                if (try? await counter.take(until: Clock.now() + .microseconds(50))) != nil {
+                if (try? await counter.take(until: WorldClock.now() + .microseconds(50))) != nil {
                     try? await counter.add(1)
                 }
             }

@@ -20,26 +20,28 @@ import Testing
         return client
     }
 
-    private static func attach(_ client: Storage<Client>, to counter: EventCounter) -> Notifier {
+    private static func subscribe(_ client: Storage<Client>, to counter: EventCounter)
+        -> Subscription
+    {
         do {
-            return try counter.attach(
+            return try counter.subscribe(
                 onSignal: { _ in client.pointee.signals.withValue { $0 += 1 } },
-                onHangUp: { _ in client.pointee.hangUps.withValue { $0 += 1 } })
+                onClose: { _ in client.pointee.hangUps.withValue { $0 += 1 } })
         } catch { fatalError("\(error)") }
     }
 
-    private static func detach(_ notifier: Notifier) {
-        do { try notifier.detach() } catch { expect(false, "\(error)") }
+    private static func close(_ notifier: Subscription) {
+        do { try notifier.close() } catch { expect(false, "\(error)") }
     }
 
     private static let signalAgainstDetach: Program = { world in
         let counter = EventCounter()
         let client = makeClient()
-        let notifier = attach(client, to: counter)
+        let notifier = subscribe(client, to: counter)
         world.thread("signaller") { try? counter.signal() }
         world.thread("client") {
-            detach(notifier)
-            expect(!notifier.isAttached)
+            close(notifier)
+            expect(!notifier.isOpen)
             unsafe client.free()
         }
     }
@@ -51,10 +53,10 @@ import Testing
     private static let hangUpAgainstDetach: Program = { world in
         let counter = EventCounter()
         let client = makeClient()
-        let notifier = attach(client, to: counter)
-        world.thread("closer") { counter.hangUp() }
+        let notifier = subscribe(client, to: counter)
+        world.thread("closer") { counter.close() }
         world.thread("client") {
-            let isMine = (try? notifier.detach()) == true
+            let isMine = (try? notifier.close()) == true
             expect(
                 client.pointee.hangUps.load() == (isMine ? 0 : 1),
                 "both the detach and the hang-up came first")
@@ -71,7 +73,7 @@ import Testing
     private static let twoSignals: Program = { world in
         let counter = EventCounter()
         let client = makeClient()
-        _ = attach(client, to: counter)
+        _ = subscribe(client, to: counter)
         for name in ["one", "other"] { world.thread(name) { try? counter.signal() } }
         world.afterwards {
             // One at a time: plain memory in a callback needs no lock.
@@ -87,9 +89,9 @@ import Testing
     private static let signalAgainstHangUp: Program = { world in
         let counter = EventCounter()
         let client = makeClient()
-        _ = attach(client, to: counter)
+        _ = subscribe(client, to: counter)
         world.thread("signaller") { try? counter.signal() }
-        world.thread("closer") { counter.hangUp() }
+        world.thread("closer") { counter.close() }
         world.afterwards {
             expect(client.pointee.hangUps.load() == 1, "the end was not told once")
             unsafe client.free()
@@ -105,11 +107,11 @@ import Testing
         let isOver = Unsynchronized(false)
         isOver.label("is over")
         let state = Box(isOver)
-        _ = try? counter.attach(
+        _ = try? counter.subscribe(
             onSignal: { _ in expect(!state.value.load(), "a signal was told after the end") },
-            onHangUp: { _ in state.value.store(true) })
+            onClose: { _ in state.value.store(true) })
         world.thread("signaller") { try? counter.signal() }
-        world.thread("closer") { counter.hangUp() }
+        world.thread("closer") { counter.close() }
     }
 
     private final class Box: Sendable {
@@ -128,9 +130,9 @@ import Testing
     private static let detachInside: Program = { world in
         let counter = EventCounter()
         let client = makeClient()
-        _ = try? counter.attach(onSignal: { notifier in
+        _ = try? counter.subscribe(onSignal: { notifier in
             client.pointee.signals.withValue { $0 += 1 }
-            detach(notifier)
+            close(notifier)
             // The callback is still running: what it uses is still there.
             client.pointee.signals.withValue { $0 += 1 }
         })
@@ -149,11 +151,11 @@ import Testing
     private static let twoDetachers: Program = { world in
         let counter = EventCounter()
         let client = makeClient()
-        let notifier = attach(client, to: counter)
+        let notifier = subscribe(client, to: counter)
         let winners = Atomic(0)
         for name in ["one", "other"] {
             world.thread(name) {
-                if (try? notifier.detach()) == true { winners.wrappingAdd(1, ordering: .relaxed) }
+                if (try? notifier.close()) == true { winners.wrappingAdd(1, ordering: .relaxed) }
                 _ = client.pointee.signals.load()
             }
         }
@@ -170,9 +172,9 @@ import Testing
 
     /// Detaches as it goes away, which is when its last callback lets go of it.
     private final class Owner: @unchecked Sendable {
-        var notifier: Notifier?
+        var notifier: Subscription?
 
-        deinit { _ = try? notifier?.detach() }
+        deinit { _ = try? notifier?.close() }
     }
 
     @Test func `what a callback holds may detach as it goes away`() throws {
@@ -180,11 +182,11 @@ import Testing
             let counter = EventCounter()
             do {
                 let owner = Owner()
-                owner.notifier = try? counter.attach(
-                    onSignal: { _ in _ = owner }, onHangUp: { _ in _ = owner })
+                owner.notifier = try? counter.subscribe(
+                    onSignal: { _ in _ = owner }, onClose: { _ in _ = owner })
             }
             world.thread("signaller") { try? counter.signal() }
-            counter.hangUp()
+            counter.close()
         }
     }
 
@@ -193,12 +195,12 @@ import Testing
             let counter = EventCounter()
             let client = Self.makeClient()
             let refused = Box(Unsynchronized(false))
-            world.thread("closer") { counter.hangUp() }
+            world.thread("closer") { counter.close() }
             world.thread("client") {
                 do {
-                    _ = try counter.attach(
+                    _ = try counter.subscribe(
                         onSignal: { _ in },
-                        onHangUp: { _ in client.pointee.hangUps.withValue { $0 += 1 } })
+                        onClose: { _ in client.pointee.hangUps.withValue { $0 += 1 } })
                 } catch { refused.value.store(true) }
             }
             world.afterwards {
@@ -209,39 +211,43 @@ import Testing
     }
 
     static let mutants: [Mutant] = [
-        Mutant(signalAgainstDetach, "Notifier.swift", "state.bitwiseAnd(~State.active", .skipped),
         Mutant(
-            signalAgainstDetach, "Notifier.swift", "state.load(ordering: .sequentiallyConsistent)",
+            signalAgainstDetach, "Subscription.swift", "state.bitwiseAnd(~State.active", .skipped),
+        Mutant(
+            signalAgainstDetach, "Subscription.swift",
+            "state.load(ordering: .sequentiallyConsistent)",
             .sees(0)),
         Mutant(
-            twoDetachers, "Notifier.swift", "state.load(ordering: .sequentiallyConsistent)",
+            twoDetachers, "Subscription.swift", "state.load(ordering: .sequentiallyConsistent)",
             .relaxed),
         Mutant(
-            signalAgainstDetach, "Notifier.swift",
+            signalAgainstDetach, "Subscription.swift",
             "let (isExchanged, now) = self.state.compareExchange(",
             .unconditional),
-        Mutant(signalAgainstDetach, "Notifier.swift", "state.store(0, ordering", .skipped),
-        Mutant(twoDetachers, "Notifier.swift", "state.store(0, ordering", .relaxed),
+        Mutant(signalAgainstDetach, "Subscription.swift", "state.store(0, ordering", .skipped),
+        Mutant(twoDetachers, "Subscription.swift", "state.store(0, ordering", .relaxed),
         Mutant(
-            hangUpAgainstDetach, "Notifier.swift",
+            hangUpAgainstDetach, "Subscription.swift",
             "let (isExchanged, now) = self.state.compareExchange(",
             .unconditional),
         Mutant(
-            hangUpAgainstDetach, "Notifier.swift", "state.load(ordering: .sequentiallyConsistent)",
+            hangUpAgainstDetach, "Subscription.swift",
+            "state.load(ordering: .sequentiallyConsistent)",
             .sees(0)),
         Mutant(
-            twoSignals, "Notifier.swift", "let (isExchanged, now) = state.compareExchange(",
+            twoSignals, "Subscription.swift", "let (isExchanged, now) = state.compareExchange(",
             .unconditional),
         Mutant(
-            twoSignals, "Notifier.swift", "let (isExchanged, now) = self.state.compareExchange(",
+            twoSignals, "Subscription.swift",
+            "let (isExchanged, now) = self.state.compareExchange(",
             .unconditional),
         Mutant(
-            twoSignals, "Notifier.swift", "let (isExchanged, now) = state.compareExchange(",
+            twoSignals, "Subscription.swift", "let (isExchanged, now) = state.compareExchange(",
             .skipped),
         Mutant(twoSignals, "EventCounter.swift", "hasNotifiers.load", .sees(0)),
-        Mutant(detachInside, "Notifier.swift", "state.bitwiseAnd(~State.active", .skipped),
+        Mutant(detachInside, "Subscription.swift", "state.bitwiseAnd(~State.active", .skipped),
         Mutant(
-            twoDetachers, "Notifier.swift", "state.load(ordering: .sequentiallyConsistent)",
+            twoDetachers, "Subscription.swift", "state.load(ordering: .sequentiallyConsistent)",
             .sees(0)),
     ]
 
@@ -254,12 +260,12 @@ import Testing
     @Test func `signalling from inside a callback is refused, whatever the event`() throws {
         let (counter, other) = (EventCounter(), EventCounter())
         let refusals = Mutex(0)
-        let notifier = try counter.attach(onSignal: { _ in
+        let notifier = try counter.subscribe(onSignal: { _ in
             for event in [counter, other] {
-                do throws(EventError) { try event.signal() } catch {
+                do throws(QuiesceError) { try event.signal() } catch {
                     refusals.withLock { $0 += error == .insideCallback ? 1 : 0 }
                 }
-                do throws(EventError) { _ = try event.tryAdd(1) } catch {
+                do throws(QuiesceError) { _ = try event.tryAdd(1) } catch {
                     refusals.withLock { $0 += error == .insideCallback ? 1 : 0 }
                 }
             }
@@ -267,7 +273,7 @@ import Testing
         try counter.signal()
         #expect(refusals.withLock { $0 } == 4)
         #expect(counter.value == 1 && other.value == 0)
-        try notifier.detach()
+        try notifier.close()
         try counter.signal()
         #expect(counter.value == 2)
     }
@@ -277,24 +283,26 @@ import Testing
     {
         let counter = EventCounter()
         let (started, finish) = (EventCounter(), EventCounter())
-        let notifier = try counter.attach(onSignal: { _ in
+        let notifier = try counter.subscribe(onSignal: { _ in
             // A callback may wait; and it may not signal, so a plain thread tells that it runs.
-            let teller = try? Thread.spawn { try? started.signal() }
+            let teller = try? WorldThread.spawn { try? started.signal() }
             teller?.join()
             _ = try? finish.take()
         })
-        let signaller = try Thread.spawn(name: "slow signaller") { try? counter.signal() }
+        let signaller = try WorldThread.spawn(name: "slow signaller") { try? counter.signal() }
         _ = try started.take()
-        do throws(EventError) {
-            try notifier.detach(until: Clock.now() + .milliseconds(1))
+        do throws(QuiesceError) {
+            try notifier.close(until: WorldClock.now() + .milliseconds(1))
             Issue.record("the callback was not waited for")
         } catch {
-            guard case .timedOut(let running?) = error else { throw error }
-            #expect(running.contains("\"slow signaller\""), "\(running)")
+            guard case .timedOut(_, let occupants, _) = error else { throw error }
+            #expect(
+                occupants.count == 1 && occupants[0].name.contains("\"slow signaller\""),
+                "\(error)")
         }
-        #expect(!notifier.isAttached)
+        #expect(!notifier.isOpen)
         try finish.signal()
-        #expect(try notifier.detach() == false)
+        #expect(try notifier.close() == false)
         signaller.join()
     }
 
@@ -302,15 +310,15 @@ import Testing
         let counter = EventCounter()
         let (started, finish) = (EventCounter(), EventCounter())
         let isOver = Mutex(false)
-        let notifier = try counter.attach(onSignal: { _ in
-            let teller = try? Thread.spawn { try? started.signal() }
+        let notifier = try counter.subscribe(onSignal: { _ in
+            let teller = try? WorldThread.spawn { try? started.signal() }
             teller?.join()
             _ = try? finish.take()
             isOver.withLock { $0 = true }
         })
-        _ = try Thread.spawn { try? counter.signal() }
+        _ = try WorldThread.spawn { try? counter.signal() }
         _ = try await started.take()
-        let detaching = Task { try await notifier.detach() }
+        let detaching = Task { try await notifier.close() }
         try finish.signal()
         #expect(try await detaching.value)
         #expect(isOver.withLock { $0 })
@@ -321,31 +329,31 @@ import Testing
         for ending in 0..<3 {
             let counter = EventCounter()
             weak var held: Held?
-            let notifier: Notifier
+            let notifier: Subscription
             do {
                 let object = Held()
                 held = object
-                notifier = try counter.attach(
-                    onSignal: { _ in _ = object }, onHangUp: { _ in _ = object })
+                notifier = try counter.subscribe(
+                    onSignal: { _ in _ = object }, onClose: { _ in _ = object })
             }
             #expect(held != nil)
             switch ending {
-            case 0: try notifier.detach()
-            case 1: counter.hangUp()
+            case 0: try notifier.close()
+            case 1: counter.close()
             default:
                 try counter.signal()
                 Reference(counter).drop()
             }
             #expect(held == nil)
-            #expect(try notifier.detach() == false || ending == 0)
+            #expect(try notifier.close() == false || ending == 0)
         }
     }
 
     @Test func `detaching takes what the counter holds`() throws {
         let counter = EventCounter()
-        let notifier = try counter.attach { _ in }
+        let notifier = try counter.subscribe { _ in }
         #expect(try counter.tryAdd(7))
-        #expect(try notifier.detachAndTake() == 7)
-        #expect(try notifier.detachAndTake() == nil)
+        #expect(try notifier.closeAndTake() == 7)
+        #expect(try notifier.closeAndTake() == nil)
     }
 }

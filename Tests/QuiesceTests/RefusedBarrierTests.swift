@@ -69,7 +69,7 @@ private final class Flag: Sendable {
 private func withThread(_ body: @escaping @Sendable () -> Void, while other: () throws -> Void)
     throws
 {
-    let thread = try Thread.spawn(body)
+    let thread = try WorldThread.spawn(body)
     try other()
     thread.join()
 }

@@ -35,7 +35,7 @@ private final class Register: Sendable {
 
 @Suite struct RevocableTests {
     private static func revoke<Value: ~Copyable>(_ value: Revocable<Value>) -> Bool {
-        do { return try value.revoke() } catch {
+        do { return try value.close() } catch {
             expect(false, "\(error)")
             return false
         }
@@ -117,16 +117,16 @@ private final class Register: Sendable {
 
     @Test func `revoking from inside throws, and the value lives on`() throws {
         let value = Revocable(1)
-        _ = value.withValue { _ in #expect(throws: GateError.self) { try value.revoke() } }
+        _ = value.withValue { _ in #expect(throws: QuiesceError.self) { try value.close() } }
         #expect(value.withValue { $0 } == 1)
-        #expect(try value.revoke())
+        #expect(try value.close())
     }
 
     @Test func `a value that revokes itself as it is destroyed is told that it waits for itself`()
         throws
     {
         let cycle = Cycle()
-        #expect(try cycle.value.revoke())
+        #expect(try cycle.value.close())
         #expect(cycle.wasRefused)
     }
 
@@ -143,7 +143,7 @@ private final class Register: Sendable {
         unowned let owner: Cycle
 
         deinit {
-            do throws(GateError) { try owner.value.revoke() } catch {
+            do throws(QuiesceError) { try owner.value.close() } catch {
                 if case .inside = error { owner.isRefused.store(true, ordering: .relaxed) }
             }
         }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Explorer
+import Glibc
 import Substrate
 import Testing
 
@@ -38,7 +39,7 @@ final class Microphone: Sendable {
     private let gate: Gate
 
     init() {
-        gate = Gate(name: "microphone", whenClosing: { [samples] in samples.hangUp() })
+        gate = Gate(name: "microphone", whenClosing: { [samples] in samples.close() })
     }
 
     /// Waits for a sample. Nil once the microphone is unplugged.
@@ -72,6 +73,17 @@ func requestReset(_ printer: borrowing Reference<Printer>, on queue: WorkQueue) 
     queue.enqueue(printer.withObject { $0.reset }, printer.share())
 }
 
+/// Calls `done` with the next byte of a descriptor.
+func receive(
+    from descriptor: Int32, on queue: WorkQueue, _ done: @escaping @Sendable (UInt8?) -> Void
+) {
+    queue.enqueue {
+        var byte: UInt8 = 0
+        let count = withBlocking { unsafe read(descriptor, &byte, 1) }
+        done(count == 1 ? byte : nil)
+    }
+}
+
 final class Link: Sendable {
     private let queue = WorkQueue(name: "link", .ordered)
     private let poll = Work(name: "poll") {}
@@ -80,8 +92,8 @@ final class Link: Sendable {
     func notice() -> Bool { queue.enqueue(poll) == .queued }
 
     func unplug() throws {
-        try poll.disableAndWait()
-        try queue.destroy()
+        try poll.close()
+        try queue.close()
     }
 }
 
@@ -113,17 +125,17 @@ final class Radio: Sendable {
     }
 
     func unplug() throws {
-        try tuner.revoke()
-        try amplifier.revoke()
+        try tuner.close()
+        try amplifier.close()
     }
 }
 
 final class Meter: Sendable {
     private let total = Atomic(0)
-    private let notifier = Mutex<Notifier?>(nil)
+    private let notifier = Mutex<Subscription?>(nil)
 
     func watch(_ event: EventCounter) throws {
-        let attached = try event.attach(onSignal: { [self] _ in
+        let attached = try event.subscribe(onSignal: { [self] _ in
             total.wrappingAdd(1, ordering: .relaxed)
         })
         notifier.withLock { $0 = attached }
@@ -132,7 +144,7 @@ final class Meter: Sendable {
     /// Once it returns no callback runs and none will: what the callback used may go away.
     func stop() throws {
         let attached = notifier.withLock { $0.take() }
-        try attached?.detach()
+        try attached?.close()
     }
 }
 
@@ -159,6 +171,13 @@ final class Bell: Sendable {
                 expect(camera.read() == nil)
             }
         }
+    }
+
+    @Test func `a deadline is a duration or an instant`() throws {
+        let (gate, queue) = (Gate(), WorkQueue(name: "queue"))
+        try gate.close(within: .seconds(1))
+        try queue.close(until: .now + .seconds(5))
+        #expect(gate.isClosed)
     }
 
     @Test func `of two operations that remove one does`() throws {
@@ -202,6 +221,18 @@ final class Bell: Sendable {
         try queue.flush()
         printer.withObject { #expect($0.pages.load(ordering: .relaxed) == 0) }
         printer.drop()
+    }
+
+    @Test func `an item that says it blocks receives a byte`() throws {
+        var ends: [Int32] = [-1, -1]
+        try #require(unsafe pipe(&ends) == 0)
+        let queue = WorkQueue(name: "queue")
+        let received = Later<UInt8?>()
+        receive(from: ends[0], on: queue) { received.set($0) }
+        #expect(unsafe write(ends[1], [7], 1) == 1)
+        try queue.close()
+        #expect(received.value == 7)
+        for end in ends { close(end) }
     }
 
     @Test func `a link that is unplugged polls no more`() throws {

@@ -18,13 +18,13 @@ import Testing
             .deadlock,
             shows: [
                 "main waits for queue, whose items run on worker 0",
-                "worker 0 waits for lock, held by main", "try? queue.destroy()",
+                "worker 0 waits for lock, held by main", "try? queue.close()",
             ], columns: ["main", "worker 0"]
         ) { _ in
             let shared = Shared()
             let queue = WorkQueue(name: "queue")
             queue.enqueue { shared.lock.withLock { _ in } }
-            shared.lock.withLock { _ in try? queue.destroy() }
+            shared.lock.withLock { _ in try? queue.close() }
         }
     }
 
@@ -35,14 +35,14 @@ import Testing
             .deadlock,
             shows: [
                 "worker 0 waits for inner, whose items run on worker 1",
-                "worker 1 waits for outer, whose items run on worker 0", "try outer.destroy()",
+                "worker 1 waits for outer, whose items run on worker 0", "try outer.close()",
             ], columns: ["worker 0", "worker 1"]
         ) { _ in
             let outer = WorkQueue(name: "outer")
             let inner = WorkQueue(name: "inner")
             outer.enqueue {
                 inner.enqueue {
-                    do { try outer.destroy() } catch { expect(false, "\(error)") }
+                    do { try outer.close() } catch { expect(false, "\(error)") }
                 }
                 try? inner.drain()
             }
@@ -54,12 +54,12 @@ import Testing
             .deadlock,
             shows: [
                 "worker 0 waits for helper to end",
-                "helper waits for queue, whose items run on worker 0", "try? queue.destroy()",
+                "helper waits for queue, whose items run on worker 0", "try? queue.close()",
             ], columns: ["worker 0", "helper"]
         ) { _ in
             let queue = WorkQueue(name: "queue")
             queue.enqueue {
-                try? Thread.spawn(name: "helper") { try? queue.destroy() }.join()
+                try? WorldThread.spawn(name: "helper") { try? queue.close() }.join()
             }
         }
     }
@@ -91,15 +91,14 @@ import Testing
     }
 
     @Test func `an item is disabled on a busy queue under a lock that it wants`() throws {
-        try expectFound(.deadlock, shows: ["item.disableAndWait()"], columns: ["main", "worker 0"])
-        {
+        try expectFound(.deadlock, shows: ["item.close()"], columns: ["main", "worker 0"]) {
             world in
             let shared = Shared()
             let queue = WorkQueue(name: "queue", .ordered)
             let item = Work(name: "item") { shared.lock.withLock { _ in } }
             queue.enqueue(item)
             world.thread("closer") {
-                shared.lock.withLock { _ in _ = try? item.disableAndWait() }
+                shared.lock.withLock { _ in _ = try? item.close() }
             }
             try? queue.flush()
         }

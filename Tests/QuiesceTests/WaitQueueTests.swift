@@ -32,7 +32,7 @@ private final class Permits: Sendable {
         queue.wake(1)
     }
 
-    func take(until deadline: Clock.Instant? = nil) -> Bool {
+    func take(until deadline: WorldClock.Instant? = nil) -> Bool {
         do {
             try queue.wait(until: deadline) { tryTake() }
             return true
@@ -64,7 +64,7 @@ private final class Permits: Sendable {
         let permits = Permits()
         world.thread("patient") { expect(permits.take()) }
         world.thread("hasty") {
-            if permits.take(until: Clock.now() + .seconds(1)) { permits.give() }
+            if permits.take(until: WorldClock.now() + .seconds(1)) { permits.give() }
         }
         permits.give()
     }
@@ -76,10 +76,10 @@ private final class Permits: Sendable {
     private static let closing: Program = { world in
         let queue = WaitQueue(name: "queue")
         world.thread("waiter") {
-            do throws(WaitQueue.WaitError) {
+            do throws(QuiesceError) {
                 try queue.wait { false }
                 expect(false, "nothing was true")
-            } catch { expect(error == .closed) }
+            } catch { expect(error == .closed("queue")) }
         }
         world.thread("closer") { queue.close() }
     }
@@ -118,14 +118,14 @@ private final class Permits: Sendable {
         let waiter = Task { try await permits.queue.wait { permits.tryTake() } }
         while permits.queue.waiters.waitingCount == 0 { await Task.yield() }
         waiter.cancel()
-        await #expect(throws: WaitQueue.WaitError.cancelled) { try await waiter.value }
+        await #expect(throws: CancellationError.self) { try await waiter.value }
         #expect(permits.queue.waiters.waitingCount == 0, "it is still in the line")
     }
 
     @Test func `a task's deadline passes`() async throws {
         let queue = WaitQueue()
-        await #expect(throws: WaitQueue.WaitError.timedOut) {
-            try await queue.wait(until: Clock.now() + .milliseconds(1)) { false }
+        await #expect(throws: QuiesceError.timedOut(of: "wait queue", occupants: [])) {
+            try await queue.wait(until: WorldClock.now() + .milliseconds(1)) { false }
         }
     }
 
@@ -133,8 +133,8 @@ private final class Permits: Sendable {
         let queue = WaitQueue()
         let waiter = Task { try await queue.wait { false } }
         queue.close()
-        await #expect(throws: WaitQueue.WaitError.closed) { try await waiter.value }
-        await #expect(throws: WaitQueue.WaitError.closed) { try await queue.wait { false } }
+        await #expect(throws: QuiesceError.closed("wait queue")) { try await waiter.value }
+        await #expect(throws: QuiesceError.closed("wait queue")) { try await queue.wait { false } }
         try await queue.wait { true }
     }
 }

@@ -19,12 +19,12 @@ import Testing
                 queue.enqueue { runs.add(1, ordering: .relaxed) }
                 let child = forkedChild {
                     // It blocks, as far as the pool is told of it.
-                    Clock.sleep(for: .milliseconds(50))
+                    WorldClock.sleep(for: .milliseconds(50))
                     _exit(Int32(runs.load(ordering: .relaxed)))
                 }
                 status.store(child ?? -1, ordering: .relaxed)
             }
-            try await queue.destroy()
+            try await queue.close()
             #expect(status.load(ordering: .relaxed) == 0 && runs.load(ordering: .relaxed) == 1)
         }
     }
@@ -40,22 +40,28 @@ private func lookFromChild() throws {
     let (queue, item, held, _) = startHeld()
     let pending = Work(name: "pending") {}
     queue.enqueue(pending)
-    #expect(forkedChild { _ = try? item.disableAndWait() } == 0)
+    #expect(forkedChild { _ = try? item.close() } == 0)
     #expect(forkedChild { _ = try? item.flush() } == 0)
     #expect(forkedChild { precondition(item.activity == []) } == 0)
+    #expect(forkedChild { precondition(item.identity != nil && !item.isDisabled) } == 0)
+    let delayed = DelayedWork(name: "delayed") {}
+    queue.enqueue(delayed, after: .seconds(60))
+    delayed.cancel()
+    #expect(forkedChild { _ = try? delayed.flush() } == 0)
     // Each says so, and ends the process.
     #expect(forkedChild { pending.cancel() } == nil)
     #expect(forkedChild { _ = try? pending.flush() } == nil)
     #expect(forkedChild { WorkQueue(name: "new").enqueue(pending) } == nil)
     #expect(forkedChild { queue.enqueue {} } == nil)
+    #expect(forkedChild { _ = queue.limit } == nil)
     // One that ran is another's from here on.
     let status = forkedChild {
         let new = WorkQueue(name: "new")
         precondition(new.enqueue(item) == .queued)
         held.release()
-        precondition((try? new.destroy()) != nil)
+        precondition((try? new.close()) != nil)
     }
     #expect(status == 0)
     held.release()
-    try queue.destroy()
+    try queue.close()
 }

@@ -87,7 +87,7 @@ import Testing
             expect(!isGone.load(), "an item ran after its queue had ended")
         }
         world.thread("another path") { queue.enqueue(item) }
-        sure { try queue.destroy() }
+        sure { try queue.close() }
         isGone.store(true)
     }
 

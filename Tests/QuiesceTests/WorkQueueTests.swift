@@ -135,7 +135,7 @@ func sure<Result>(_ body: () throws -> Result) -> Result? {
         }
         world.thread("another path") { queue.enqueue(item) }
         queue.enqueue(item)
-        sure { try item.disableAndWait() }
+        sure { try item.close() }
         isGone.store(true)
         expect(queue.enqueue(item) == .disabled)
     }
@@ -187,7 +187,7 @@ func sure<Result>(_ body: () throws -> Result) -> Result? {
             expect(!isGone.load())
             runs.count()
         }
-        sure { try queue.destroy() }
+        sure { try queue.close() }
         isGone.store(true)
         world.afterwards { expect(runs.total == queued.total + 1, "an item was lost") }
     }
@@ -290,7 +290,7 @@ func sure<Result>(_ body: () throws -> Result) -> Result? {
             Work(name: "item") { runs.run { if runs.total == 1 { queues[1].enqueue(item.value) } } }
         )
         queues[0].enqueue(item.value)
-        sure { try item.value.disableAndWait() }
+        sure { try item.value.close() }
         expect(runs.current == 0, "an item was running on a queue that it had left")
     }
 
@@ -312,7 +312,7 @@ func sure<Result>(_ body: () throws -> Result) -> Result? {
                 runs.run { if runs.total < 3 { queue.enqueue(beat.value, after: .seconds(1)) } }
             })
         queue.enqueue(beat.value, after: .seconds(1))
-        sure { try queue.destroy() }
+        sure { try queue.close() }
         let ran = runs.total
         world.afterwards {
             expect(runs.total == ran, "an item armed itself on a queue that was destroyed")
@@ -355,8 +355,8 @@ func sure<Result>(_ body: () throws -> Result) -> Result? {
         func touch() {}
 
         deinit {
-            do throws(WorkError) {
-                try queue.destroy()
+            do throws(QuiesceError) {
+                try queue.close()
             } catch {
                 if case .inside = error { return }
                 expect(false, "\(error)")

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Dispatch
 import Glibc
 import Substrate
 import TestSupport
@@ -85,10 +86,10 @@ import Testing
                 defer { current = next }
                 return current
             }
-            WorkStress.sure { try old.destroy() }
+            WorkStress.sure { try old.close() }
         }
 
-        func end() { WorkStress.sure { try queue.destroy() } }
+        func end() { WorkStress.sure { try queue.close() } }
     }
 
     /// Every queue that was made, kept by others.
@@ -247,7 +248,7 @@ import Testing
                 tally.note(wasCancelled: item.disable())
                 item.enable()
             case 54:
-                tally.note(wasCancelled: sure { try item.disableAndWait() } ?? false)
+                tally.note(wasCancelled: sure { try item.close() } ?? false)
                 if tally.inside.load(ordering: .relaxed) != 0 {
                     Issue.record("an item runs although it is disabled")
                 }
@@ -299,7 +300,7 @@ import Testing
             }
             // What still runs may enqueue elsewhere: there it is refused, or waited for.
             for station in stage.stations { station.end() }
-            try stage.timed.destroy()
+            try stage.timed.close()
             let items = stage.items.withLock { $0 }
             for (index, one) in items.enumerated() { #expect(one.tally.isSettled, "item \(index)") }
             for one in stage.delayed { #expect(one.tally.isSettled) }
@@ -328,7 +329,7 @@ import Testing
             queue.enqueue { plain.count += 1 }
             try queue.flush()
         }
-        try queue.destroy()
+        try queue.close()
         #expect(plain.count == 2 * rounds)
     }
 
@@ -360,11 +361,11 @@ import Testing
                         let item = DelayedWork { tally.run { withExtendedLifetime(life) {} } }
                         tally.note(queue!.enqueue(item, after: .seconds(3600)))
                     }
-                    Self.sure { try queue!.destroy() }
+                    Self.sure { try queue!.close() }
                 default:
                     Self.sure { try queue!.drain() }
                     if !tally.isSettled { Issue.record("a drain ended early") }
-                    Self.sure { try queue!.destroy() }
+                    Self.sure { try queue!.close() }
                 }
                 if !tally.isSettled { Issue.record("something was lost") }
             }
@@ -387,7 +388,7 @@ import Testing
                             index == 0 ? queue.enqueue(item) : queue.enqueue { tally.run {} })
                     }
                 } else {
-                    Self.sure { try queue.destroy() }
+                    Self.sure { try queue.close() }
                     if tally.inside.load(ordering: .relaxed) != 0 {
                         Issue.record("a destroyed queue runs an item")
                     }
@@ -396,6 +397,48 @@ import Testing
             #expect(tally.isSettled)
         }
         queues.untilGone()
+    }
+
+    // MARK: Blocking
+
+    /// Items block and go on, and some that do not say so are found stuck, while others end and
+    /// arrive.
+    @Test func `items that block are counted again when they go on`() async {
+        await #expect(processExitsWith: .success) {
+            let pool = WorkerPool(size: 2, rescueDelay: .microseconds(50))
+            _ = World.current.value(WorkerPool.key) { pool }
+            let queues = (0..<3).map {
+                WorkQueue(name: "queue \($0)", priority: $0 == 0 ? .high : .normal)
+            }
+            let runs = Runs()
+            let total = WorkStress.total / 100
+            try together(2) { index in
+                var random = Random(index + 200)
+                for _ in 0..<total {
+                    // What an item waits for is enqueued after it.
+                    let semaphore = DispatchSemaphore(value: 0)
+                    let (here, there) = (queues[random.next(3)], queues[random.next(3)])
+                    switch random.next(4) {
+                    case 0: here.enqueue { semaphore.wait() }
+                    case 1: here.enqueue { withBlocking { semaphore.wait() } }
+                    case 2:
+                        here.enqueue {
+                            withBlocking { WorldClock.sleep(for: .microseconds(1)) }
+                            semaphore.wait()
+                        }
+                    default: here.enqueue { withBlocking { withBlocking { semaphore.wait() } } }
+                    }
+                    there.enqueue {
+                        runs.count()
+                        semaphore.signal()
+                    }
+                }
+            }
+            for queue in queues { try await queue.close() }
+            #expect(runs.total == 2 * total)
+            waitUntil { pool.census.running == 0 }
+            #expect(pool.census.idle == pool.census.workers)
+        }
     }
 
     // MARK: Objects
@@ -452,11 +495,11 @@ import Testing
                     if let found = other?.tryReference() {
                         let work = found.withObject { $0.work }
                         _ = all[random.next(2)].enqueue(work, found)
-                        if random.next(4) == 0 { Self.sure { try work.disableAndWait() } }
+                        if random.next(4) == 0 { Self.sure { try work.close() } }
                     }
                 }
             }
-            for queue in all { try queue.destroy() }
+            for queue in all { try queue.close() }
         }()
         #expect(releases.isSettled, "a reference was lost, or given back twice")
         lives.untilOver()
@@ -479,7 +522,7 @@ import Testing
         #expect(queue.pool.census.workers >= 200)
         let runs = Runs()
         for _ in 0..<10_000 { queue.enqueue { runs.count() } }
-        try queue.destroy()
+        try queue.close()
         #expect(runs.total == 10_000)
         waitUntil { queue.pool.census.idle > 0 }
         #expect(queue.pool.census.workers >= queue.pool.census.idle)
@@ -521,7 +564,7 @@ import Testing
         #expect(runs.total == 1_000)
         for item in items.dropFirst(5_000) { item.cancel() }
         #expect(items.allSatisfy { !$0.isPending })
-        try queue.destroy()
+        try queue.close()
         #expect(runs.total == 1_000)
     }
 
@@ -546,7 +589,7 @@ import Testing
                 least = min(least, after - before)
             }
             isOver.advance(to: 1)
-            try queue.destroy()
+            try queue.close()
             #expect(runs.total == count)
             waitUntil { queue.serving.withLock { $0.servers.isEmpty } }
             let kept = queue.serving.withLock {

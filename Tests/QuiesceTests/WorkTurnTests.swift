@@ -50,7 +50,7 @@ import Testing
         for _ in 0..<2 * World.current.processorCount { endless.enqueue { again() } }
         defer { isOver.store(true, ordering: .relaxed) }
         other.enqueue {}
-        try other.flush(until: Clock.now() + .seconds(60))
+        try other.flush(until: WorldClock.now() + .seconds(60))
     }
 
     private static func takesTurns(_ size: Int) {

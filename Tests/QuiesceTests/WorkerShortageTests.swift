@@ -16,7 +16,7 @@ import Testing
             try waitThroughShortage { queue, first, second in
                 queue.enqueue { second.advance(to: 1) }
                 first.store(true, ordering: .releasing)
-                Clock.sleep(for: .milliseconds(50))
+                WorldClock.sleep(for: .milliseconds(50))
             }
         }
     }
@@ -39,6 +39,97 @@ import Testing
     @Test func `a delayed item fires once there is a thread for the timers`() async {
         await #expect(processExitsWith: .success) { try armThroughShortage() }
     }
+
+    @Test func `an item that was delayed in vain fires once another item is delayed`() async {
+        await #expect(processExitsWith: .success) {
+            try delayInVain { queue, _ in
+                queue.enqueue(DelayedWork(name: "other") {}, after: .seconds(3600))
+            }
+        }
+    }
+
+    @Test func `an item that was delayed in vain fires once an idle queue gets work`() async {
+        await #expect(processExitsWith: .success) {
+            try delayInVain { _, _ in WorkQueue(name: "idle").enqueue {} }
+        }
+    }
+
+    @Test func `an item that was delayed in vain fires once somebody waits for a queue`() async {
+        await #expect(processExitsWith: .success) {
+            try delayInVain { queue, held in
+                // The item before has not ended, so there is something to wait for.
+                let waiter = try WorldThread.spawn { try! queue.flush() }
+                waitUntil { queue.isAwaited }
+                held.release()
+                waiter.join()
+            }
+        }
+    }
+
+    @Test func `a pool that was refused its first worker runs all once it has one`() async {
+        await #expect(processExitsWith: .success) {
+            let queue = WorkQueue(name: "queue", .ordered)
+            let runs = Runs()
+            try withoutThreads {
+                queue.enqueue { runs.count() }
+                queue.enqueue { runs.count() }
+                #expect(queue.pool.isShort && queue.pool.census.workers == 0)
+            }
+            queue.enqueue { runs.count() }
+            try await queue.close()
+            #expect(runs.total == 3 && !queue.pool.isShort)
+        }
+    }
+
+    @Test func `who waits for a queue whose pool was refused its first worker gets it one`() async {
+        await #expect(processExitsWith: .success) {
+            let queue = WorkQueue(name: "queue")
+            let runs = Runs()
+            try withoutThreads { queue.enqueue { runs.count() } }
+            try await queue.flush()
+            #expect(runs.total == 1)
+        }
+    }
+
+    @Test func `a stuck item whose rescuer was refused is rescued once there are threads again`()
+        async
+    {
+        await #expect(processExitsWith: .success) {
+            let pool = WorkerPool(size: 1, rescueDelay: .milliseconds(1))
+            _ = World.current.value(WorkerPool.key) { pool }
+            let (stuck, other) = (WorkQueue(name: "stuck"), WorkQueue(name: "other"))
+            let flags = Flags()
+            stuck.enqueue {
+                flags.hasStarted.store(true, ordering: .releasing)
+                while !flags.first.load(ordering: .acquiring) { sched_yield() }
+            }
+            waitUntil { flags.hasStarted.load(ordering: .acquiring) }
+            try withoutThreads {
+                other.enqueue { flags.first.store(true, ordering: .releasing) }
+                #expect(!pool.state.withLock { $0.isWatched })
+            }
+            WorkQueue(name: "third").enqueue {}
+            for queue in [stuck, other] {
+                try await queue.flush(until: WorldClock.now() + .seconds(60))
+            }
+        }
+    }
+}
+
+/// Delays an item while there is no thread to be had, and has `body` do what gets the timers one.
+private func delayInVain(_ body: (WorkQueue, Held) throws -> Void) throws {
+    let (queue, _, held, _) = startHeld()
+    let flags = Flags()
+    let item = DelayedWork(name: "delayed") { flags.first.store(true, ordering: .releasing) }
+    try withoutThreads {
+        #expect(WorkQueue(name: "other").enqueue(item, after: .milliseconds(1)) == .queued)
+        #expect(queue.timers.isShort)
+    }
+    try body(queue, held)
+    waitUntil { flags.first.load(ordering: .acquiring) }
+    #expect(!queue.timers.isShort)
+    held.release()
+    try queue.close()
 }
 
 private func armThroughShortage() throws {
@@ -46,7 +137,7 @@ private func armThroughShortage() throws {
     let flags = Flags()
     let item = DelayedWork(name: "item") { flags.hasStarted.store(true, ordering: .releasing) }
     let sleeper = Sleeper()
-    let armer = try Thread.spawn {
+    let armer = try WorldThread.spawn {
         while !flags.first.load(ordering: .acquiring) { sched_yield() }
         sleeper.announce()
         #expect(queue.enqueue(item, after: .milliseconds(1)) == .queued)
@@ -57,7 +148,7 @@ private func armThroughShortage() throws {
     }
     armer.join()
     waitUntil { flags.hasStarted.load(ordering: .acquiring) }
-    try queue.destroy()
+    try queue.close()
 }
 
 /// Has `body` run while there is no thread to be had, in a process of its own. An item of the queue
@@ -79,7 +170,7 @@ private func waitThroughShortage(
 
     try withoutThreads { body(queue, flags.first, flags.second) }
     then(queue)
-    try queue.flush(until: Clock.now() + .seconds(60))
+    try queue.flush(until: WorldClock.now() + .seconds(60))
 }
 
 private final class Flags: Sendable {

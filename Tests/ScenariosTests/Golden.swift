@@ -35,7 +35,7 @@ enum Golden {
           Steps 19 and 20 are unordered: no lock, reference or grace period keeps one before the other.
 
           ● alloc  EventfdContext.swift:84   let notifier = Storage.allocate(EventfdNotifier(operations), n…
-          ◆ free   PublishedPatch.swift:26   unsafe notifier.free()
+          ◆ free   PublishedPatch.swift:27   unsafe notifier.free()
           ✗ read   PatchedEventfd.swift:38   notifier.pointee.operations.load().release(notifier)
 
           replay   quiesce replay published-patch TOKEN
@@ -82,7 +82,7 @@ enum Golden {
          29 │                        │ lock client.lock        ⧗ │                       │ closer on client
          30 │                        │                           │ lock ctx.wqh.lock   ⧗ │ client on closer
 
-          ⧗ closer  SleepingRelease.swift:26   lock.lock()
+          ⧗ closer  SleepingRelease.swift:27   lock.lock()
           ⧗ client  EventfdContext.swift:113   context.pointee.lock.lock()
 
           replay   quiesce replay sleeping-release TOKEN
@@ -119,7 +119,7 @@ enum Golden {
           Steps 15 and 18 are unordered: no lock, reference or grace period keeps one before the other.
 
           ● alloc  KernelItem.swift:31         let item = Storage.allocate(KernelItem(function), name: name)
-          ◆ free   CancelThenFree.swift:26     unsafe context.free()
+          ◆ free   CancelThenFree.swift:27     unsafe context.free()
           ✗ read   KernelWorkqueue.swift:222   let function = item.pointee.function.load()
 
           replay   quiesce replay cancel-then-free TOKEN

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Explorer
+import QuiesceStories
 import Testing
 
 @testable import Scenarios
@@ -15,9 +16,9 @@ import Testing
         return try story.exploration(options: options).run()
     }
 
-    @Test(arguments: Story.all.map(\.name))
+    @Test(arguments: Catalogue.stories.map(\.name))
     func `every story ends as it should`(name: String) throws {
-        let story = try #require(Story.named(name).first)
+        let story = try #require(Catalogue.stories(named: name).first)
         let report = try report(story)
         #expect(story.isAsExpected(report), "\(report)")
         #expect(report.coverage == .all && report.blocked == 0)
@@ -27,9 +28,9 @@ import Testing
         #expect(report.abandonedThreads == 0 || waitsInLoop)
     }
 
-    @Test(arguments: Story.all.map(\.name))
+    @Test(arguments: Catalogue.stories.map(\.name))
     func `depth-first search agrees`(name: String) throws {
-        let story = try #require(Story.named(name).first)
+        let story = try #require(Catalogue.stories(named: name).first)
         let reduced = try report(story)
         let full = try report(story, .depthFirst)
         // The largest has too many interleavings to run them all here.
@@ -92,9 +93,9 @@ import Testing
     }
 
     @Test func `names are unique and every broken form of a pair has its repair`() {
-        let names = Story.all.map(\.name)
+        let names = Catalogue.stories.map(\.name)
         #expect(Set(names).count == names.count)
-        for story in Story.all
+        for story in Catalogue.stories
         where story.form == .broken && !story.name.hasPrefix("published-patch") {
             #expect(names.contains(story.name + "-repaired"), "\(story.name)")
         }
@@ -130,7 +131,7 @@ import Testing
     /// What the operations of primitives are taken for does not change what a story leads to.
     @Test(arguments: WorkqueueSelfFree.stories.map(\.name))
     func `looked at finely, a story leads to the same`(name: String) throws {
-        let story = try #require(Story.named(name).first)
+        let story = try #require(Catalogue.stories(named: name).first)
         var options = ExplorationOptions()
         options.stopsAtFirstFailure = false
         options.granularity = .fine

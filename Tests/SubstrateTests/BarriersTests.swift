@@ -22,7 +22,7 @@ import Testing
     @Test func `an asymmetric store becomes visible to others`() throws {
         let flag = Atomic<Bool>(false)
         let data = Unsynchronized(0)
-        let thread = try Thread.spawn {
+        let thread = try WorldThread.spawn {
             data.store(42)
             flag.storeAsymmetric(true)
         }

@@ -4,7 +4,7 @@ import Substrate
 import Testing
 
 @Suite struct ClockTests {
-    private typealias Instant = Clock.Instant
+    private typealias Instant = WorldClock.Instant
 
     @Test func `instants are ordered by their nanoseconds`() {
         #expect(Instant(nanoseconds: 1) < Instant(nanoseconds: 2))
@@ -41,22 +41,22 @@ import Testing
     }
 
     @Test func `the present does not go back`() {
-        var last = Clock.now()
+        var last = WorldClock.now()
         for _ in 0..<100 {
-            let now = Clock.now()
+            let now = WorldClock.now()
             #expect(now >= last)
             last = now
         }
     }
 
     @Test func `a sleep does not end before its deadline`() {
-        Clock.sleep(until: Instant(nanoseconds: 1))
-        let deadline = Clock.now() + .milliseconds(2)
-        Clock.sleep(until: deadline)
-        #expect(Clock.now() >= deadline)
-        let before = Clock.now()
-        Clock.sleep(for: .milliseconds(1))
-        #expect(Clock.now() >= before + .milliseconds(1))
-        Clock.sleep(for: .seconds(-1))
+        WorldClock.sleep(until: Instant(nanoseconds: 1))
+        let deadline = WorldClock.now() + .milliseconds(2)
+        WorldClock.sleep(until: deadline)
+        #expect(WorldClock.now() >= deadline)
+        let before = WorldClock.now()
+        WorldClock.sleep(for: .milliseconds(1))
+        #expect(WorldClock.now() >= before + .milliseconds(1))
+        WorldClock.sleep(for: .seconds(-1))
     }
 }

@@ -7,13 +7,13 @@ import Testing
 private struct Refused: Error, Equatable {}
 
 @Suite struct ConditionTests {
-    private let past = Clock.Instant(nanoseconds: 1)
+    private let past = WorldClock.Instant(nanoseconds: 1)
 
     @Test func `a waiter goes on when what it waits for has come`() throws {
         let mutex = Mutex(0)
         let condition = Condition()
         let sleeper = Sleeper()
-        let thread = try Thread.spawn {
+        let thread = try WorldThread.spawn {
             mutex.withLock(
                 waitingFor: condition,
                 while: { value in
@@ -88,9 +88,9 @@ private struct Refused: Error, Equatable {}
         mutex.lock()
         var woken = condition.wait(mutex, until: past)
         #expect(!woken)
-        let near = Clock.now() + .milliseconds(5)
+        let near = WorldClock.now() + .milliseconds(5)
         repeat { woken = condition.wait(mutex, until: near) } while woken
-        #expect(Clock.now() >= near)
+        #expect(WorldClock.now() >= near)
         try together(1) { _ in
             free.store(mutex.withLockIfAvailable { _ in } != nil, ordering: .relaxed)
         }
@@ -101,7 +101,7 @@ private struct Refused: Error, Equatable {}
     @Test func `a wait releases the lock while it waits`() throws {
         let mutex = Mutex(false)
         let condition = Condition()
-        let thread = try Thread.spawn {
+        let thread = try WorldThread.spawn {
             mutex.withLock { $0 = true }
             condition.signal()
         }
@@ -114,11 +114,11 @@ private struct Refused: Error, Equatable {}
         let mutex = Mutex(false)
         let condition = Condition()
         mutex.lock()
-        let thread = try Thread.spawn {
+        let thread = try WorldThread.spawn {
             mutex.withLock { $0 = true }
             condition.signal()
         }
-        let woken = condition.wait(mutex, until: Clock.Instant(nanoseconds: .max))
+        let woken = condition.wait(mutex, until: WorldClock.Instant(nanoseconds: .max))
         mutex.unlock()
         thread.join()
         #expect(woken)

@@ -32,8 +32,8 @@ import Testing
         #expect(MemoryLayout<Mutex<(Double, Bool)>>.size == 17)
         #expect(MemoryLayout<Mutex<Int32>>.size == 12, "8 without the class")
         #expect(MemoryLayout<Mutex<Void>>.size == 8, "4 without the class")
-        #expect(MemoryLayout<RWLock<Int>>.size == 24)
-        #expect(MemoryLayout<RWLock<Int32>>.size == 20, "16 without the class")
+        #expect(MemoryLayout<RWLock<Int>>.size == 40)
+        #expect(MemoryLayout<RWLock<Int32>>.size == 36, "32 without the class")
     }
 
     @Test func `a place is known of locks that are made once somebody listens`() async {

@@ -75,7 +75,7 @@ private struct Token: ~Copyable {
         let mutex = Mutex(0)
         let sleeper = Sleeper()
         mutex.lock()
-        let thread = try Thread.spawn {
+        let thread = try WorldThread.spawn {
             sleeper.announce()
             mutex.withLock { $0 += 1 }
         }

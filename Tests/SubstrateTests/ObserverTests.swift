@@ -216,7 +216,7 @@ private final class Objects: Sendable {
     @Test func `a condition names its mutex and its deadline`() {
         let operations = operations(on: address(of: objects.condition)) {
             objects.condition.wait(objects.mutex)
-            objects.condition.wait(objects.mutex, until: Clock.Instant(nanoseconds: 99))
+            objects.condition.wait(objects.mutex, until: WorldClock.Instant(nanoseconds: 99))
             objects.condition.signal()
             objects.condition.broadcast()
         }
@@ -246,7 +246,7 @@ private final class Objects: Sendable {
     @Test func `a wait point tells the value, the count and the deadline`() {
         let operations = operations(on: address(of: objects.point)) {
             objects.point.wait(while: 3)
-            objects.point.wait(while: 4, until: Clock.Instant(nanoseconds: 99))
+            objects.point.wait(while: 4, until: WorldClock.Instant(nanoseconds: 99))
             objects.point.wake(2)
             objects.point.wake()
             objects.point.wake(-1)
@@ -257,11 +257,11 @@ private final class Objects: Sendable {
     }
 
     @Test func `time is the observer's`() {
-        let now = observer.watch { Clock.now() }
-        #expect(now == Clock.Instant(nanoseconds: 42))
+        let now = observer.watch { WorldClock.now() }
+        #expect(now == WorldClock.Instant(nanoseconds: 42))
         let sleeps = operations(on: 0) {
-            Clock.sleep(until: Clock.Instant(nanoseconds: 0))
-            Clock.sleep(for: .nanoseconds(8))
+            WorldClock.sleep(until: WorldClock.Instant(nanoseconds: 0))
+            WorldClock.sleep(for: .nanoseconds(8))
         }
         #expect(sleeps.map(\.kind) == [.sleep, .sleep])
         #expect(sleeps.map(\.deadline) == [1, 50])
@@ -365,7 +365,7 @@ private final class Objects: Sendable {
 
     @Test func `only the watched thread is seen`() throws {
         let started = Atomic<Bool>(false)
-        let thread = try Thread.spawn { [objects] in
+        let thread = try WorldThread.spawn { [objects] in
             spin { !started.load(ordering: .acquiring) }
             objects.atomic.store(9, ordering: .releasing)
         }
@@ -403,7 +403,7 @@ private final class Objects: Sendable {
             membarrier()
             atomicMemoryFence(ordering: .acquiring)
             spin { false }
-            Clock.sleep(for: .seconds(1000))
+            WorldClock.sleep(for: .seconds(1000))
             return WaitClass(.gate).section("class") { exchanged && tried == 5 }
         }
         #expect(result)

@@ -81,7 +81,7 @@ private struct Refused: Error, Equatable {}
         let condition = Condition()
         listener.listen {
             mutex.lock()
-            condition.wait(mutex, until: Clock.now())
+            condition.wait(mutex, until: WorldClock.now())
             mutex.unlock()
         }
         #expect(
@@ -108,29 +108,38 @@ private struct Refused: Error, Equatable {}
 
     @Test func `announcements are sections`() {
         let open = Atomic<UInt64>(0)
-        func enter(_ key: UInt) -> Int32 {
-            Presence.enter(key, unless: open, has: 1, section: WaitClass(.gate), "gate \(key)")
+        func enter(_ key: UInt) -> Presence.Announcement {
+            guard
+                case .announced(let announcement) = Presence.enter(
+                    key, unless: open, has: 1, section: WaitClass(.gate), "gate \(key)")
+            else { preconditionFailure("it was not announced") }
+            return announcement
         }
-        func leave(_ slot: Int32, _ key: UInt) {
+        func leave(_ announcement: Presence.Announcement, _ key: UInt) {
             _ = Presence.leave(
-                slot, andTellWhether: open, has: 1, section: WaitClass(.gate), "gate \(key)")
+                announcement, of: key, andTellWhether: open, has: 1, section: WaitClass(.gate),
+                "gate \(key)")
         }
-        // Begun before, ended meanwhile; begun meanwhile, ended after.
+        // Begun before; begun meanwhile, ended after.
         let first = enter(0x10)
-        var second: Int32 = -1
+        var second = first
         listener.listen {
             #expect(Presence.isInside(0x10))
             second = enter(0x20)
-            #expect(first == 0 && second == 1)
             #expect(Presence.isInside(0x10) && Presence.isInside(0x20))
         }
         #expect(Presence.isInside(0x20))
-        #expect(enter(0x30) == 2)
-        leave(2, 0x30)
+        let third = enter(0x30)
+        #expect(Presence.isInside(0x30))
+        leave(third, 0x30)
         listener.listen { leave(second, 0x20) }
         leave(first, 0x10)
         #expect(!Presence.isInsideAnything)
         #expect(listener.events == ["section gate 32 begins", "section gate 32 ends"])
+        // The listener, which was not told that it began, is not told that it ends.
+        let before = enter(0x40)
+        listener.listen { leave(before, 0x40) }
+        #expect(!Presence.isInsideAnything && listener.events.count == 2)
     }
 
     @Test func `a task's section and wait belong to the task`() async {
@@ -328,8 +337,12 @@ private final class EnteringListener: PassiveListener, @unchecked Sendable {
 
     private func enter() {
         count.add(1, ordering: .relaxed)
-        let slot = Presence.enter(0x40, unless: open, has: 1, section: WaitClass(.gate), "own")
-        _ = Presence.leave(slot, andTellWhether: open, has: 1, section: WaitClass(.gate), "own")
+        guard
+            case .announced(let announcement) = Presence.enter(
+                0x40, unless: open, has: 1, section: WaitClass(.gate), "own")
+        else { preconditionFailure("it was not announced") }
+        _ = Presence.leave(
+            announcement, of: 0x40, andTellWhether: open, has: 1, section: WaitClass(.gate), "own")
     }
 }
 

@@ -95,7 +95,7 @@ private final class Calls: Sendable {
         }
         started.wait(for: 1, of: event)
         let seen = Atomic<Int>(-1)
-        let thread = try Thread.spawn {
+        let thread = try WorldThread.spawn {
             canceller.announce()
             interest.cancel()
             seen.store(ended.made, ordering: .relaxed)

@@ -24,7 +24,7 @@ import Testing
 
     @Test func `a spin sees what another thread stored`() throws {
         let flag = Atomic<Bool>(false)
-        let thread = try Thread.spawn { flag.store(true, ordering: .releasing) }
+        let thread = try WorldThread.spawn { flag.store(true, ordering: .releasing) }
         spin { !flag.load(ordering: .acquiring) }
         thread.join()
         #expect(flag.load(ordering: .relaxed) == true)

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import CSubstrate
 import Substrate
 import TestSupport
 import Testing
@@ -48,6 +49,42 @@ import Testing
         #expect(numbers.withReadLock { $0[0] } >= 1500)
     }
 
+    /// The sections are long enough that others fall asleep, and short enough that they are woken
+    /// while further ones come.
+    @Test(arguments: [RWLock<Int>.Preference.writers, .readers])
+    func `nobody that waits for a reader-writer lock is forgotten`(
+        _ preference: RWLock<Int>.Preference
+    ) throws {
+        let lock = RWLock(0, preferring: preference)
+        let inside = Atomic<Int>(0)
+        let crowded = Atomic<Int>(0)
+        try together(8) { index in
+            for round in 0..<400 {
+                if (index + round) % 3 == 0 {
+                    lock.withWriteLock {
+                        if inside.wrappingAdd(1000, ordering: .relaxed).oldValue != 0 {
+                            crowded.add(1, ordering: .relaxed)
+                        }
+                        $0 += 1
+                        if round % 5 == 0 { quiesce_yield() }
+                        inside.wrappingSubtract(1000, ordering: .relaxed)
+                    }
+                } else {
+                    lock.withReadLock { _ in
+                        if inside.wrappingAdd(1, ordering: .relaxed).oldValue >= 1000 {
+                            crowded.add(1, ordering: .relaxed)
+                        }
+                        if round % 7 == 0 { quiesce_yield() }
+                        inside.wrappingSubtract(1, ordering: .relaxed)
+                    }
+                }
+            }
+        }
+        #expect(crowded.load(ordering: .relaxed) == 0)
+        let writes = (0..<8).map { index in (0..<400).count { (index + $0) % 3 == 0 } }
+        #expect(lock.withWriteLockIfAvailable { $0 } == writes.reduce(0, +))
+    }
+
     @Test func `producers and consumers pass every item once`() throws {
         let queue = Mutex<[Int]>([])
         let (notEmpty, notFull) = (Shared(), Shared())
@@ -84,7 +121,7 @@ import Testing
             for round in 0..<300 {
                 mutex.lock()
                 if (index + round) % 2 == 0 {
-                    condition.wait(mutex, until: Clock.now() + .microseconds(round % 50))
+                    condition.wait(mutex, until: WorldClock.now() + .microseconds(round % 50))
                 } else {
                     condition.broadcast()
                 }

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import Substrate
 import TestSupport
 import Testing
+
+@testable import Substrate
 
 private final class Value: Sendable {
     let deaths: Counter
@@ -104,36 +105,78 @@ private struct Refused: Error, Equatable {}
         #expect(deaths.count.load(ordering: .relaxed) == 2)
     }
 
-    // What follows depends on which numbers are free: each has a process of its own.
+    // MARK: Variables that end
 
-    @Test func `a new variable does not see the value of one that had its number`() async {
-        await #expect(processExitsWith: .success) {
-            let deaths = Counter()
-            useOnce(deaths)
-            precondition(deaths.count.load(ordering: .relaxed) == 0, "the thread keeps the value")
-            // Of another type, at the same place of the thread's table.
-            let next = ThreadLocal(7)
-            precondition(next.withValue { $0 } == 7)
-            precondition(deaths.count.load(ordering: .relaxed) == 1)
-            useOnce(deaths)
-            precondition(next.withValue { $0 } == 7)
-        }
+    @Test func `a value ends with its variable on the thread that lets go of it`() {
+        let deaths = Counter()
+        useOnce(deaths)
+        #expect(deaths.count.load(ordering: .relaxed) == 1)
+        let next = ThreadLocal(7)
+        #expect(next.withValue { $0 } == 7)
+        useOnce(deaths)
+        #expect(next.withValue { $0 } == 7)
+        #expect(deaths.count.load(ordering: .relaxed) == 2)
     }
 
-    @Test func `a value outlives its variable until its thread ends`() async {
+    @Test func `another thread's value outlives its variable`() async {
         await #expect(processExitsWith: .success) {
             try outliveVariable()
         }
     }
 
-    @Test func `a predecessor's value may make variables and values when it is destroyed`() async {
+    @Test func `a value may make variables and values when its variable ends`() {
+        useOnceAndMakeManyAtEnd()
+        let next = ThreadLocal("next")
+        #expect(next.withValue { $0 } == "next")
+        let last = ThreadLocal("last")
+        #expect(last.withValue { $0 } == "last" && next.withValue { $0 } == "next")
+    }
+
+    @Test func `a million variables, one after the other, leave room for a few`() async {
         await #expect(processExitsWith: .success) {
-            useOnceAndMakeManyAtEnd()
-            let next = ThreadLocal("next")
-            precondition(next.withValue { $0 } == "next")
-            let last = ThreadLocal("last")
-            precondition(last.withValue { $0 } == "last" && next.withValue { $0 } == "next")
+            let deaths = Counter()
+            for _ in 0..<1_000_000 { useOnce(deaths) }
+            precondition(deaths.count.load(ordering: .relaxed) == 1_000_000)
+            let table = ThreadLocalTable.current()
+            precondition(table.count == 0 && table.capacity == 8)
         }
+    }
+
+    @Test func `variables that were there at once leave room for a few`() async {
+        await #expect(processExitsWith: .success) {
+            let deaths = Counter()
+            var variables = (0..<10_000).map { _ in ThreadLocal<Value?>(Value(deaths)) }
+            for variable in variables { variable.withValue { _ in } }
+            let table = ThreadLocalTable.current()
+            precondition(table.count == 10_000 && table.capacity == 1 << 15)
+            // The last one stays.
+            variables.removeSubrange(..<9_999)
+            precondition(deaths.count.load(ordering: .relaxed) == 9_999)
+            precondition(table.count == 1 && table.capacity == 8)
+            precondition(variables[0].withValue { $0 } != nil)
+        }
+    }
+
+    @Test func `a thread that makes values destroys those whose variables are gone`() async {
+        await #expect(processExitsWith: .success) { try makeValueAfterManyEnded() }
+    }
+
+    @Test func `variables that come and go keep their values`() {
+        var alive: [(variable: ThreadLocal<Int>, value: Int)] = []
+        var random = SystemRandomNumberGenerator()
+        for round in 0..<5_000 {
+            // Up to about a hundred, then down to a few.
+            let comes = round / 200 % 2 == 0 ? 3 : 1
+            if alive.isEmpty || Int.random(in: 0..<4, using: &random) < comes {
+                let variable = ThreadLocal(round)
+                alive.append((variable, variable.withValue { $0 }))
+            } else {
+                alive.remove(at: .random(in: alive.indices, using: &random))
+            }
+            for (variable, value) in alive { precondition(variable.withValue { $0 } == value) }
+        }
+        let table = ThreadLocalTable.current()
+        #expect(table.count >= alive.count && table.capacity <= max(16 * table.count, 8))
     }
 
     @Test func `many variables live beside each other`() throws {
@@ -201,11 +244,11 @@ private func outliveVariable() throws {
     let step = WaitPoint.Shared()
     let variable = Mutex<ThreadLocal<Value?>?>(nil)
     variable.withLock { $0 = ThreadLocal(Value(deaths)) }
-    let thread = try Thread.spawn {
+    let thread = try WorldThread.spawn {
         variable.withLock { $0?.withValue { _ in } }
         step.advance(to: 1)
         step.wait(for: 2)
-        // The number is used again by now, by a variable that this thread does not use.
+        // This thread has made no value since.
         precondition(deaths.count.load(ordering: .relaxed) == 0)
     }
     step.wait(for: 1)
@@ -217,12 +260,34 @@ private func outliveVariable() throws {
     precondition(deaths.count.load(ordering: .relaxed) == 1)
 }
 
+/// A thread uses variables that others let go of, and then makes a value.
+private func makeValueAfterManyEnded() throws {
+    let deaths = Counter()
+    let step = WaitPoint.Shared()
+    let variables = Mutex((0..<1_000).map { _ in ThreadLocal<Value?>(Value(deaths)) })
+    let last = ThreadLocal(0)
+    let thread = try WorldThread.spawn {
+        variables.withLock { for variable in $0 { variable.withValue { _ in } } }
+        step.advance(to: 1)
+        step.wait(for: 2)
+        precondition(deaths.count.load(ordering: .relaxed) == 0)
+        last.withValue { _ in }
+        precondition(deaths.count.load(ordering: .relaxed) == 1_000)
+        let table = ThreadLocalTable.current()
+        precondition(table.count == 1 && table.capacity <= 16)
+    }
+    step.wait(for: 1)
+    variables.withLock { $0 = [] }
+    step.advance(to: 2)
+    thread.join()
+}
+
 /// Forks while another thread makes variables.
 private func forkWhileVariablesAreMade() throws {
     let variable = ThreadLocal(1)
     variable.withValue { $0 = 2 }
     let isOver = Atomic(false)
-    let thread = try Thread.spawn {
+    let thread = try WorldThread.spawn {
         while !isOver.load(ordering: .relaxed) { ThreadLocal(0).withValue { $0 += 1 } }
     }
     for _ in 0..<50 {

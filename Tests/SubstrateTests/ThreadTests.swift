@@ -8,7 +8,7 @@ import Testing
 @Suite struct ThreadTests {
     @Test func `what a thread did happens before its join returns`() throws {
         let value = Unsynchronized(0)
-        let thread = try Thread.spawn(name: "writer") { value.store(42) }
+        let thread = try WorldThread.spawn(name: "writer") { value.store(42) }
         thread.join()
         #expect(value.load() == 42)
     }
@@ -17,14 +17,14 @@ import Testing
         let value = Unsynchronized(0)
         let seen = Unsynchronized(0)
         value.store(7)
-        let thread = try Thread.spawn { seen.store(value.load()) }
+        let thread = try WorldThread.spawn { seen.store(value.load()) }
         thread.join()
         #expect(seen.load() == 7)
     }
 
     @Test func `a service thread runs as any other`() throws {
         let ran = Counter()
-        let thread = try Thread.spawn(name: "service", isService: true) {
+        let thread = try WorldThread.spawn(name: "service", isService: true) {
             ran.count.add(1, ordering: .relaxed)
         }
         thread.join()
@@ -46,7 +46,7 @@ import Testing
         }
         let before = mask()
         let seen = Mutex<sigset_t?>(nil)
-        try Thread.spawn(blocksSignals: blocks) { seen.withLock { $0 = mask() } }.join()
+        try WorldThread.spawn(blocksSignals: blocks) { seen.withLock { $0 = mask() } }.join()
         let within = try #require(seen.withLock { $0 })
         #expect(contains(within, SIGUSR1) == (blocks || contains(before, SIGUSR1)))
         #expect(!contains(within, SIGSEGV) && !contains(within, SIGPROF))
@@ -58,7 +58,7 @@ import Testing
     @Test func `a thread that is dropped goes on by itself`() throws {
         let gate = WaitPoint()
         let ended = WaitPoint()
-        _ = try Thread.spawn(name: "a name that is longer than the kernel keeps") {
+        _ = try WorldThread.spawn(name: "a name that is longer than the kernel keeps") {
             while gate.word.load(ordering: .acquiring) == 0 { gate.wait(while: 0) }
             ended.word.store(1, ordering: .releasing)
             ended.wake()
@@ -93,7 +93,7 @@ import Testing
         do {
             let object = Captured()
             captured = object
-            let thread = try Thread.spawn { [object] in withExtendedLifetime(object) {} }
+            let thread = try WorldThread.spawn { [object] in withExtendedLifetime(object) {} }
             thread.join()
         }
         #expect(captured == nil)

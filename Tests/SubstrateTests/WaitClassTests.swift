@@ -64,7 +64,7 @@ private struct Refused: Error, Equatable {}
         let mutex = Mutex(())
         let condition = Condition()
         observer.watch {
-            let thread = try? Thread.spawn(name: "reader") {}
+            let thread = try? WorldThread.spawn(name: "reader") {}
             thread?.join()
             mutex.lock()
             condition.wait(mutex)

@@ -5,7 +5,7 @@ import TestSupport
 import Testing
 
 @Suite struct WaitPointTests {
-    private let past = Clock.Instant(nanoseconds: 1)
+    private let past = WorldClock.Instant(nanoseconds: 1)
 
     @Test func `a wait returns at once when the word has another value`() {
         let point = WaitPoint(1)
@@ -19,14 +19,14 @@ import Testing
         let point = WaitPoint(7)
         let woken = point.wait(while: 7, until: past)
         #expect(!woken)
-        let near = Clock.now() + .milliseconds(5)
+        let near = WorldClock.now() + .milliseconds(5)
         while point.wait(while: 7, until: near) {}
-        #expect(Clock.now() >= near)
+        #expect(WorldClock.now() >= near)
     }
 
     @Test func `a wake that follows the change is not missed`() throws {
         let point = WaitPoint()
-        let thread = try Thread.spawn {
+        let thread = try WorldThread.spawn {
             while point.word.load(ordering: .acquiring) == 0 { point.wait(while: 0) }
             point.word.store(2, ordering: .releasing)
             point.wake()
@@ -77,9 +77,9 @@ import Testing
         let point = WaitPoint()
         let sleeper = Sleeper()
         let (ended, woken) = (Counter(), Counter())
-        let thread = try Thread.spawn {
+        let thread = try WorldThread.spawn {
             sleeper.announce()
-            if point.wait(while: 0, until: Clock.now() + .milliseconds(50)) {
+            if point.wait(while: 0, until: WorldClock.now() + .milliseconds(50)) {
                 woken.count.add(1, ordering: .relaxed)
             }
             ended.count.add(1, ordering: .releasing)

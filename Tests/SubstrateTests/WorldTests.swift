@@ -28,6 +28,7 @@ private final class OtherPool: Sendable {
     @Test func `an ordinary thread belongs to the process's world`() {
         #expect(World.current === World.process)
         #expect(World.process.processorCount >= 1)
+        #expect(World.process.rescueDelay != nil)
     }
 
     @Test func `a world keeps one object of a kind`() throws {
@@ -192,7 +193,7 @@ private func inForkedChild(
         defer { leave.count.store(1, ordering: .releasing) }
         return forkedChild(body)
     }
-    let thread = try Thread.spawn {
+    let thread = try WorldThread.spawn {
         entered.count.add(1, ordering: .acquiringAndReleasing)
         waitUntil { leave.count.load(ordering: .acquiring) == 1 }
     }

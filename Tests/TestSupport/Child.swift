@@ -9,7 +9,12 @@ package func forkedChild(_ body: () -> Void) -> Int32? {
     let fork = unsafe unsafeBitCast(dlsym(nil, "fork"), to: Fork.self)
     let child = fork()
     if child == 0 {
-        // A child that hangs is killed by its alarm rather than waited for.
+        // A child that hangs is killed by its alarm rather than waited for. Threads of Dispatch block
+        // the signal.
+        var signals = sigset_t()
+        unsafe sigemptyset(&signals)
+        unsafe sigaddset(&signals, SIGALRM)
+        unsafe sigprocmask(SIG_UNBLOCK, &signals, nil)
         alarm(20)
         body()
         _exit(0)

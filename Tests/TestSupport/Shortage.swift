@@ -16,6 +16,6 @@ package func withoutThreads(_ body: () throws -> Void) throws {
     least.rlim_cur = UInt(size + 1 << 20)
     precondition(unsafe setrlimit(resource, &least) == 0)
     defer { precondition(unsafe setrlimit(resource, &limit) == 0) }
-    precondition((try? Thread.spawn {}) == nil, "a thread was started all the same")
+    precondition((try? WorldThread.spawn {}) == nil, "a thread was started all the same")
     try body()
 }

@@ -7,7 +7,7 @@ package import Substrate
 /// Runs `body` on `count` threads of its own, each with its index, and waits for all of them.
 package func together(_ count: Int, _ body: @escaping @Sendable (Int) -> Void) throws {
     guard count > 0 else { return }
-    let thread = try Thread.spawn { body(count - 1) }
+    let thread = try WorldThread.spawn { body(count - 1) }
     try together(count - 1, body)
     thread.join()
 }

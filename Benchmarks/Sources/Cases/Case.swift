@@ -55,7 +55,7 @@ public struct Case: Sendable {
             name + suffix, count: company == .same ? count * 10 : count, company: company, work)
     }
 
-    public static let all = References.all + Gates.all + Events.all + WorkQueues.all
+    public static let all = References.all + Locks.all + Gates.all + Events.all + WorkQueues.all
 
     /// Does `count` operations, with a thread beside if there is one. Calls `began` and `ended`
     /// around them.
@@ -85,7 +85,7 @@ public struct Case: Sendable {
         let company = company
         // The measured thread is one of the two, so that two processors are enough.
         guard
-            let other = try? Thread.spawn(
+            let other = try? WorldThread.spawn(
                 name: "other",
                 {
                     // A thread's first operation may make what all its others use.
@@ -111,7 +111,7 @@ public struct Case: Sendable {
         else { fatalError("no thread to be had") }
         spin { !meeting.isReady.load(ordering: .acquiring) }
         // It is ready a moment before it sleeps.
-        if company == .asleep { Clock.sleep(for: .microseconds(200)) }
+        if company == .asleep { WorldClock.sleep(for: .microseconds(200)) }
         let preemptions = preemptions()
         // Whoever answers is running now, and goes on running unless it is preempted.
         meeting.isCalled.store(true, ordering: .releasing)
@@ -149,7 +149,7 @@ private final class Meeting: Sendable {
 }
 
 /// The time, for what measures.
-public func nanoseconds() -> UInt64 { Clock.now().nanoseconds }
+public func nanoseconds() -> UInt64 { WorldClock.now().nanoseconds }
 
 /// Calls `body` so often, four times to a turn of the loop, so that little of a nanosecond is the
 /// loop's.

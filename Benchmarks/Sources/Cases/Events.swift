@@ -31,7 +31,8 @@ public enum Events {
         "EventCounter signal + take, a notifier",
         .blocking { _ in
             let counter = EventCounter()
-            guard let notifier = try? counter.attach(onSignal: { _ in peers_touch_memory() }) else {
+            guard let notifier = try? counter.subscribe(onSignal: { _ in peers_touch_memory() })
+            else {
                 fatalError("a new counter has hung up")
             }
             return { count in

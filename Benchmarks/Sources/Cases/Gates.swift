@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import CPeers
-import Glibc
 import Quiesce
 import Substrate
 import Synchronization
@@ -9,7 +8,7 @@ import Synchronization
 /// What is entered and left, and closed: our gate, and what else would do.
 public enum Gates {
     public static let all =
-        [enter, revocable, counter, mutex, pthreadLock, rwLock].flatMap { [$0, $0.with(.same)] }
+        [enter, revocable, counter, mutex].flatMap { [$0, $0.with(.same)] }
         + [close, membarrier].flatMap { [$0, $0.with(.asleep), $0.with(.busy)] }
         + [enterTask, hop, actor, semaphore]
 
@@ -42,21 +41,6 @@ public enum Gates {
         .blocking { _ in
             let gate = LockedGate()
             return { count in times(count) { gate.withEntry { peers_touch_memory() } } }
-        })
-
-    static let pthreadLock = Case(
-        "pthread_rwlock read lock",
-        .blocking { _ in
-            let lock = PthreadLock()
-            return { count in times(count) { lock.withReadLock { peers_touch_memory() } } }
-        })
-
-    static let rwLock = Case(
-        "Substrate RWLock read lock",
-        .blocking { _ in
-            let lock = ReadWrite()
-            return { count in times(count) { lock.lock.withReadLock { _ in peers_touch_memory() } }
-            }
         })
 
     // MARK: Closing
@@ -151,29 +135,6 @@ private final class LockedGate: Sendable {
         body()
         state.withLock { $0.inside -= 1 }
     }
-}
-
-// A lock: made to be shared.
-private final class PthreadLock: @unchecked Sendable {
-    private let lock = UnsafeMutablePointer<pthread_rwlock_t>.allocate(capacity: 1)
-
-    init() { pthread_rwlock_init(lock, nil) }
-
-    deinit {
-        pthread_rwlock_destroy(lock)
-        lock.deallocate()
-    }
-
-    @inline(__always)
-    func withReadLock(_ body: () -> Void) {
-        pthread_rwlock_rdlock(lock)
-        body()
-        pthread_rwlock_unlock(lock)
-    }
-}
-
-private final class ReadWrite: Sendable {
-    let lock = RWLock(0)
 }
 
 private actor ActorGate {

@@ -14,7 +14,8 @@ public enum WorkQueues {
     public static let all = [
         submit, submitFunction, twoProducers, submitConcurrent, roundTrip, dispatchSerial,
         dispatchItems,
-        dispatchFunction, dispatchGlobal, dispatchRoundTrip, operations, eventLoop, tasks,
+        dispatchFunction, dispatchTwoProducers, dispatchFunctionTwoProducers, dispatchGlobal,
+        dispatchRoundTrip, operations, eventLoop, tasks,
     ]
 
     /// Counts to a number that a thread waits for.
@@ -60,6 +61,27 @@ public enum WorkQueues {
             })
     }
 
+    /// Another thread submits half of them. The time is that of all.
+    private static func submittingByTwo(
+        _ name: String,
+        _ make: @escaping @Sendable () -> @Sendable (@escaping @Sendable () -> Void) -> Void
+    ) -> Case {
+        Case(
+            name, count: 100_000,
+            .blocking { _ in
+                let submit = make()
+                return { count in
+                    countdown.begin(count)
+                    let other = try! WorldThread.spawn {
+                        for _ in 0..<count / 2 { submit { countdown.count() } }
+                    }
+                    for _ in 0..<count - count / 2 { submit { countdown.count() } }
+                    other.join()
+                    countdown.wait()
+                }
+            })
+    }
+
     private static let itemCount = 20_000
 
     /// `make` makes the items, and returns what submits each of them once.
@@ -94,21 +116,12 @@ public enum WorkQueues {
         return { queue.enqueue($0) }
     }
 
-    /// Half of them by another thread. The time is that of all.
-    public static let twoProducers = Case(
-        "WorkQueue enqueue function + run, 2 producers", count: 100_000,
-        .blocking { _ in
-            let queue = WorkQueue(name: "bench", .ordered)
-            return { count in
-                countdown.begin(count)
-                let other = try! Thread.spawn {
-                    for _ in 0..<count / 2 { queue.enqueue { countdown.count() } }
-                }
-                for _ in 0..<count - count / 2 { queue.enqueue { countdown.count() } }
-                other.join()
-                countdown.wait()
-            }
-        })
+    public static let twoProducers = submittingByTwo(
+        "WorkQueue enqueue function + run, 2 producers"
+    ) {
+        let queue = WorkQueue(name: "bench", .ordered)
+        return { queue.enqueue($0) }
+    }
 
     static let submitConcurrent = submitting("WorkQueue enqueue function + run, concurrent") {
         let queue = WorkQueue(name: "bench")
@@ -137,6 +150,20 @@ public enum WorkQueues {
 
     /// As C uses it: a function and its context, and no closure to allocate.
     public static let dispatchFunction = submitting("dispatch_async_f, serial") {
+        nonisolated(unsafe) let queue = dispatch_queue_create("bench", nil)
+        return { _ in dispatch_async_f(queue, nil) { _ in countdown.count() } }
+    }
+
+    public static let dispatchTwoProducers = submittingByTwo(
+        "DispatchQueue.async, serial, 2 producers"
+    ) {
+        let queue = DispatchQueue(label: "bench")
+        return { queue.async(execute: $0) }
+    }
+
+    public static let dispatchFunctionTwoProducers = submittingByTwo(
+        "dispatch_async_f, serial, 2 producers"
+    ) {
         nonisolated(unsafe) let queue = dispatch_queue_create("bench", nil)
         return { _ in dispatch_async_f(queue, nil) { _ in countdown.count() } }
     }

@@ -38,6 +38,13 @@ struct Target {
         Target(ours: References.share, peer: References.retain, bound: .ratio(1)),
         Target(
             ours: References.share.with(.same), peer: References.retain.with(.same), bound: .none),
+        Target(ours: Locks.read, peer: Locks.pthreadRead, bound: .ratio(1)),
+        Target(
+            ours: Locks.read.with(.same), peer: Locks.pthreadRead.with(.same), bound: .ratio(1)),
+        Target(ours: Locks.write, peer: Locks.mutex, bound: .ratio(1.2)),
+        Target(ours: Locks.write, peer: Locks.pthreadWrite, bound: .none),
+        Target(
+            ours: Locks.write.with(.same), peer: Locks.pthreadWrite.with(.same), bound: .none),
         Target(ours: Gates.enter, peer: Gates.counter, bound: .nanoseconds(2)),
         Target(
             ours: Gates.enter.with(.same), peer: Gates.counter.with(.same), bound: .nanoseconds(2)),
@@ -54,6 +61,11 @@ struct Target {
         Target(ours: WorkQueues.submit, peer: WorkQueues.dispatchSerial, bound: .ratio(0.25)),
         Target(ours: WorkQueues.submit, peer: WorkQueues.dispatchItems, bound: .none),
         Target(ours: WorkQueues.twoProducers, peer: WorkQueues.submitFunction, bound: .ratio(1)),
+        Target(
+            ours: WorkQueues.twoProducers, peer: WorkQueues.dispatchTwoProducers, bound: .ratio(1)),
+        Target(
+            ours: WorkQueues.twoProducers, peer: WorkQueues.dispatchFunctionTwoProducers,
+            bound: .none),
         Target(ours: WorkQueues.roundTrip, peer: WorkQueues.dispatchRoundTrip, bound: .ratio(1)),
     ]
 }

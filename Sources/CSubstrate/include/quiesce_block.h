@@ -31,9 +31,14 @@ typedef struct quiesce_block {
     void *_Nullable row;
     /// How many event callbacks this thread is inside of.
     uint32_t callbacks;
+    /// How many changes that a fork must not split this thread is inside of.
+    uint32_t fork_sections;
     /// Who is told when this thread blocks in a wait. An unretained Swift `BlockingObserver`, or
     /// null.
     void *_Nullable blocking;
+    /// The innermost read section of a reader-writer lock that this thread is inside of; it lies on
+    /// the thread's stack. A Swift `ReadSection`, or null.
+    const void *_Nullable reads;
 } quiesce_block;
 
 extern _Thread_local quiesce_block quiesce_thread_block __attribute__((tls_model("initial-exec")));

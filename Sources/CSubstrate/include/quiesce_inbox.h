@@ -36,10 +36,8 @@ typedef struct quiesce_arrival {
     void *_Nullable job, *_Nullable executor;
     uint8_t kind, job_kind;
     bool is_main;
-    /// Of a trap: what it was, and whether other explorations have got the same message, because
-    /// it is not known for which of them the thread worked.
+    /// Of a trap: what it was.
     const quiesce_trap *_Nullable trap;
-    bool is_shared;
 } quiesce_arrival;
 
 quiesce_inbox *_Nullable quiesce_inbox_create(void);
@@ -65,9 +63,15 @@ bool quiesce_inbox_was_used(const quiesce_inbox *_Nonnull inbox);
 /// The exploration's program has given work to a thread that nobody explores, or has woken one.
 void quiesce_inbox_expect_others(quiesce_inbox *_Nonnull inbox);
 /// The calling thread, which nobody explores, has trapped: the handler asks. True when it worked
-/// for an exploration; then that exploration knows, and the thread must never go on. `*trap`, on
-/// the thread's stack, stays as it is.
+/// for an exploration; then the thread must never go on. `*trap`, on the thread's stack, stays as
+/// it is.
+///
+/// The exploration gets a message. Where it is not known for which of several the thread worked,
+/// none does: the one that waits in vain for another thread claims the trap. A trap that nobody has
+/// claimed ends the process with the last exploration that could have.
 bool quiesce_inbox_take_over_trap(const quiesce_trap *_Nonnull trap);
+/// The exploration has waited for another thread in vain. Returns a trap that explains it, or null.
+const quiesce_trap *_Nullable quiesce_inbox_claim_trap(quiesce_inbox *_Nonnull inbox);
 
 /// Whether any thread's inbox is open: one load.
 bool quiesce_inbox_any(void);

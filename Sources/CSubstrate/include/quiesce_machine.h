@@ -71,8 +71,15 @@ int32_t quiesce_thread_start(unsigned long *_Nonnull handle, const char *_Nullab
                              void (*_Nonnull body)(void *_Nullable), void *_Nullable context);
 void quiesce_thread_join(unsigned long handle);
 void quiesce_thread_detach(unsigned long handle);
-/// Calls these on the thread that forks: before the fork, then in the parent, and in the child.
-void quiesce_around_fork(void (*_Nonnull before)(void), void (*_Nonnull parent)(void), void (*_Nonnull child)(void));
+/// Called on the thread that forks: before the fork, and after it in the parent and in the child.
+/// Swift defines them.
+extern void quiesce_before_fork(void);
+extern void quiesce_after_fork_in_parent(void);
+extern void quiesce_after_fork_in_child(void);
+/// Called before that: makes the constants of the library above, which defines it if it is there.
+extern void quiesce_make_constants(void) __attribute__((weak));
+/// Does nothing with what is at `value`, which the compiler must not leave out.
+void quiesce_keep(const void *_Nullable value);
 
 /// Error numbers that Substrate itself answers with.
 static const int32_t quiesce_error_again = EAGAIN;

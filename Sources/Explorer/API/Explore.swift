@@ -36,7 +36,7 @@ public func explore(
 /// continuations, streams, yields, sleeps and cancellation, and the threads of Substrate that the
 /// tasks start. The jobs of other tasks of the process are not touched. Priorities are ignored: an
 /// actor serves its tasks in the order of their arrival. A test that looks at the time takes
-/// Substrate's `Clock`.
+/// Substrate's `WorldClock`.
 ///
 /// The exploration has a thread of its own; the calling task is suspended meanwhile.
 ///

@@ -39,18 +39,13 @@ extension Scheduler {
     }
 
     /// A thread that nobody explores trapped, and stands still for ever.
-    ///
-    /// - Parameter isShared: whether it may have worked for another exploration.
-    func noteTrapElsewhere(_ trap: quiesce_trap, isShared: Bool) {
+    func noteTrapElsewhere(_ trap: quiesce_trap) {
         heartbeat.tick()
         abandoned += 1
         let report = TrapReport(trap, fiber: nil)
-        let doubt =
-            isShared
-            ? " (several explorations have given work to such threads: it may be another's)" : ""
         fail(
             report.isSecondResume ? .resumedTwice : .trap,
-            report.sentence(thread: "a thread that is not explored") + doubt)
+            report.sentence(thread: "a thread that is not explored"))
     }
 
     /// The program needs more than the explorer has. That is no fault of the program's; but what it

@@ -54,12 +54,14 @@ enum Watchdog {
             state.watched.append(
                 Watched(
                     heartbeat: heartbeat, limit: limit, last: heartbeat.count,
-                    since: Clock.now().nanoseconds))
+                    since: WorldClock.now().nanoseconds))
             guard !state.isRunning else { return }
             // Without a watchdog a program that blocks outside Substrate hangs; that is no reason
             // not to explore.
             state.isRunning =
-                (try? Thread.spawn(name: "watchdog", isService: true, blocksSignals: true) { run() })
+                (try? WorldThread.spawn(name: "watchdog", isService: true, blocksSignals: true) {
+                    run()
+                })
                 != nil
         }
         defer { state.withLock { $0.watched.removeAll { $0.heartbeat === heartbeat } } }
@@ -70,7 +72,7 @@ enum Watchdog {
         while true {
             sleep()
             let goesOn = state.withLock { state in
-                let now = Clock.now().nanoseconds
+                let now = WorldClock.now().nanoseconds
                 for index in state.watched.indices {
                     let count = state.watched[index].heartbeat.count
                     if count != state.watched[index].last {
@@ -88,5 +90,5 @@ enum Watchdog {
         }
     }
 
-    private static func sleep() { Clock.sleep(for: period) }
+    private static func sleep() { WorldClock.sleep(for: period) }
 }

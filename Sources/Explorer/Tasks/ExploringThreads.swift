@@ -29,7 +29,7 @@ package final class ExploringThreads: TaskExecutor, Sendable {
         }
         guard needsThread else { return }
         do {
-            _ = try Thread.spawn(name: "explorer") { self.serve() }
+            _ = try WorldThread.spawn(name: "explorer") { self.serve() }
         } catch {
             // Somebody else's thread will do, and this one's if there is none.
             state.withLock { $0.threads -= 1 }

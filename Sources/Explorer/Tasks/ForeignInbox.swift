@@ -29,6 +29,9 @@ final class ForeignInbox {
     /// such a thread may be this exploration's.
     func expectOthers() { unsafe quiesce_inbox_expect_others(pointer) }
 
+    /// The exploration has waited for another thread in vain. Returns a trap that explains it.
+    func claimTrap() -> quiesce_trap? { unsafe quiesce_inbox_claim_trap(pointer)?.pointee }
+
     /// The task at `address` belongs to the exploration.
     func add(_ address: UInt) {
         unsafe quiesce_inbox_add(pointer, UnsafeMutableRawPointer(bitPattern: address)!)

@@ -36,7 +36,7 @@ extension Scheduler {
 
     private func admit(_ arrival: quiesce_arrival) {
         if let trap = unsafe arrival.trap {
-            return noteTrapElsewhere(unsafe trap.pointee, isShared: unsafe arrival.is_shared)
+            return noteTrapElsewhere(unsafe trap.pointee)
         }
         let job = unsafe UInt(bitPattern: arrival.job)
         let kind = unsafe arrival.job_kind
@@ -86,6 +86,10 @@ extension Scheduler {
             if waited >= foreignPatience { break }
             heartbeat.tick()
             _ = jobs.inbox.wait(nanoseconds: 10_000_000)
+        }
+        if let trap = jobs.inbox.claimTrap() {
+            noteTrapElsewhere(trap)
+            return true
         }
         if isForeignExpected { jobs.hasWaitedInVain = true }
         jobs.hasWaited = true

@@ -174,7 +174,7 @@ extension Scheduler {
         threads[index].state = .parked
         threads[index].isWoken = false
         threads[index].deadline =
-            (Clock.Instant(nanoseconds: clock.now) + .nanoseconds(max(delay, 0))).nanoseconds
+            (WorldClock.Instant(nanoseconds: clock.now) + .nanoseconds(max(delay, 0))).nanoseconds
         threads[index].other = sleeper
         guard sleeper >= 0 else { return }
         threads[index].armed = lastPosition(of: sleeper)

@@ -34,9 +34,9 @@ final class DescriptorWaiters: Sendable {
 
     /// Tries `attempt` until it does not return nil. Blocks this thread meanwhile.
     func wait(
-        until deadline: Clock.Instant?, _ attempt: () throws(EventError) -> UInt64?
-    ) throws(EventError) -> UInt64 {
-        var outcome: Result<UInt64, EventError>?
+        until deadline: WorldClock.Instant?, _ attempt: () throws(QuiesceError) -> UInt64?
+    ) throws(QuiesceError) -> UInt64 {
+        var outcome: Result<UInt64, QuiesceError>?
         let ending = waiters.wait(for: waitClass, name, until: deadline) {
             isOver(&outcome, attempt)
         }
@@ -45,19 +45,24 @@ final class DescriptorWaiters: Sendable {
 
     /// Tries `attempt` until it does not return nil. Suspends this task meanwhile.
     func wait(
-        until deadline: Clock.Instant?, _ attempt: () throws(EventError) -> UInt64?
-    ) async throws(EventError) -> UInt64 {
-        var outcome: Result<UInt64, EventError>?
+        until deadline: WorldClock.Instant?, _ attempt: () throws(QuiesceError) -> UInt64?
+    ) async throws -> UInt64 {
+        var outcome: Result<UInt64, QuiesceError>?
         let ending = await waiters.wait(for: waitClass, name, until: deadline) {
             isOver(&outcome, attempt)
+        }
+        if ending == .cancelled {
+            disarm()
+            throw CancellationError()
         }
         return try finish(ending, outcome)
     }
 
     private func isOver(
-        _ outcome: inout Result<UInt64, EventError>?, _ attempt: () throws(EventError) -> UInt64?
+        _ outcome: inout Result<UInt64, QuiesceError>?,
+        _ attempt: () throws(QuiesceError) -> UInt64?
     ) -> Bool {
-        do throws(EventError) {
+        do throws(QuiesceError) {
             guard let value = try attempt() else {
                 try arm()
                 return false
@@ -69,32 +74,37 @@ final class DescriptorWaiters: Sendable {
         return true
     }
 
-    private func finish(_ ending: Waiter.Ending?, _ outcome: Result<UInt64, EventError>?)
-        throws(EventError) -> UInt64
+    private func finish(_ ending: Waiter.Ending?, _ outcome: Result<UInt64, QuiesceError>?)
+        throws(QuiesceError) -> UInt64
     {
         disarm()
-        if let ending { throw EventError(ending) }
-        return try outcome!.get()
+        switch ending {
+        case nil: return try outcome!.get()
+        case .closed: throw .closed(EventCounter.what)
+        default: throw .timedOut(of: EventCounter.what, occupants: [])
+        }
     }
 
     // MARK: The interest
 
-    private func arm() throws(EventError) {
-        let armed: Result<Void, EventError>? = gate.withEntry { _ in
-            interest.withLock { interest in
-                // One that a fork left behind in the parent calls nobody here.
-                if let interest, !interest.isAbandoned { return .success(()) }
-                do throws(DescriptorError) {
-                    interest = try descriptor.whenReady(for: wants, repeats: true) { [self] in
-                        waiters.wake()
+    private func arm() throws(QuiesceError) {
+        let armed: Result<Void, QuiesceError>? = gate.withEntry { _ in
+            ForkSection.run {
+                interest.withLock { interest in
+                    // One that a fork left behind in the parent calls nobody here.
+                    if let interest, !interest.isAbandoned { return .success(()) }
+                    do throws(DescriptorError) {
+                        interest = try descriptor.whenReady(for: wants, repeats: true) { [self] in
+                            waiters.wake()
+                        }
+                        return .success(())
+                    } catch {
+                        return .failure(QuiesceError(error))
                     }
-                    return .success(())
-                } catch {
-                    return .failure(EventError(error))
                 }
             }
         }
-        guard let armed else { throw .hungUp }
+        guard let armed else { throw .closed(EventCounter.what) }
         try armed.get()
     }
 
@@ -104,8 +114,10 @@ final class DescriptorWaiters: Sendable {
         guard isUnused else { return }
         // Behind a closing gate, `close` does it.
         _ = gate.withEntry { _ in
-            interest.withLock { interest in
-                if isUnused { interest.take()?.withdraw() }
+            ForkSection.run {
+                interest.withLock { interest in
+                    if isUnused { interest.take()?.withdraw() }
+                }
             }
         }
     }
@@ -121,15 +133,15 @@ final class DescriptorWaiters: Sendable {
     /// Ends every wait with `.hungUp`. The gate is closed: no interest will come after this.
     func close() {
         // Under the lock: another who closes must not find it taken and not yet withdrawn.
-        interest.withLock { $0.take()?.withdraw() }
+        ForkSection.run { interest.withLock { $0.take()?.withdraw() } }
         waiters.close()
     }
 }
 
-extension EventError {
+extension QuiesceError {
     init(_ error: DescriptorError) {
         switch error {
-        case .refused(let number): self = .refused(number)
+        case .refused(let number): self = .refused(errorNumber: number)
         }
     }
 }

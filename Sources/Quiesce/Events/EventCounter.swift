@@ -9,7 +9,7 @@ public import Substrate
 /// value means an overflow; a take returns all of it, or 1 at a time as a semaphore. Uncontended, a
 /// signal and a take are one atomic update each.
 ///
-/// The counter ends by `hangUp()`: waits end with `.hungUp` when there is nothing left to take, and
+/// The counter ends by `close()`: waits end with `.hungUp` when there is nothing left to take, and
 /// each notifier is told once. As `Reference<EventCounter>` it hangs up when the last reference is
 /// dropped, as an eventfd does with its last descriptor. Notifiers keep its memory, and do not keep
 /// it from hanging up.
@@ -26,7 +26,7 @@ public final class EventCounter: ReferenceCounted {
     @usableFromInline let count: Atomic<UInt64>
     @usableFromInline let hasNotifiers = Atomic(false)
     private let isHungUp = Atomic(false)
-    private let notifiers = Mutex<[Notifier]>([])
+    private let notifiers = Mutex<[Subscription]>([])
     @usableFromInline let takers = Waiters()
     @usableFromInline let adders = Waiters()
 
@@ -34,8 +34,8 @@ public final class EventCounter: ReferenceCounted {
     /// the overflow.
     public static let maximum = UInt64.max - 1
 
-    private static let taking = WaitClass(.event)
-    private static let adding = WaitClass(.room)
+    static let taking = WaitClass(.event)
+    static let adding = WaitClass(.room)
 
     /// - Parameters:
     ///   - initialValue: the count to start with, at most `maximum`.
@@ -66,7 +66,7 @@ public final class EventCounter: ReferenceCounted {
         /// The count has overflowed.
         public static let overflown = Readiness(rawValue: 4)
         /// The event has hung up.
-        public static let hungUp = Readiness(rawValue: 8)
+        public static let closed = Readiness(rawValue: 8)
     }
 
     /// What can be done without waiting, at this moment.
@@ -78,7 +78,7 @@ public final class EventCounter: ReferenceCounted {
         if count > 0 { result.insert(.readable) }
         if count < Self.maximum { result.insert(.writable) }
         if count == UInt64.max { result.insert(.overflown) }
-        if isHungUp.load(ordering: .acquiring) { result.insert(.hungUp) }
+        if isHungUp.load(ordering: .acquiring) { result.insert(.closed) }
         return result
     }
 
@@ -96,7 +96,7 @@ public final class EventCounter: ReferenceCounted {
     ///
     /// - Throws: `.insideCallback` from inside a callback of any event, and nothing has happened.
     @inlinable
-    public func signal() throws(EventError) {
+    public func signal() throws(QuiesceError) {
         if CallbackScope.isActive { throw .insideCallback }
         count.operation("signal", writes: true) {
             var found = count.load(ordering: .relaxed)
@@ -115,7 +115,7 @@ public final class EventCounter: ReferenceCounted {
     /// `write(2)`.
     ///
     /// - Throws: `.invalidValue` for the greatest value, `.insideCallback`.
-    public func tryAdd(_ amount: UInt64) throws(EventError) -> Bool {
+    public func tryAdd(_ amount: UInt64) throws(QuiesceError) -> Bool {
         if CallbackScope.isActive { throw .insideCallback }
         guard amount <= Self.maximum else { throw .invalidValue }
         guard raise(by: amount) else { return false }
@@ -131,24 +131,39 @@ public final class EventCounter: ReferenceCounted {
         *, noasync,
         message: "it would block a thread of the cooperative pool; await the other spelling"
     )
-    public func add(_ amount: UInt64, until deadline: Clock.Instant? = nil) throws(EventError) {
+    public func add(_ amount: UInt64, within timeout: Duration? = nil) throws(QuiesceError) {
+        try add(amount, until: WorldClock.deadline(within: timeout))
+    }
+
+    @available(
+        *, noasync,
+        message: "it would block a thread of the cooperative pool; await the other spelling"
+    )
+    package func add(_ amount: UInt64, until deadline: WorldClock.Instant?) throws(QuiesceError) {
         if try tryAdd(amount) { return }
         if let ending = adders.wait(
             for: Self.adding, "room in an event", until: deadline, { raise(by: amount) })
         {
-            throw EventError(ending)
+            throw failure(ending)
         }
         announce(amount)
     }
 
     /// Adds `amount`, waiting for room, as the blocking spelling.
-    public func add(_ amount: UInt64, until deadline: Clock.Instant? = nil) async throws(EventError)
+    public func add(_ amount: UInt64, within timeout: Duration? = nil)
+        async throws
+    {
+        try await add(amount, until: WorldClock.deadline(within: timeout))
+    }
+
+    package func add(_ amount: UInt64, until deadline: WorldClock.Instant?)
+        async throws
     {
         if try tryAdd(amount) { return }
         if let ending = await adders.wait(
             for: Self.adding, "room in an event", until: deadline, { raise(by: amount) })
         {
-            throw EventError(ending)
+            throw ending.error(failure(ending))
         }
         announce(amount)
     }
@@ -203,65 +218,91 @@ public final class EventCounter: ReferenceCounted {
         *, noasync,
         message: "it would block a thread of the cooperative pool; await the other spelling"
     )
-    public func take(until deadline: Clock.Instant? = nil) throws(EventError) -> UInt64 {
+    public func take(within timeout: Duration? = nil) throws(QuiesceError) -> UInt64 {
+        try take(until: WorldClock.deadline(within: timeout))
+    }
+
+    @available(
+        *, noasync,
+        message: "it would block a thread of the cooperative pool; await the other spelling"
+    )
+    package func take(until deadline: WorldClock.Instant?) throws(QuiesceError) -> UInt64 {
         var taken = tryTake()
         if let taken { return taken }
         let ending = takers.wait(for: Self.taking, "event", until: deadline) {
             taken = tryTake()
             return taken != nil
         }
-        if let ending { throw EventError(ending) }
+        if let ending { throw failure(ending) }
         return taken!
     }
 
     /// Takes the count, or 1 of a semaphore, waiting until it is not 0, as the blocking spelling.
     ///
-    /// - Throws: as the blocking spelling, and `.cancelled`; a cancelled wait has taken nothing.
-    public func take(until deadline: Clock.Instant? = nil) async throws(EventError) -> UInt64 {
+    /// - Throws: as the blocking spelling, and `CancellationError`; a cancelled wait has taken nothing.
+    public func take(within timeout: Duration? = nil) async throws -> UInt64 {
+        try await take(until: WorldClock.deadline(within: timeout))
+    }
+
+    package func take(until deadline: WorldClock.Instant?) async throws -> UInt64 {
         var taken = tryTake()
         if let taken { return taken }
         let ending = await takers.wait(for: Self.taking, "event", until: deadline) {
             taken = tryTake()
             return taken != nil
         }
-        if let ending { throw EventError(ending) }
+        if let ending { throw ending.error(failure(ending)) }
         return taken!
+    }
+
+    /// What messages call an event.
+    static let what = "the event"
+
+    private func failure(_ ending: Waiter.Ending) -> QuiesceError {
+        ending == .closed ? .closed(Self.what) : .timedOut(of: Self.what, occupants: [])
     }
 
     // MARK: Notifiers
 
-    /// Has `onSignal` called at each signal from now on, and `onHangUp` once at the end.
+    /// Has `onSignal` called at each signal from now on, and `onClose` once at the end.
     ///
     /// The counter keeps the notifier and the notifier the counter, until it is detached or the
     /// counter hangs up: do one of the two.
     ///
     /// - Returns: what detaches them. Something may be there to take already: look at `readiness`.
     /// - Throws: `.hungUp` when the end has come.
-    public func attach(
-        onSignal: @escaping @Sendable (Notifier) -> Void,
-        onHangUp: @escaping @Sendable (Notifier) -> Void = { _ in }
-    ) throws(EventError) -> Notifier {
-        let notifier = Notifier(self, onSignal: onSignal, onHangUp: onHangUp)
-        let isAttached = notifiers.withLock { notifiers in
-            if isHungUp.load(ordering: .relaxed) { return false }
-            notifiers.append(notifier)
-            hasNotifiers.store(true, ordering: .sequentiallyConsistent)
-            return true
+    public func subscribe(
+        onSignal: @escaping @Sendable (Subscription) -> Void,
+        onClose: @escaping @Sendable (Subscription) -> Void = { _ in }
+    ) throws(QuiesceError) -> Subscription {
+        let notifier = Subscription(self, onSignal: onSignal, onClose: onClose)
+        let isAttached = ForkSection.run {
+            notifiers.withLock { notifiers in
+                if isHungUp.load(ordering: .relaxed) { return false }
+                notifiers.append(notifier)
+                hasNotifiers.store(true, ordering: .sequentiallyConsistent)
+                return true
+            }
         }
-        guard isAttached else { throw .hungUp }
+        guard isAttached else { throw .closed(Self.what) }
         return notifier
     }
 
     @usableFromInline
     @inline(never)
     func notify() {
-        for notifier in notifiers.withLock({ $0 }) { notifier.signalled() }
+        let attached = ForkSection.run { notifiers.withLock { $0 } }
+        for notifier in attached { notifier.signalled() }
     }
 
-    func forget(_ notifier: Notifier) {
-        notifiers.withLock { notifiers in
-            notifiers.removeAll { $0 === notifier }
-            if notifiers.isEmpty { hasNotifiers.store(false, ordering: .sequentiallyConsistent) }
+    func forget(_ notifier: Subscription) {
+        ForkSection.run {
+            notifiers.withLock { notifiers in
+                notifiers.removeAll { $0 === notifier }
+                if notifiers.isEmpty {
+                    hasNotifiers.store(false, ordering: .sequentiallyConsistent)
+                }
+            }
         }
     }
 
@@ -272,15 +313,19 @@ public final class EventCounter: ReferenceCounted {
     /// perhaps after the return.
     ///
     /// Kernel counterpart: the wake-up with `EPOLLHUP` when the last descriptor is closed.
-    public func hangUp() {
-        let told = notifiers.withLock { notifiers in
-            isHungUp.store(true, ordering: .releasing)
-            hasNotifiers.store(false, ordering: .sequentiallyConsistent)
-            defer { notifiers = [] }
-            return notifiers
+    public func close() {
+        // A forked child of another thread finds it hung up altogether, or not at all.
+        let told = ForkSection.run {
+            let told = notifiers.withLock { notifiers in
+                isHungUp.store(true, ordering: .releasing)
+                hasNotifiers.store(false, ordering: .sequentiallyConsistent)
+                defer { notifiers = [] }
+                return notifiers
+            }
+            takers.close()
+            adders.close()
+            return told
         }
-        takers.close()
-        adders.close()
         for notifier in told { notifier.hungUp() }
     }
 
@@ -288,5 +333,5 @@ public final class EventCounter: ReferenceCounted {
     public static var isUsableAfterRelease: Bool { true }
 
     /// Hangs up: the last reference is gone.
-    public func release() { hangUp() }
+    public func release() { close() }
 }

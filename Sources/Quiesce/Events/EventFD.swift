@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-public import Substrate
+package import Substrate
 
 /// A counter of the kernel's behind a descriptor, which threads, tasks, other processes and event
 /// loops add to and wait for.
@@ -14,8 +14,8 @@ public import Substrate
 /// process.
 ///
 /// It ends by `close()`: waits end with `.hungUp`, and so does whatever is tried later. A duplicate
-/// goes on. A forked child shares the counter: it may try, and to wait it makes a duplicate, since
-/// this object's line is a copy of the parent's, with its waiters.
+/// goes on. A forked child shares the counter, and has a descriptor of its own: it can use this
+/// object, and close it, as the parent does.
 ///
 /// Made in an exploration it has no descriptor, and every step of it is seen. Kernel counterpart:
 /// `eventfd(2)`.
@@ -32,17 +32,17 @@ public final class EventFD: Sendable {
     ///   - isSemaphore: whether a take returns 1 at a time. Kernel: `EFD_SEMAPHORE`.
     /// - Throws: `.refused` when the system has no descriptor to give.
     public convenience init(_ initialValue: UInt32 = 0, isSemaphore: Bool = false)
-        throws(EventError)
+        throws(QuiesceError)
     {
         do throws(DescriptorError) {
             self.init(try EventDescriptor(initialValue: initialValue, isSemaphore: isSemaphore))
         } catch {
-            throw EventError(error)
+            throw QuiesceError(error)
         }
     }
 
-    private static let taking = WaitClass(.event)
-    private static let adding = WaitClass(.room)
+    static let taking = WaitClass(.event)
+    static let adding = WaitClass(.room)
 
     private init(_ descriptor: EventDescriptor) {
         self.descriptor = descriptor
@@ -62,7 +62,7 @@ public final class EventFD: Sendable {
 
     /// What can be done without waiting, at this moment. Kernel: `poll(2)` with no time to wait.
     public var readiness: EventCounter.Readiness {
-        guard let found = gate.withEntry({ _ in descriptor.readiness }) else { return .hungUp }
+        guard let found = gate.withEntry({ _ in descriptor.readiness }) else { return .closed }
         var result: EventCounter.Readiness = []
         if found.contains(.readable) { result.insert(.readable) }
         if found.contains(.writable) { result.insert(.writable) }
@@ -80,14 +80,14 @@ public final class EventFD: Sendable {
     ///
     /// - Throws: as `tryAdd`.
     @discardableResult
-    public func signal() throws(EventError) -> Bool { try tryAdd(1) }
+    public func signal() throws(QuiesceError) -> Bool { try tryAdd(1) }
 
     /// Adds `amount` if there is room for it, and says whether there was. Kernel: a nonblocking
     /// `write(2)`.
     ///
     /// - Throws: `.invalidValue` for the greatest value; `.insideCallback` from inside a callback
     ///   of any event; `.hungUp` once it is closed; `.refused`.
-    public func tryAdd(_ amount: UInt64) throws(EventError) -> Bool {
+    public func tryAdd(_ amount: UInt64) throws(QuiesceError) -> Bool {
         if CallbackScope.isActive { throw .insideCallback }
         guard amount <= EventCounter.maximum else { throw .invalidValue }
         return try write(amount) != nil
@@ -100,21 +100,36 @@ public final class EventFD: Sendable {
         *, noasync,
         message: "it would block a thread of the cooperative pool; await the other spelling"
     )
-    public func add(_ amount: UInt64, until deadline: Clock.Instant? = nil) throws(EventError) {
+    public func add(_ amount: UInt64, within timeout: Duration? = nil) throws(QuiesceError) {
+        try add(amount, until: WorldClock.deadline(within: timeout))
+    }
+
+    @available(
+        *, noasync,
+        message: "it would block a thread of the cooperative pool; await the other spelling"
+    )
+    package func add(_ amount: UInt64, until deadline: WorldClock.Instant?) throws(QuiesceError) {
         if try tryAdd(amount) { return }
-        _ = try adders.wait(until: deadline) { () throws(EventError) in try write(amount) }
+        _ = try adders.wait(until: deadline) { () throws(QuiesceError) in try write(amount) }
     }
 
     /// Adds `amount`, waiting for room, as the blocking spelling.
     ///
-    /// - Throws: as the blocking spelling, and `.cancelled`; a cancelled wait has added nothing.
-    public func add(_ amount: UInt64, until deadline: Clock.Instant? = nil) async throws(EventError)
+    /// - Throws: as the blocking spelling, and `CancellationError`; a cancelled wait has added nothing.
+    public func add(_ amount: UInt64, within timeout: Duration? = nil)
+        async throws
     {
-        if try tryAdd(amount) { return }
-        _ = try await adders.wait(until: deadline) { () throws(EventError) in try write(amount) }
+        try await add(amount, until: WorldClock.deadline(within: timeout))
     }
 
-    private func write(_ amount: UInt64) throws(EventError) -> UInt64? {
+    package func add(_ amount: UInt64, until deadline: WorldClock.Instant?)
+        async throws
+    {
+        if try tryAdd(amount) { return }
+        _ = try await adders.wait(until: deadline) { () throws(QuiesceError) in try write(amount) }
+    }
+
+    private func write(_ amount: UInt64) throws(QuiesceError) -> UInt64? {
         try value(of: gate.withEntry { _ in descriptor.write(amount) })
     }
 
@@ -124,7 +139,7 @@ public final class EventFD: Sendable {
     /// `read(2)`.
     ///
     /// - Throws: `.hungUp` once it is closed; `.refused`.
-    public func tryTake() throws(EventError) -> UInt64? {
+    public func tryTake() throws(QuiesceError) -> UInt64? {
         try value(of: gate.withEntry { _ in descriptor.read() })
     }
 
@@ -135,26 +150,38 @@ public final class EventFD: Sendable {
         *, noasync,
         message: "it would block a thread of the cooperative pool; await the other spelling"
     )
-    public func take(until deadline: Clock.Instant? = nil) throws(EventError) -> UInt64 {
+    public func take(within timeout: Duration? = nil) throws(QuiesceError) -> UInt64 {
+        try take(until: WorldClock.deadline(within: timeout))
+    }
+
+    @available(
+        *, noasync,
+        message: "it would block a thread of the cooperative pool; await the other spelling"
+    )
+    package func take(until deadline: WorldClock.Instant?) throws(QuiesceError) -> UInt64 {
         if let taken = try tryTake() { return taken }
-        return try takers.wait(until: deadline) { () throws(EventError) in try tryTake() }
+        return try takers.wait(until: deadline) { () throws(QuiesceError) in try tryTake() }
     }
 
     /// Takes the count, or 1 of a semaphore, waiting until it is not 0, as the blocking spelling.
     ///
-    /// - Throws: as the blocking spelling, and `.cancelled`; a cancelled wait has taken nothing.
-    public func take(until deadline: Clock.Instant? = nil) async throws(EventError) -> UInt64 {
+    /// - Throws: as the blocking spelling, and `CancellationError`; a cancelled wait has taken nothing.
+    public func take(within timeout: Duration? = nil) async throws -> UInt64 {
+        try await take(until: WorldClock.deadline(within: timeout))
+    }
+
+    package func take(until deadline: WorldClock.Instant?) async throws -> UInt64 {
         if let taken = try tryTake() { return taken }
-        return try await takers.wait(until: deadline) { () throws(EventError) in try tryTake() }
+        return try await takers.wait(until: deadline) { () throws(QuiesceError) in try tryTake() }
     }
 
     /// What an operation came to; nil when it cannot be done now.
-    private func value(of result: IOResult?) throws(EventError) -> UInt64? {
+    private func value(of result: IOResult?) throws(QuiesceError) -> UInt64? {
         switch result {
-        case nil: throw .hungUp
+        case nil: throw .closed(EventCounter.what)
         case .value(let value): return value
         case .wouldBlock: return nil
-        case .failed(let number): throw .refused(number)
+        case .failed(let number): throw .refused(errorNumber: number)
         }
     }
 
@@ -185,15 +212,15 @@ public final class EventFD: Sendable {
     /// Another descriptor of the same counter, which is closed by itself. Kernel: `dup(2)`.
     ///
     /// - Throws: `.hungUp` once it is closed; `.refused` when the system has no descriptor to give.
-    public func duplicate() throws(EventError) -> EventFD {
-        let result: Result<EventDescriptor, EventError>? = gate.withEntry { _ in
+    public func duplicate() throws(QuiesceError) -> EventFD {
+        let result: Result<EventDescriptor, QuiesceError>? = gate.withEntry { _ in
             do throws(DescriptorError) {
                 return .success(try descriptor.duplicate())
             } catch {
-                return .failure(EventError(error))
+                return .failure(QuiesceError(error))
             }
         }
-        guard let result else { throw .hungUp }
+        guard let result else { throw .closed(EventCounter.what) }
         return EventFD(try result.get())
     }
 
@@ -212,6 +239,6 @@ public final class EventFD: Sendable {
         takers.close()
         adders.close()
         // Whoever closes at the same time returns after this as well.
-        closing.withLock { _ in descriptor.close() }
+        ForkSection.run { closing.withLock { _ in descriptor.close() } }
     }
 }

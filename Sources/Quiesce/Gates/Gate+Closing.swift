@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-public import Substrate
+package import Substrate
 
 extension Gate {
     /// Closes the gate and waits until nobody is inside. Closing again waits as well, and returns
@@ -9,41 +9,51 @@ extension Gate {
     /// One barrier on every running thread, and a look at one cache line of each thread of the
     /// process; both again whenever somebody leaves meanwhile. What is found out of waiting for
     /// oneself: entries of this thread, of this task and of those that it is a child of. A detached
-    /// task or another thread that is awaited inside, and closes, is not; give a deadline.
+    /// task or another thread that is awaited inside, and closes, is not; nor is an owned entry that
+    /// outlived its scope. Give a deadline.
     ///
     /// Kernel counterparts: `kernfs_drain`, `drm_dev_unplug`, `percpu_ref_kill` and the wait for
     /// its release.
     ///
-    /// - Parameter deadline: when to give up waiting. The gate stays closing; another `close` goes
-    ///   on.
+    /// - Parameter timeout: how long to wait at most; nil for as long as it takes. Afterwards the
+    ///   gate stays closing, and another `close` goes on waiting.
     /// - Throws: `.inside` when the caller is inside, and the gate is as before; `.timedOut`, which
     ///   names those inside.
     @available(
         *, noasync,
         message: "it would block a thread of the cooperative pool; await the other spelling"
     )
-    public func close(until deadline: Clock.Instant? = nil) throws(GateError) {
+    public func close(within timeout: Duration? = nil) throws(QuiesceError) {
+        try close(until: WorldClock.deadline(within: timeout))
+    }
+
+    @available(
+        *, noasync,
+        message: "it would block a thread of the cooperative pool; await the other spelling"
+    )
+    package func close(until deadline: WorldClock.Instant?) throws(QuiesceError) {
         guard try beginClosing() else { return }
-        let start = deadline.map { _ in Clock.now() }
+        let start = deadline.map { _ in WorldClock.now() }
         // Mostly nobody is inside.
-        if let ending = waiters.wait(
+        let ending = waiters.wait(
             for: waitClass, name, until: deadline, looksFirst: true, { isEmptied() })
-        {
-            throw failure(ending, since: start)
-        }
+        if ending != nil { throw failure(since: start) }
     }
 
     /// Closes the gate and waits until nobody is inside, as the blocking spelling.
     ///
-    /// - Throws: as the blocking spelling, and `.cancelled` when the task is cancelled; the gate
-    ///   stays closing.
-    public func close(until deadline: Clock.Instant? = nil) async throws(GateError) {
+    /// - Throws: as the blocking spelling, and `CancellationError`; the gate stays closing.
+    public func close(within timeout: Duration? = nil) async throws {
+        try await close(until: WorldClock.deadline(within: timeout))
+    }
+
+    package func close(until deadline: WorldClock.Instant?) async throws {
         guard try beginClosing() else { return }
-        let start = deadline.map { _ in Clock.now() }
+        let start = deadline.map { _ in WorldClock.now() }
         if let ending = await waiters.wait(
             for: waitClass, name, until: deadline, looksFirst: true, { isEmptied() })
         {
-            throw failure(ending, since: start)
+            throw ending.error(failure(since: start))
         }
     }
 
@@ -60,21 +70,37 @@ extension Gate {
         message: "it would block a thread of the cooperative pool; await the other spelling"
     )
     public static func close(
-        _ gates: some Collection<Gate>, until deadline: Clock.Instant? = nil
-    ) throws(GateError) {
+        _ gates: some Collection<Gate>, within timeout: Duration? = nil
+    ) throws(QuiesceError) {
+        try close(gates, until: WorldClock.deadline(within: timeout))
+    }
+
+    @available(
+        *, noasync,
+        message: "it would block a thread of the cooperative pool; await the other spelling"
+    )
+    package static func close(
+        _ gates: some Collection<Gate>, until deadline: WorldClock.Instant?
+    ) throws(QuiesceError) {
         for gate in try stillInUse(gates) { try gate.close(until: deadline) }
     }
 
     /// Closes several gates and waits until nobody is inside any of them, as the blocking spelling.
     public static func close(
-        _ gates: some Collection<Gate>, until deadline: Clock.Instant? = nil
-    ) async throws(GateError) {
+        _ gates: some Collection<Gate>, within timeout: Duration? = nil
+    ) async throws {
+        try await close(gates, until: WorldClock.deadline(within: timeout))
+    }
+
+    package static func close(
+        _ gates: some Collection<Gate>, until deadline: WorldClock.Instant?
+    ) async throws {
         for gate in try stillInUse(gates) { try await gate.close(until: deadline) }
     }
 
     /// Begins the closing of all, and returns those that somebody is inside.
-    private static func stillInUse(_ gates: some Collection<Gate>) throws(GateError) -> [Gate] {
-        for gate in gates where gate.isInside(besides: nil) { throw .inside(gate: gate.name) }
+    private static func stillInUse(_ gates: some Collection<Gate>) throws(QuiesceError) -> [Gate] {
+        for gate in gates where gate.isInside(besides: nil) { throw .inside(of: gate.name) }
         var closing: [Gate] = []
         for gate in gates where try gate.beginClosing() { closing.append(gate) }
         // Every entry that was announced before this is visible after it, and every later one finds
@@ -93,8 +119,8 @@ extension Gate {
     /// - Returns: false when the gate is closed already.
     /// - Throws: `.inside` when the caller is inside, and the gate is as before.
     @discardableResult
-    public func beginClosing() throws(GateError) -> Bool {
-        if isInside(besides: nil) { throw .inside(gate: name) }
+    public func beginClosing() throws(QuiesceError) -> Bool {
+        if isInside(besides: nil) { throw .inside(of: name) }
         let old = state.bitwiseOr(closingBits, ordering: .sequentiallyConsistent).oldValue
         if old & State.closing == 0 { tell() }
         return old & State.closed == 0
@@ -121,6 +147,7 @@ extension Gate {
     }
 
     private func isFoundInside(besides own: EntryTicket?) -> Bool {
+        checkFork()
         if Presence.isInside(key) { return true }
         let found = state.load(ordering: .relaxed)
         if whenClosing != nil, found & (State.closing | State.told) == State.closing,
@@ -135,7 +162,11 @@ extension Gate {
             return true
         }
         let thread = World.currentThread
-        return tickets.withLock { $0.open.values.contains { $0.thread == thread && $0 !== own } }
+        return ForkSection.run {
+            tickets.withLock { tickets in
+                tickets.contains { $0.thread.load(ordering: .relaxed) == thread && $0 !== own }
+            }
+        }
     }
 
     /// Whether nobody is inside; if so, the gate is closed from here on.
@@ -170,22 +201,19 @@ extension Gate {
         return Presence.isAnyoneInside(key)
     }
 
-    private func failure(_ ending: Waiter.Ending, since start: Clock.Instant?) -> GateError {
-        if ending == .cancelled { return .cancelled(gate: name) }
-        let now = Clock.now()
-        return .timedOut(gate: name, occupants(from: start ?? now, to: now))
+    private func failure(since start: WorldClock.Instant?) -> QuiesceError {
+        let now = WorldClock.now()
+        return .timedOut(of: name, occupants: occupants(from: start ?? now, to: now))
     }
 
     /// Who is inside. A thread's slot does not say since when, and one that is being refused may be
     /// in it for a moment.
-    private func occupants(from start: Clock.Instant, to now: Clock.Instant) -> [Occupant] {
+    private func occupants(from start: WorldClock.Instant, to now: WorldClock.Instant) -> [Occupant]
+    {
         let threads = Presence.threads(inside: key).map {
             Occupant("thread " + World.name(ofThread: $0), since: start, isExact: false, at: now)
         }
-        // In the order of their numbers, and so the same in every run.
-        let counted = tickets.withLock { $0.open.sorted { $0.key < $1.key } }.map(\.value).filter {
-            !$0.isLoser
-        }
+        let counted = ForkSection.run { tickets.withLock { Array($0) } }.filter { !$0.isLoser }
         return threads + counted.map { $0.occupant(at: now) }
     }
 
@@ -193,43 +221,46 @@ extension Gate {
 
     /// Closes as the holder of `ticket`, and says whether it won; returns false when somebody else
     /// has won and left.
-    func closeFromInside(_ ticket: EntryTicket, until deadline: Clock.Instant?) throws(GateError)
+    func closeFromInside(_ ticket: EntryTicket, until deadline: WorldClock.Instant?)
+        throws(QuiesceError)
         -> Bool
     {
         var isWinner = try claim(ticket)
-        let start = deadline.map { _ in Clock.now() }
+        let start = deadline.map { _ in WorldClock.now() }
         let ending = waiters.wait(for: waitClass, name, until: deadline) {
             isDone(ticket, &isWinner)
         }
         return try settle(ticket, isWinner, ending, start)
     }
 
-    func closeFromInside(_ ticket: EntryTicket, until deadline: Clock.Instant?)
-        async throws(GateError) -> Bool
+    func closeFromInside(_ ticket: EntryTicket, until deadline: WorldClock.Instant?)
+        async throws -> Bool
     {
         var isWinner = try claim(ticket)
-        let start = deadline.map { _ in Clock.now() }
+        let start = deadline.map { _ in WorldClock.now() }
         let ending = await waiters.wait(for: waitClass, name, until: deadline) {
             isDone(ticket, &isWinner)
         }
+        // The entry ends when this is thrown; a winner's leave gives the claim back.
+        if ending == .cancelled { throw CancellationError() }
         return try settle(ticket, isWinner, ending, start)
     }
 
     /// Takes the caller's entry out of those that count, and says whether it is the one who closes.
-    private func claim(_ ticket: EntryTicket) throws(GateError) -> Bool {
-        if isInside(besides: ticket) { throw .inside(gate: name) }
+    private func claim(_ ticket: EntryTicket) throws(QuiesceError) -> Bool {
+        if isInside(besides: ticket) { throw .inside(of: name) }
         var found = state.load(ordering: .relaxed)
         while true {
             let isWinner = found & State.claimed == 0
             let role = isWinner ? State.claimed : State.loser
-            let (isExchanged, now) = state.compareExchange(
-                expected: found, desired: (found | closingBits) - State.entry + role,
-                ordering: .sequentiallyConsistent)
-            guard isExchanged else {
-                found = now
-                continue
+            let isExchanged = ForkSection.run {
+                let (isExchanged, now) = state.compareExchange(
+                    expected: found, desired: (found | closingBits) - State.entry + role,
+                    ordering: .sequentiallyConsistent)
+                if isExchanged { ticket.become(isWinner ? .winner : .loser) } else { found = now }
+                return isExchanged
             }
-            ticket.become(isWinner ? .winner : .loser)
+            guard isExchanged else { continue }
             if found & State.closing == 0 { tell() }
             waiters.wake()
             return isWinner
@@ -245,23 +276,28 @@ extension Gate {
                 return found < State.entry && found & State.told != 0 && !isAnyoneInSlots()
             }
             if found & (State.claimed | State.closed) != 0 { return isEmptied() }
-            isWinner =
-                state.compareExchange(
+            isWinner = ForkSection.run {
+                let isMine = state.compareExchange(
                     expected: found, desired: found - State.loser + State.claimed,
                     ordering: .sequentiallyConsistent
                 ).exchanged
-            if isWinner { ticket.become(.winner) }
+                if isMine { ticket.become(.winner) }
+                return isMine
+            }
         }
     }
 
     private func settle(
-        _ ticket: EntryTicket, _ isWinner: Bool, _ ending: Waiter.Ending?, _ start: Clock.Instant?
-    ) throws(GateError) -> Bool {
+        _ ticket: EntryTicket, _ isWinner: Bool, _ ending: Waiter.Ending?,
+        _ start: WorldClock.Instant?
+    ) throws(QuiesceError) -> Bool {
         // The entry ends when this is thrown; a winner's leave gives the claim back.
-        if let ending { throw failure(ending, since: start) }
+        guard ending == nil else { throw failure(since: start) }
         guard isWinner else { return false }
-        ticket.become(.counts)
-        state.wrappingAdd(State.entry + State.revealed, ordering: .sequentiallyConsistent)
+        ForkSection.run {
+            ticket.become(.counts)
+            state.wrappingAdd(State.entry + State.revealed, ordering: .sequentiallyConsistent)
+        }
         return true
     }
 }

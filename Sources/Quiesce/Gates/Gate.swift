@@ -16,6 +16,9 @@ public import Substrate
 ///
 /// What was done inside happens before `close()` returns.
 ///
+/// In a forked child the thread that forked, and the task that it runs, are inside of what they were
+/// inside of; nobody else is. See <doc:Forking>.
+///
 /// Kernel counterparts: the active reference of a kernfs node, `drm_dev_enter`, a character
 /// device's queued mode, and `percpu_ref` for the way it counts.
 public final class Gate: Sendable {
@@ -23,8 +26,10 @@ public final class Gate: Sendable {
     public let name: String
 
     @usableFromInline let state = Atomic<UInt64>(0)
-    let tickets = Mutex(EntryTickets())
+    /// The entries that count here, for those who ask who is inside.
+    let tickets = Mutex(LinkedList<EntryTicket>())
     let waiters = Waiters()
+    private let witness = ForkWitness()
     let whenClosing: (@Sendable () -> Void)?
     private let gates: WaitClass
     /// The thread that runs `whenClosing`; 0 while none does.
@@ -96,49 +101,49 @@ public final class Gate: Sendable {
         return try body(entry)
     }
 
-    /// As `withEntry`, where `body` owns the entry and can end it early: by `leave()`, or by
-    /// `closeFromInside()`.
-    ///
-    /// Name the entry: one that has no name ends at once. It counts in the gate itself, for some
-    /// hundred nanoseconds: should it outlive `body`, or end on another thread, the gate waits for
-    /// it all the same. Kernel counterpart: `kernfs_break_active_protection`, whose caller must
-    /// remember that nothing is protected afterwards; here it no longer has the proof.
-    public func withOwnedEntry<Result: ~Copyable, Failure: Error>(
-        _ body: (consuming Entry) throws(Failure) -> Result
-    ) throws(Failure) -> Result? {
-        guard let entry = enterCounted() else { return nil }
-        return try body(entry)
-    }
-
     @inlinable
     @inline(__always)
     @_lifetime(immortal)
     func enter(_ file: StaticString, _ line: UInt) -> Entry? {
-        let slot = Presence.enter(
+        let entrance = Presence.enter(
             key, unless: state, has: State.closing, section: waitClass, name, file: file, line: line
         )
-        if _fastPath(slot >= 0) { return Entry(gate: self, slot: slot, ticket: nil) }
-        return enterSlow(slot)
+        if case .announced(let announcement) = entrance {
+            return Entry(gate: self, announcement)
+        }
+        return enterSlow(entrance)
     }
 
     @usableFromInline
     @inline(never)
     @_lifetime(immortal)
-    func enterSlow(_ slot: Int32) -> Entry? {
-        if slot == Presence.noSlot { return enterCounted() }
-        // Whoever closes may have seen the announcement.
-        wakeClosers()
+    func enterSlow(_ entrance: Presence.Entrance) -> Entry? {
+        switch entrance {
+        case .noSlot: return enterCounted()
+        // Whoever closes may have seen the announcement, and sleep until it is over.
+        case .withdrawn: wakeClosers()
+        // Nobody has seen anything of this one.
+        case .refused, .announced: break
+        }
         return nil
     }
 
     @inlinable
     @inline(__always)
-    func leave(_ slot: Int32) {
+    func leave(_ announcement: Presence.Announcement, _ ticket: Unmanaged<EntryTicket>?) {
+        guard _fastPath(announcement.isPlain) else { return unsafe leaveSlow(ticket) }
+        withdraw(announcement)
+    }
+
+    @inlinable
+    @inline(__always)
+    func withdraw(_ announcement: Presence.Announcement) {
         // Whoever closes after the look at the state looks at the slot behind its barrier; whoever
         // closed before is woken.
         if _slowPath(
             Presence.leave(
-                slot, andTellWhether: state, has: State.closing, section: waitClass, name))
+                announcement, of: key, andTellWhether: state, has: State.closing,
+                section: waitClass, name))
         {
             wakeClosers()
         }
@@ -146,7 +151,37 @@ public final class Gate: Sendable {
 
     @usableFromInline
     @inline(never)
+    func leaveSlow(_ ticket: Unmanaged<EntryTicket>?) {
+        guard let ticket = unsafe ticket else { return withdraw(.watched) }
+        unsafe leave(ticket.takeRetainedValue())
+    }
+
+    @usableFromInline
+    @inline(never)
     func wakeClosers() { waiters.wake() }
+}
+
+extension Gate {
+    /// Ends, in a forked child, the entries of those that stayed behind, which count here; and what
+    /// the closing waits for, where one of them was about to do it.
+    func checkFork() {
+        witness.afterFork {
+            let (thread, task) = World.survivor
+            let gone = tickets.withLock { tickets in
+                let gone = tickets.filter { !$0.belongs(to: thread, task) }
+                for ticket in gone { tickets.remove(ticket) }
+                return gone
+            }
+            for ticket in gone {
+                state.wrappingSubtract(ticket.end(), ordering: .sequentiallyConsistent)
+            }
+            let found = state.load(ordering: .relaxed)
+            let teller = teller.load(ordering: .relaxed)
+            if found & State.closing != 0, teller == 0 || teller != thread {
+                state.bitwiseOr(State.told, ordering: .sequentiallyConsistent)
+            }
+        }
+    }
 }
 
 extension Gate: CustomStringConvertible {

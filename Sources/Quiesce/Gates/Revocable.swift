@@ -2,7 +2,7 @@
 
 public import Substrate
 
-/// A value that can be taken away from those who use it: after `revoke()` returns, nobody reaches
+/// A value that can be taken away from those who use it: after `close()` returns, nobody reaches
 /// it and it is destroyed.
 ///
 /// Access is by scope, never by handle. Several values may be behind one gate: an entry of the gate
@@ -18,7 +18,7 @@ public import Substrate
 /// A noncopyable value cannot be kept beyond the access; a copy of one that can be copied can. So
 /// what a value stands for (a mapping, a descriptor) belongs in a noncopyable one.
 ///
-/// Closing the gate itself takes the value away and does not destroy it: `revoke()` does, or the
+/// Closing the gate itself takes the value away and does not destroy it: `close()` does, or the
 /// end of this object.
 ///
 /// Kernel counterparts: `drivers/base/revocable.c`, and `Revocable` of the kernel's Rust library.
@@ -48,7 +48,7 @@ public final class Revocable<Value: ~Copyable & Sendable>: Sendable {
     }
 
     /// Whether nobody new reaches the value.
-    public var isRevoked: Bool { gate.isClosing }
+    public var isClosing: Bool { gate.isClosing }
 
     /// Calls `body` with the value. Returns nil, without calling it, when the value is revoked.
     @inlinable
@@ -96,12 +96,20 @@ public final class Revocable<Value: ~Copyable & Sendable>: Sendable {
         message: "it would block a thread of the cooperative pool; await the other spelling"
     )
     @discardableResult
-    public func revoke(until deadline: Clock.Instant? = nil) throws(GateError) -> Bool {
+    public func close(within timeout: Duration? = nil) throws(QuiesceError) -> Bool {
+        try close(until: WorldClock.deadline(within: timeout))
+    }
+
+    @available(
+        *, noasync,
+        message: "it would block a thread of the cooperative pool; await the other spelling"
+    )
+    @discardableResult
+    package func close(until deadline: WorldClock.Instant?) throws(QuiesceError) -> Bool {
         try gate.close(until: deadline)
         if try destroyed() { return true }
-        if let ending = waiters.wait(for: waitClass, destruction, until: deadline, { isDestroyed })
-        {
-            throw failure(ending)
+        if waiters.wait(for: waitClass, destruction, until: deadline, { isDestroyed }) != nil {
+            throw failure()
         }
         return false
     }
@@ -109,13 +117,18 @@ public final class Revocable<Value: ~Copyable & Sendable>: Sendable {
     /// Lets nobody reach the value any more, waits for those who use it, and destroys it, as the
     /// blocking spelling.
     @discardableResult
-    public func revoke(until deadline: Clock.Instant? = nil) async throws(GateError) -> Bool {
+    public func close(within timeout: Duration? = nil) async throws -> Bool {
+        try await close(until: WorldClock.deadline(within: timeout))
+    }
+
+    @discardableResult
+    package func close(until deadline: WorldClock.Instant?) async throws -> Bool {
         try await gate.close(until: deadline)
         if try destroyed() { return true }
         if let ending = await waiters.wait(
             for: waitClass, destruction, until: deadline, { isDestroyed })
         {
-            throw failure(ending)
+            throw ending.error(failure())
         }
         return false
     }
@@ -124,35 +137,41 @@ public final class Revocable<Value: ~Copyable & Sendable>: Sendable {
 
     private var destruction: String { "\(gate.name): destruction of \(Value.self)" }
 
-    private var isDestroyed: Bool { fate.load(ordering: .sequentiallyConsistent) == Fate.destroyed }
+    private var isDestroyed: Bool {
+        let found = fate.load(ordering: .sequentiallyConsistent)
+        // In a forked child, a value that another thread was destroying is nobody's.
+        return found == Fate.destroyed
+            || found == Fate.dying && World.hasStayedBehind(destroyer.load(ordering: .relaxed))
+    }
 
     /// Destroys the value if nobody does, and says whether it did.
-    private func destroyed() throws(GateError) -> Bool {
-        let (isMine, _) = fate.compareExchange(
-            expected: Fate.alive, desired: Fate.dying, ordering: .acquiringAndReleasing)
+    private func destroyed() throws(QuiesceError) -> Bool {
         let thread = World.currentThread
+        let isMine = ForkSection.run {
+            let (isMine, _) = fate.compareExchange(
+                expected: Fate.alive, desired: Fate.dying, ordering: .acquiringAndReleasing)
+            if isMine { destroyer.store(thread, ordering: .relaxed) }
+            return isMine
+        }
         guard isMine else {
-            if destroyer.load(ordering: .relaxed) == thread { throw .inside(gate: gate.name) }
+            if destroyer.load(ordering: .relaxed) == thread { throw .inside(of: gate.name) }
             return false
         }
-        destroyer.store(thread, ordering: .relaxed)
         waitClass.section(destruction) { storage.withValue { $0 = nil } }
-        destroyer.store(0, ordering: .relaxed)
-        fate.store(Fate.destroyed, ordering: .sequentiallyConsistent)
+        ForkSection.run {
+            destroyer.store(0, ordering: .relaxed)
+            fate.store(Fate.destroyed, ordering: .sequentiallyConsistent)
+        }
         waiters.wake()
         return true
     }
 
-    private func failure(_ ending: Waiter.Ending) -> GateError {
-        if ending == .cancelled { return .cancelled(gate: gate.name) }
-        let now = Clock.now()
+    private func failure() -> QuiesceError {
+        let now = WorldClock.now()
         let thread = World.name(ofThread: destroyer.load(ordering: .relaxed))
-        return .timedOut(
-            gate: gate.name,
-            [
-                Occupant(
-                    "thread \(thread), destroying the value", since: now, isExact: false, at: now)
-            ])
+        let occupant = Occupant(
+            "thread \(thread), destroying the value", since: now, isExact: false, at: now)
+        return .timedOut(of: gate.name, occupants: [occupant])
     }
 }
 

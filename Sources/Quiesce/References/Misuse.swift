@@ -69,7 +69,7 @@ public struct Misuse: Error, Sendable, Equatable, CustomStringConvertible {
         return collected.withValue { $0 ?? [] }
     }
 
-    private static let collected = ThreadLocal<[Misuse]?>(nil)
+    static let collected = ThreadLocal<[Misuse]?>(nil)
 
     static func report(_ kind: Kind, _ file: StaticString, _ line: UInt, by culprit: String? = nil)
     {
@@ -87,7 +87,10 @@ public struct Misuse: Error, Sendable, Equatable, CustomStringConvertible {
 }
 
 /// What a world's standard error has been told.
-private final class MisuseLog: Sendable {
+///
+/// A forked child begins another: the process has told nothing yet, and a thread of its parent may
+/// have been changing this one.
+final class MisuseLog: Sendable, ServiceThread.Owner {
     static let key = WorldKey<MisuseLog>()
 
     private struct Place: Hashable {

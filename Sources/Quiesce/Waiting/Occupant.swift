@@ -1,23 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 
-public import Substrate
+import Substrate
 
-/// One whom a teardown waits for: who is inside of a gate, or what a queue runs.
-public struct Occupant: Sendable, CustomStringConvertible {
+/// One for whom a wait is: a thread or a task inside a gate, or an item that a queue runs.
+public struct Occupant: Sendable, Equatable, CustomStringConvertible {
     /// What thread, task or item it is.
     public let name: String
     /// Since when it is there.
-    public let since: Clock.Instant
+    public let since: ContinuousClock.Instant
     /// For how long that was when the error was made.
     public let duration: Duration
-    /// Whether it came then. Else it was found there then, and came before.
+    /// Whether `since` is when it came. Otherwise it was found there then, and came before.
     public let isExact: Bool
 
     /// - Parameter now: when the error is made.
-    init(_ name: String, since: Clock.Instant, isExact: Bool, at now: Clock.Instant) {
+    init(_ name: String, since: WorldClock.Instant, isExact: Bool, at now: WorldClock.Instant) {
         self.name = name
-        self.since = since
         self.duration = now - since
+        self.since = ContinuousClock.now - duration
         self.isExact = isExact
     }
 

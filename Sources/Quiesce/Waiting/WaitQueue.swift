@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-public import Substrate
+package import Substrate
 
 /// Threads and tasks that wait until something they look at becomes true.
 ///
@@ -25,16 +25,6 @@ public final class WaitQueue: Sendable {
         waiters.label(name)
     }
 
-    /// Why a wait ended with its condition still false.
-    public enum WaitError: Error, Equatable, Sendable {
-        /// The deadline passed.
-        case timedOut
-        /// The waiting task was cancelled.
-        case cancelled
-        /// The queue was closed.
-        case closed
-    }
-
     /// Blocks this thread until `condition` is true.
     ///
     /// - Throws: `.timedOut` when `deadline` passes first, `.closed` when the queue is closed and
@@ -43,27 +33,43 @@ public final class WaitQueue: Sendable {
         *, noasync,
         message: "it would block a thread of the cooperative pool; await the other spelling"
     )
-    public func wait(until deadline: Clock.Instant? = nil, for condition: () -> Bool)
-        throws(WaitError)
+    public func wait(within timeout: Duration? = nil, for condition: () -> Bool)
+        throws(QuiesceError)
+    {
+        try wait(until: WorldClock.deadline(within: timeout), for: condition)
+    }
+
+    @available(
+        *, noasync,
+        message: "it would block a thread of the cooperative pool; await the other spelling"
+    )
+    package func wait(until deadline: WorldClock.Instant?, for condition: () -> Bool)
+        throws(QuiesceError)
     {
         if let ending = waiters.wait(
             for: waitClass, name, until: deadline, looksFirst: true, condition)
         {
-            throw WaitError(ending)
+            throw failure(ending)
         }
     }
 
     /// Suspends this task until `condition` is true.
     ///
-    /// - Throws: as the blocking spelling, and `.cancelled` when the task is cancelled. Then
+    /// - Throws: as the blocking spelling, and `CancellationError`. Then
     ///   nothing of it is left in the queue.
-    public func wait(until deadline: Clock.Instant? = nil, for condition: () -> Bool)
-        async throws(WaitError)
+    public func wait(within timeout: Duration? = nil, for condition: () -> Bool)
+        async throws
+    {
+        try await wait(until: WorldClock.deadline(within: timeout), for: condition)
+    }
+
+    package func wait(until deadline: WorldClock.Instant?, for condition: () -> Bool)
+        async throws
     {
         if let ending = await waiters.wait(
             for: waitClass, name, until: deadline, looksFirst: true, condition)
         {
-            throw WaitError(ending)
+            throw ending.error(failure(ending))
         }
     }
 
@@ -77,14 +83,8 @@ public final class WaitQueue: Sendable {
     /// Ends every wait whose condition is false, and every later one, with `.closed`. Closing again
     /// does nothing.
     public func close() { waiters.close() }
-}
 
-extension WaitQueue.WaitError {
-    init(_ ending: Waiter.Ending) {
-        switch ending {
-        case .timedOut: self = .timedOut
-        case .cancelled: self = .cancelled
-        default: self = .closed
-        }
+    private func failure(_ ending: Waiter.Ending) -> QuiesceError {
+        ending == .closed ? .closed(name) : .timedOut(of: name, occupants: [])
     }
 }

@@ -7,11 +7,16 @@ import Substrate
 /// The word of its wait point says how its wait ended. Whoever changes it from *waiting* decides
 /// that, once.
 @safe
-final class Waiter: Sendable {
+final class Waiter: Sendable, Linked {
     /// How a wait ended.
     enum Ending: UInt32 {
         case woken = 2
         case timedOut, cancelled, closed
+
+        /// What an `async` wait throws that ended so.
+        func error(_ failure: @autoclosure () -> QuiesceError) -> any Error {
+            self == .cancelled ? CancellationError() : failure()
+        }
     }
 
     private static let waiting: UInt32 = 0
@@ -20,15 +25,12 @@ final class Waiter: Sendable {
     private let point = WaitPoint()
     private let continuation = unsafe Unsynchronized<UnsafeContinuation<Void, Never>?>(nil)
     // Its place in the line, which the lock of the line protects.
-    let links = Unsynchronized(Links())
+    let links = Unsynchronized(Links<Waiter>())
 
-    @safe
-    struct Links {
-        var next: Waiter?
-        // Kept by the neighbour before it.
-        unowned(unsafe) var previous: Waiter?
-        var isInLine = false
-    }
+    private let generation = World.generation
+
+    /// Whether its condition has forked, and this is the child: the line does not have it.
+    var hasStayedBehind: Bool { generation != World.generation }
 
     init() {
         point.label("waiter")
@@ -82,7 +84,7 @@ final class Waiter: Sendable {
     ///
     /// - Parameter lingering: how often to look before the system is asked to put the thread to
     ///   sleep.
-    func park(until deadline: Clock.Instant?, lingering rounds: Int = 0) -> Ending {
+    func park(until deadline: WorldClock.Instant?, lingering rounds: Int = 0) -> Ending {
         if rounds > 0 { _ = point.linger(while: Self.waiting, rounds: rounds) }
         while true {
             if let ending { return ending }
@@ -92,10 +94,10 @@ final class Waiter: Sendable {
 
     /// Suspends the task until the wait ends, at the latest at `deadline`. Ends too when the task
     /// is cancelled.
-    func suspend(until deadline: Clock.Instant?) async -> Ending {
+    func suspend(until deadline: WorldClock.Instant?) async -> Ending {
         let timer = deadline.map { deadline in
             Task.detached {
-                guard (try? await Clock.sleep(until: deadline)) != nil else { return }
+                guard (try? await WorldClock.sleep(until: deadline)) != nil else { return }
                 self.rouse(self.decide(.timedOut))
             }
         }
@@ -113,49 +115,5 @@ final class Waiter: Sendable {
         }
         timer?.cancel()
         return ending ?? .woken
-    }
-}
-
-/// Waiters in the order of their arrival. Its owner's lock protects it.
-@safe
-struct WaiterList {
-    private var first: Waiter?
-    private unowned(unsafe) var last: Waiter?
-
-    var isEmpty: Bool { first == nil }
-
-    mutating func append(_ waiter: Waiter) {
-        waiter.links.withValue {
-            unsafe $0.previous = last
-            $0.isInLine = true
-        }
-        if let last = unsafe last {
-            last.links.withValue { $0.next = waiter }
-        } else {
-            first = waiter
-        }
-        unsafe last = waiter
-    }
-
-    mutating func popFirst() -> Waiter? {
-        guard let waiter = first else { return nil }
-        remove(waiter)
-        return waiter
-    }
-
-    /// Takes a waiter out of the list, which it is in.
-    mutating func remove(_ waiter: Waiter) {
-        let links = waiter.links.load()
-        if let previous = unsafe links.previous {
-            previous.links.withValue { $0.next = links.next }
-        } else {
-            first = links.next
-        }
-        if let next = links.next {
-            next.links.withValue { unsafe $0.previous = links.previous }
-        } else {
-            unsafe last = links.previous
-        }
-        waiter.links.store(Waiter.Links())
     }
 }

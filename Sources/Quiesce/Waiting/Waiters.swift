@@ -7,6 +7,8 @@ public import Substrate
 /// A waiter joins the line before it looks at its condition, and a waker makes the condition true
 /// before it looks at the line: so one of the two sees the other, and no wake-up is lost. Both
 /// looks are sequentially consistent.
+///
+/// In a forked child nobody waits at first: the line is empty, and as closed as it was.
 @usableFromInline
 struct Waiters: ~Copyable, Sendable {
     let line = Mutex(Line())
@@ -15,8 +17,29 @@ struct Waiters: ~Copyable, Sendable {
     private let whole = Subject()
 
     struct Line {
-        var waiters = WaiterList()
+        var waiters = LinkedList<Waiter>()
         var isClosed = false
+        var generation = World.generation
+    }
+
+    /// Runs `body` with the line.
+    private func withLine<Result>(_ body: (inout Line) -> sending Result) -> Result {
+        ForkSection.run {
+            line.withLock { line in
+                if line.generation != World.generation { startAfresh(&line) }
+                return body(&line)
+            }
+        }
+    }
+
+    /// Forgets, in a forked child, those who wait in its parent.
+    private func startAfresh(_ line: inout Line) {
+        // They are never touched again, not even to be destroyed: a task of the parent must not go
+        // on here.
+        if let first = line.waiters.first { unsafe _ = Unmanaged.passRetained(first) }
+        line.waiters = LinkedList()
+        line.generation = World.generation
+        count.store(0, ordering: .sequentiallyConsistent)
     }
 
     func label(_ name: @autoclosure () -> String) {
@@ -43,13 +66,13 @@ struct Waiters: ~Copyable, Sendable {
     @usableFromInline
     @inline(never)
     func wakeInLine(_ limit: Int) {
-        rouse(whole.write("dismiss from") { line.withLock { dismiss(&$0, limit, .woken) } })
+        rouse(whole.write("dismiss from") { withLine { dismiss(&$0, limit, .woken) } })
     }
 
     /// Ends every wait, those to come as well.
     func close() {
         let dismissed = whole.write("close") {
-            line.withLock { line in
+            withLine { line in
                 line.isClosed = true
                 return dismiss(&line, .max, .closed)
             }
@@ -85,7 +108,7 @@ struct Waiters: ~Copyable, Sendable {
     ///   costs more than that.
     func wait(
         for waitClass: WaitClass, _ name: @autoclosure () -> String,
-        until deadline: Clock.Instant?, looksFirst: Bool = false, _ isOver: () -> Bool
+        until deadline: WorldClock.Instant?, looksFirst: Bool = false, _ isOver: () -> Bool
     ) -> Waiter.Ending? {
         waitClass.waiting(name()) {
             if looksFirst, isOver() { return nil }
@@ -96,6 +119,7 @@ struct Waiters: ~Copyable, Sendable {
                     leave(waiter)
                     return nil
                 }
+                if waiter.hasStayedBehind { continue }
                 let ending = waiter.park(until: deadline)
                 if let result = settle(waiter, ending, isOver) { return result.ending }
             }
@@ -105,7 +129,7 @@ struct Waiters: ~Copyable, Sendable {
     /// Waits until `isOver` is true. It is called again and again, by this task, with no lock held.
     func wait(
         for waitClass: WaitClass, _ name: @autoclosure () -> String,
-        until deadline: Clock.Instant?, looksFirst: Bool = false, _ isOver: () -> Bool
+        until deadline: WorldClock.Instant?, looksFirst: Bool = false, _ isOver: () -> Bool
     ) async -> Waiter.Ending? {
         await waitClass.waiting(name()) {
             if looksFirst, isOver() { return nil }
@@ -116,6 +140,7 @@ struct Waiters: ~Copyable, Sendable {
                     leave(waiter)
                     return nil
                 }
+                if waiter.hasStayedBehind { continue }
                 let ending = await waiter.suspend(until: deadline)
                 if let result = settle(waiter, ending, isOver) { return result.ending }
             }
@@ -136,7 +161,7 @@ struct Waiters: ~Copyable, Sendable {
 
     private func join(_ waiter: Waiter) -> Bool {
         whole.write("join") {
-            line.withLock { line in
+            withLine { line in
                 guard !line.isClosed else { return false }
                 line.waiters.append(waiter)
                 count.wrappingAdd(1, ordering: .sequentiallyConsistent)
@@ -149,8 +174,9 @@ struct Waiters: ~Copyable, Sendable {
     /// the next.
     private func leave(_ waiter: Waiter) {
         let wasWoken = whole.write("leave") {
-            line.withLock { line in
+            withLine { line in
                 guard waiter.isInLine else { return waiter.ending == .woken }
+                if waiter.hasStayedBehind { return false }
                 line.waiters.remove(waiter)
                 count.wrappingSubtract(1, ordering: .relaxed)
                 return false

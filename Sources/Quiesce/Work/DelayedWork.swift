@@ -15,5 +15,9 @@ public final class DelayedWork: WorkItem, @unchecked Sendable {
         super.init(name: name, .plain(function), Site(file, line))
     }
 
-    override func hasten() -> Bool { home?.timers.expire(self) ?? false }
+    override func hasten() -> Bool {
+        // The timers of a forked child's parent fire there.
+        guard let home, home.isOfThisProcess else { return false }
+        return home.timers.expire(self)
+    }
 }

@@ -49,7 +49,7 @@ struct WorkNumbers {
     /// before live on.
     final class Source: Sendable {
         static var current: Source { World.current.value(key) { Source() } }
-        private static let key = WorldKey<Source>()
+        static let key = WorldKey<Source>()
 
         fileprivate static let stock: UInt64 = 1 << 20
 

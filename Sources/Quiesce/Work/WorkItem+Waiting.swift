@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-public import Substrate
+package import Substrate
 
 // Waiting for what an item runs.
 extension WorkItem {
@@ -18,7 +18,16 @@ extension WorkItem {
         message: "it would block a thread of the cooperative pool; await the other spelling"
     )
     @discardableResult
-    public func disableAndWait(until deadline: Clock.Instant? = nil) throws(WorkError) -> Bool {
+    public func close(within timeout: Duration? = nil) throws(QuiesceError) -> Bool {
+        try close(until: WorldClock.deadline(within: timeout))
+    }
+
+    @available(
+        *, noasync,
+        message: "it would block a thread of the cooperative pool; await the other spelling"
+    )
+    @discardableResult
+    package func close(until deadline: WorldClock.Instant?) throws(QuiesceError) -> Bool {
         let (_, wasPending) = try disableFromOutside()
         try waitForRuns(until: deadline)
         return wasPending
@@ -26,10 +35,18 @@ extension WorkItem {
 
     /// Disables the item and waits until its function is not running, as the blocking spelling.
     ///
-    /// - Throws: as the blocking spelling, and `.cancelled` when the task is cancelled; the item is
+    /// - Throws: as the blocking spelling, and `CancellationError`; the item is
     ///   disabled.
     @discardableResult
-    public func disableAndWait(until deadline: Clock.Instant? = nil) async throws(WorkError) -> Bool
+    public func close(within timeout: Duration? = nil) async throws
+        -> Bool
+    {
+        try await close(until: WorldClock.deadline(within: timeout))
+    }
+
+    @discardableResult
+    package func close(until deadline: WorldClock.Instant?) async throws
+        -> Bool
     {
         let (_, wasPending) = try disableFromOutside()
         try await waitForRuns(until: deadline)
@@ -50,7 +67,16 @@ extension WorkItem {
         message: "it would block a thread of the cooperative pool; await the other spelling"
     )
     @discardableResult
-    public func cancelAndWait(until deadline: Clock.Instant? = nil) throws(WorkError) -> Bool {
+    public func cancelAndWait(within timeout: Duration? = nil) throws(QuiesceError) -> Bool {
+        try cancelAndWait(until: WorldClock.deadline(within: timeout))
+    }
+
+    @available(
+        *, noasync,
+        message: "it would block a thread of the cooperative pool; await the other spelling"
+    )
+    @discardableResult
+    package func cancelAndWait(until deadline: WorldClock.Instant?) throws(QuiesceError) -> Bool {
         let (isCounted, wasPending) = try disableFromOutside()
         defer { if isCounted { enable() } }
         try waitForRuns(until: deadline)
@@ -59,10 +85,18 @@ extension WorkItem {
 
     /// Cancels the item and waits until its function is not running, as the blocking spelling.
     ///
-    /// - Throws: as the blocking spelling, and `.cancelled` when the task is cancelled; the item is
+    /// - Throws: as the blocking spelling, and `CancellationError`; the item is
     ///   cancelled as well.
     @discardableResult
-    public func cancelAndWait(until deadline: Clock.Instant? = nil) async throws(WorkError) -> Bool
+    public func cancelAndWait(within timeout: Duration? = nil) async throws
+        -> Bool
+    {
+        try await cancelAndWait(until: WorldClock.deadline(within: timeout))
+    }
+
+    @discardableResult
+    package func cancelAndWait(until deadline: WorldClock.Instant?) async throws
+        -> Bool
     {
         let (isCounted, wasPending) = try disableFromOutside()
         defer { if isCounted { enable() } }
@@ -82,7 +116,16 @@ extension WorkItem {
         message: "it would block a thread of the cooperative pool; await the other spelling"
     )
     @discardableResult
-    public func flush(until deadline: Clock.Instant? = nil) throws(WorkError) -> Bool {
+    public func flush(within timeout: Duration? = nil) throws(QuiesceError) -> Bool {
+        try flush(until: WorldClock.deadline(within: timeout))
+    }
+
+    @available(
+        *, noasync,
+        message: "it would block a thread of the cooperative pool; await the other spelling"
+    )
+    @discardableResult
+    package func flush(until deadline: WorldClock.Instant?) throws(QuiesceError) -> Bool {
         guard let (home, wasArmed) = try beginFlush() else { return false }
         // What was pending by its timer may be over already.
         return try home.flush(self, until: deadline) || wasArmed
@@ -91,9 +134,14 @@ extension WorkItem {
     /// Waits until the last enqueueing of this item before the call is over, as the blocking
     /// spelling.
     ///
-    /// - Throws: as the blocking spelling, and `.cancelled` when the task is cancelled.
+    /// - Throws: as the blocking spelling, and `CancellationError`.
     @discardableResult
-    public func flush(until deadline: Clock.Instant? = nil) async throws(WorkError) -> Bool {
+    public func flush(within timeout: Duration? = nil) async throws -> Bool {
+        try await flush(until: WorldClock.deadline(within: timeout))
+    }
+
+    @discardableResult
+    package func flush(until deadline: WorldClock.Instant?) async throws -> Bool {
         guard let (home, wasArmed) = try beginFlush() else { return false }
         // As above.
         let hadToWait = try await home.flush(self, until: deadline)
@@ -102,33 +150,33 @@ extension WorkItem {
 
     /// Checks that the wait can end, and then ends that of the item's timer. Nil when the item was
     /// never enqueued.
-    private func beginFlush() throws(WorkError) -> (home: WorkQueue, wasArmed: Bool)? {
+    private func beginFlush() throws(QuiesceError) -> (home: WorkQueue, wasArmed: Bool)? {
         try checkNotInside()
         guard let home else { return nil }
         if isPending { try home.checkCanFlush() }
         return (home, hasten())
     }
 
-    private func checkNotInside() throws(WorkError) {
+    private func checkNotInside() throws(QuiesceError) {
         guard let worker = Worker.running, worker.isRunning(self), let queue = worker.queue else {
             return
         }
-        throw .inside(item: name, queue: queue.name)
+        throw .inside(of: queue.name, item: name)
     }
 
     /// Disables the item, unless the caller is its function.
-    private func disableFromOutside() throws(WorkError) -> (isCounted: Bool, wasPending: Bool) {
+    private func disableFromOutside() throws(QuiesceError) -> (isCounted: Bool, wasPending: Bool) {
         try checkNotInside()
         return disable(#filePath, #line)
     }
 
     /// Waits until the function is not running on any queue.
-    private func waitForRuns(until deadline: Clock.Instant?) throws(WorkError) {
+    private func waitForRuns(until deadline: WorldClock.Instant?) throws(QuiesceError) {
         let (homes, id) = everyHome
         for home in homes { try home.waitForRun(of: id, until: deadline, waitClass, name) }
     }
 
-    private func waitForRuns(until deadline: Clock.Instant?) async throws(WorkError) {
+    private func waitForRuns(until deadline: WorldClock.Instant?) async throws {
         let (homes, id) = everyHome
         for home in homes { try await home.waitForRun(of: id, until: deadline, waitClass, name) }
     }
@@ -136,7 +184,7 @@ extension WorkItem {
     /// The queues that it may be running on, and who it is.
     private var everyHome: ([WorkQueue], id: UInt64) {
         whole.read("locate") {
-            homes.withLock {
+            withHomes {
                 ($0.earlier.map(\.queue) + ($0.current.map { [$0] } ?? []), id: id.load())
             }
         }

@@ -51,7 +51,8 @@ public class WorkItem: @unchecked Sendable {
     struct Homes {
         /// Where it is pending, or was last.
         var current: WorkQueue?
-        /// Where it was before, and may have been running when it moved.
+        /// Where it was before, and may have been running when it moved. Each queue once, and not
+        /// the current one.
         var earlier: [Earlier] = []
         var moves: UInt64 = 0
     }
@@ -114,8 +115,13 @@ public class WorkItem: @unchecked Sendable {
     /// Whether it is disabled, at this moment. Acquires.
     public var isDisabled: Bool { ItemState.depth(state.load(ordering: .acquiring)) > 0 }
 
+    /// Runs `body` with its homes, which a forked child finds free.
+    func withHomes<Result>(_ body: (inout Homes) -> sending Result) -> Result {
+        ForkSection.run { homes.withLock { body(&$0) } }
+    }
+
     /// Where it is pending, or was last.
-    var home: WorkQueue? { whole.read("look at") { homes.withLock { $0.current } } }
+    var home: WorkQueue? { whole.read("look at") { withHomes { $0.current } } }
 
     // MARK: Becoming pending
 
@@ -151,17 +157,22 @@ public class WorkItem: @unchecked Sendable {
         to queue: WorkQueue, _ numbers: inout WorkNumbers, _ isArmed: Bool, _ hasMoved: inout Bool
     ) -> Enqueued {
         whole.write("move") {
-            homes.withLock { homes in
-                let answer = claim(for: queue, &numbers, isArmed: isArmed, &hasMoved, mayMove: true)
-                guard answer == .queued else { return answer }
-                if id.load() == 0 { id.store(numbers.next()) }
-                if let current = homes.current, current !== queue {
-                    homes.moves += 1
-                    homes.earlier.append(Earlier(queue: current, move: homes.moves))
-                    hasMoved = true
+            // The lock by its own name, for the test that takes it away where something is written.
+            ForkSection.run {
+                homes.withLock { homes in
+                    let answer = claim(
+                        for: queue, &numbers, isArmed: isArmed, &hasMoved, mayMove: true)
+                    guard answer == .queued else { return answer }
+                    if id.load() == 0 { id.store(numbers.next()) }
+                    if let current = homes.current, current !== queue {
+                        homes.moves += 1
+                        homes.earlier.append(Earlier(queue: current, move: homes.moves))
+                        hasMoved = true
+                    }
+                    homes.earlier.removeAll { $0.queue === queue }
+                    homes.current = queue
+                    return .queued
                 }
-                homes.current = queue
-                return .queued
             }
         }
     }
@@ -176,16 +187,16 @@ public class WorkItem: @unchecked Sendable {
 
     /// Forgets the queues where it was before and is not running any more.
     private func forgetEarlierHomes() {
-        let earlier = whole.read("look at") { homes.withLock { $0.earlier } }
+        let earlier = whole.read("look at") { withHomes { $0.earlier } }
         for home in earlier where !home.queue.isRunning(self) {
             whole.write("forget a queue of") {
-                homes.withLock { $0.earlier.removeAll { $0.move == home.move } }
+                withHomes { $0.earlier.removeAll { $0.move == home.move } }
             }
         }
     }
 
     /// Who it is, for those who do not hold the locks of its queue.
-    var knownID: UInt64 { whole.read("look at") { homes.withLock { _ in id.load() } } }
+    var knownID: UInt64 { whole.read("look at") { withHomes { _ in id.load() } } }
 
     // MARK: Cancelling
 

@@ -17,6 +17,7 @@ struct WorkList: ~Copyable, @unchecked Sendable {
     private(set) var count = 0
     /// The ticket of what was taken from the front last.
     private(set) var lastTaken: UInt64 = 0
+    private let generation = World.generation
 
     @safe
     enum Slot {
@@ -39,6 +40,8 @@ struct WorkList: ~Copyable, @unchecked Sendable {
     init() { unsafe memory = .allocate(capacity: 0) }
 
     deinit {
+        // In a forked child it is the copy of one that a thread of the parent may have been changing.
+        guard generation == World.generation else { return }
         // Only of a queue whose world has ended is something left.
         for index in head..<end {
             if case .item(let item) = unsafe memory[index].slot { unsafe item.release() }

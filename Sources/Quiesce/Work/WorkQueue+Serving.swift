@@ -23,6 +23,7 @@ extension WorkQueue {
         var goesOn = true
         while goesOn {
             worker.run(of: self)
+            pool.noteEnd(of: worker)
             let isOver = pool.isOver(&turn, priority)
             goesOn = whole.write("go on with") { call(proceed(worker, goesOn: !isOver)) }
         }
@@ -99,7 +100,7 @@ extension WorkQueue {
             }
         }
         Subject.does("start \(worker.name)")
-        if serving.isTimed { worker.starts(at: Clock.now()) }
+        if serving.isTimed { worker.starts(at: WorldClock.now()) }
         return true
     }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-public import Substrate
+package import Substrate
 
 extension WorkQueue {
     /// Somebody who waits for an enqueueing to be over, or for all up to one.
@@ -26,7 +26,15 @@ extension WorkQueue {
         *, noasync,
         message: "it would block a thread of the cooperative pool; await the other spelling"
     )
-    public func flush(until deadline: Clock.Instant? = nil) throws(WorkError) {
+    public func flush(within timeout: Duration? = nil) throws(QuiesceError) {
+        try flush(until: WorldClock.deadline(within: timeout))
+    }
+
+    @available(
+        *, noasync,
+        message: "it would block a thread of the cooperative pool; await the other spelling"
+    )
+    package func flush(until deadline: WorldClock.Instant?) throws(QuiesceError) {
         try checkNotInside()
         try wait(awaitAll(isTimed: deadline != nil), until: deadline)
     }
@@ -34,22 +42,26 @@ extension WorkQueue {
     /// Waits until every item that was enqueued before the call has run or was cancelled, as the
     /// blocking spelling.
     ///
-    /// - Throws: as the blocking spelling, and `.cancelled` when the task is cancelled.
-    public func flush(until deadline: Clock.Instant? = nil) async throws(WorkError) {
+    /// - Throws: as the blocking spelling, and `CancellationError`.
+    public func flush(within timeout: Duration? = nil) async throws {
+        try await flush(until: WorldClock.deadline(within: timeout))
+    }
+
+    package func flush(until deadline: WorldClock.Instant?) async throws {
         try checkNotInside()
         try await wait(awaitAll(isTimed: deadline != nil), until: deadline)
     }
 
     /// Throws where the caller would wait for what can only run after it.
-    func checkCanFlush() throws(WorkError) {
+    func checkCanFlush() throws(QuiesceError) {
         checkGeneration()
         guard let worker = Worker.running, worker.queue === self, limit == 1 else { return }
-        throw .inside(item: worker.name, queue: name)
+        throw .inside(of: name, item: worker.name)
     }
 
     /// Waits until the item's last enqueueing here is over. False when there is nothing to wait
     /// for.
-    func flush(_ item: WorkItem, until deadline: Clock.Instant?) throws(WorkError) -> Bool {
+    func flush(_ item: WorkItem, until deadline: WorldClock.Instant?) throws(QuiesceError) -> Bool {
         guard let (waiter, isPending) = try awaitItem(item, isTimed: deadline != nil) else {
             return false
         }
@@ -59,7 +71,9 @@ extension WorkQueue {
         return true
     }
 
-    func flush(_ item: WorkItem, until deadline: Clock.Instant?) async throws(WorkError) -> Bool {
+    func flush(_ item: WorkItem, until deadline: WorldClock.Instant?) async throws
+        -> Bool
+    {
         guard let (waiter, isPending) = try awaitItem(item, isTimed: deadline != nil) else {
             return false
         }
@@ -71,16 +85,16 @@ extension WorkQueue {
 
     /// Waits until the item that has this number is not running here.
     func waitForRun(
-        of id: UInt64, until deadline: Clock.Instant?, _ waitClass: WaitClass, _ item: String
-    ) throws(WorkError) {
+        of id: UInt64, until deadline: WorldClock.Instant?, _ waitClass: WaitClass, _ item: String
+    ) throws(QuiesceError) {
         try wait(
             awaitRun(of: id, isTimed: deadline != nil), until: deadline, waitClass.of(UInt(id)),
             item)
     }
 
     func waitForRun(
-        of id: UInt64, until deadline: Clock.Instant?, _ waitClass: WaitClass, _ item: String
-    ) async throws(WorkError) {
+        of id: UInt64, until deadline: WorldClock.Instant?, _ waitClass: WaitClass, _ item: String
+    ) async throws {
         try await wait(
             awaitRun(of: id, isTimed: deadline != nil), until: deadline, waitClass.of(UInt(id)),
             item)
@@ -102,8 +116,20 @@ extension WorkQueue {
         message: "it would block a thread of the cooperative pool; await the other spelling"
     )
     public func drain(
-        until deadline: Clock.Instant? = nil, file: StaticString = #filePath, line: UInt = #line
-    ) throws(WorkError) {
+        within timeout: Duration? = nil, file: StaticString = #filePath,
+        line: UInt = #line
+    ) throws(QuiesceError) {
+        try drain(until: WorldClock.deadline(within: timeout), file: file, line: line)
+    }
+
+    @available(
+        *, noasync,
+        message: "it would block a thread of the cooperative pool; await the other spelling"
+    )
+    package func drain(
+        until deadline: WorldClock.Instant?, file: StaticString = #filePath,
+        line: UInt = #line
+    ) throws(QuiesceError) {
         try checkNotInside()
         changeDrains(by: 1)
         defer { changeDrains(by: -1) }
@@ -112,10 +138,18 @@ extension WorkQueue {
 
     /// Waits until the queue is empty, as the blocking spelling.
     ///
-    /// - Throws: as the blocking spelling, and `.cancelled` when the task is cancelled.
+    /// - Throws: as the blocking spelling, and `CancellationError`.
     public func drain(
-        until deadline: Clock.Instant? = nil, file: StaticString = #filePath, line: UInt = #line
-    ) async throws(WorkError) {
+        within timeout: Duration? = nil, file: StaticString = #filePath,
+        line: UInt = #line
+    ) async throws {
+        try await drain(until: WorldClock.deadline(within: timeout), file: file, line: line)
+    }
+
+    package func drain(
+        until deadline: WorldClock.Instant?, file: StaticString = #filePath,
+        line: UInt = #line
+    ) async throws {
         try checkNotInside()
         changeDrains(by: 1)
         defer { changeDrains(by: -1) }
@@ -134,20 +168,40 @@ extension WorkQueue {
         *, noasync,
         message: "it would block a thread of the cooperative pool; await the other spelling"
     )
-    public func destroy(
-        until deadline: Clock.Instant? = nil, file: StaticString = #filePath, line: UInt = #line
-    ) throws(WorkError) {
+    public func close(
+        within timeout: Duration? = nil, file: StaticString = #filePath,
+        line: UInt = #line
+    ) throws(QuiesceError) {
+        try close(until: WorldClock.deadline(within: timeout), file: file, line: line)
+    }
+
+    @available(
+        *, noasync,
+        message: "it would block a thread of the cooperative pool; await the other spelling"
+    )
+    package func close(
+        until deadline: WorldClock.Instant?, file: StaticString = #filePath,
+        line: UInt = #line
+    ) throws(QuiesceError) {
         try beginEnding()
         try awaitEmpty(until: deadline, file, line)
     }
 
     /// Ends the queue, as the blocking spelling.
     ///
-    /// - Throws: as the blocking spelling, and `.cancelled` when the task is cancelled; the queue
+    /// - Throws: as the blocking spelling, and `CancellationError`; the queue
     ///   goes on ending.
-    public func destroy(
-        until deadline: Clock.Instant? = nil, file: StaticString = #filePath, line: UInt = #line
-    ) async throws(WorkError) {
+    public func close(
+        within timeout: Duration? = nil, file: StaticString = #filePath,
+        line: UInt = #line
+    ) async throws {
+        try await close(until: WorldClock.deadline(within: timeout), file: file, line: line)
+    }
+
+    package func close(
+        until deadline: WorldClock.Instant?, file: StaticString = #filePath,
+        line: UInt = #line
+    ) async throws {
         try beginEnding()
         try await awaitEmpty(until: deadline, file, line)
     }
@@ -156,16 +210,16 @@ extension WorkQueue {
         whole.write(change > 0 ? "drain" : "open") { intake.withLock { $0.drains += change } }
     }
 
-    private func beginEnding() throws(WorkError) {
+    private func beginEnding() throws(QuiesceError) {
         try checkNotInside()
         whole.write("end") { intake.withLock { $0.isEnding = true } }
         timers.expire(allOf: self)
     }
 
-    private func checkNotInside() throws(WorkError) {
+    private func checkNotInside() throws(QuiesceError) {
         checkGeneration()
         guard let worker = Worker.running, worker.queue === self else { return }
-        throw .inside(item: worker.name, queue: name)
+        throw .inside(of: name, item: worker.name)
     }
 
     // MARK: Waiting
@@ -185,8 +239,8 @@ extension WorkQueue {
     }
 
     /// Waits until nothing is pending or runs.
-    private func awaitEmpty(until deadline: Clock.Instant?, _ file: StaticString, _ line: UInt)
-        throws(WorkError)
+    private func awaitEmpty(until deadline: WorldClock.Instant?, _ file: StaticString, _ line: UInt)
+        throws(QuiesceError)
     {
         var round = 0
         while let waiter = awaitAll(isTimed: deadline != nil) {
@@ -196,8 +250,8 @@ extension WorkQueue {
     }
 
     private func awaitEmpty(
-        until deadline: Clock.Instant?, _ file: StaticString, _ line: UInt
-    ) async throws(WorkError) {
+        until deadline: WorldClock.Instant?, _ file: StaticString, _ line: UInt
+    ) async throws {
         var round = 0
         while let waiter = awaitAll(isTimed: deadline != nil) {
             note(&round, file, line)
@@ -223,7 +277,7 @@ extension WorkQueue {
         }
     }
 
-    private func awaitItem(_ item: WorkItem, isTimed: Bool) throws(WorkError)
+    private func awaitItem(_ item: WorkItem, isTimed: Bool) throws(QuiesceError)
         -> (waiter: Waiter, isPending: Bool)?
     {
         // In a forked child nothing runs that ran before.
@@ -245,7 +299,7 @@ extension WorkQueue {
                 return (serving.join(.of(ticket: server.ticket), isTimed), false)
             }
         }
-        if waitsForItself, let inside { throw .inside(item: inside, queue: name) }
+        if waitsForItself, let inside { throw .inside(of: name, item: inside) }
         return awaited
     }
 
@@ -254,24 +308,26 @@ extension WorkQueue {
 
     /// Waits for the queue's items, or for one of them, which may stand in line behind others.
     private func wait(
-        _ waiter: Waiter?, until deadline: Clock.Instant?, _ itemsClass: WaitClass? = nil,
+        _ waiter: Waiter?, until deadline: WorldClock.Instant?, _ itemsClass: WaitClass? = nil,
         _ item: String? = nil, _ line: WaitClass? = nil
-    ) throws(WorkError) {
+    ) throws(QuiesceError) {
         guard let waiter else { return }
+        retryThreads()
         func park() -> Waiter.Ending {
             (itemsClass ?? waitClass).waiting(item ?? name) {
                 waiter.park(until: deadline, lingering: Self.lingering)
             }
         }
         let ending = line?.waiting(name, park) ?? park()
-        if ending != .woken { throw giveUp(waiter, ending) }
+        if ending != .woken { throw giveUp(waiter) }
     }
 
     private func wait(
-        _ waiter: Waiter?, until deadline: Clock.Instant?, _ itemsClass: WaitClass? = nil,
+        _ waiter: Waiter?, until deadline: WorldClock.Instant?, _ itemsClass: WaitClass? = nil,
         _ item: String? = nil, _ line: WaitClass? = nil
-    ) async throws(WorkError) {
+    ) async throws {
         guard let waiter else { return }
+        retryThreads()
         func suspend() async -> Waiter.Ending {
             await (itemsClass ?? waitClass).waiting(item ?? name) {
                 await waiter.suspend(until: deadline)
@@ -279,21 +335,22 @@ extension WorkQueue {
         }
         let ending =
             if let line { await line.waiting(name, suspend) } else { await suspend() }
-        if ending != .woken { throw giveUp(waiter, ending) }
+        guard ending != .woken else { return }
+        let failure = giveUp(waiter)
+        throw ending.error(failure)
     }
 
     /// Leaves the line, and says why.
-    private func giveUp(_ waiter: Waiter, _ ending: Waiter.Ending) -> WorkError {
+    private func giveUp(_ waiter: Waiter) -> QuiesceError {
         whole.write("give up on") {
             serving.withLock { serving in
                 serving.awaited.removeAll { $0.waiter === waiter }
-                if ending == .cancelled { return .cancelled(queue: name) }
                 let (now, following) = (
-                    Clock.now(), serving.servers.count { unsafe $0.following != nil }
+                    WorldClock.now(), serving.servers.count { unsafe $0.following != nil }
                 )
                 let pending = serving.list.count + following + intake.withLock { $0.list.count }
                 let running = serving.servers.filter { $0.id != 0 }.map { $0.occupant(at: now) }
-                return .timedOut(queue: name, running: running, pending: pending)
+                return .timedOut(of: name, occupants: running, pending: pending)
             }
         }
     }
@@ -318,7 +375,7 @@ extension WorkQueue.Serving {
         let waiter = Waiter()
         awaited.append(WorkQueue.Awaited(waiter: waiter, end: end, isTimed: isTimed))
         if isTimed {
-            let now = Clock.now()
+            let now = WorldClock.now()
             for server in servers where server.id != 0 { server.isSeen(at: now) }
         }
         return waiter

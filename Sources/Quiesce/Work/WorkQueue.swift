@@ -9,12 +9,13 @@ import Substrate
 ///   its own life, or enqueue itself.
 /// - An item does not run beside itself on one queue. Enqueued while it runs, it runs once more,
 ///   afterwards. On another queue it may.
-/// - Items of the pool that block in a wait of Quiesce or of Substrate let others run meanwhile.
+/// - Items that block in a wait of Quiesce or of Substrate, or in `withBlocking`, let others run
+///   meanwhile.
 ///
 ///     let queue = WorkQueue(name: "uploads")
 ///     queue.enqueue(item)                  // .queued, .alreadyPending, .disabled or .draining
-///     try item.disableAndWait()            // not running, and never again
-///     try queue.destroy()                  // what is pending has run
+///     try item.close()            // not running, and never again
+///     try queue.close()                  // what is pending has run
 ///
 /// A queue that is let go of runs what is pending before it ends. Kernel counterpart: `struct
 /// workqueue_struct`.
@@ -269,7 +270,18 @@ public final class WorkQueue: Sendable {
     /// Something was enqueued, for which a server has to be called or not.
     @inline(__always)
     private func call(_ calls: Bool) {
-        if calls { pool.list(self) } else if pool.isShort { pool.tryAgain() }
+        if calls {
+            pool.list(self)
+            if timers.isShort { timers.tryAgain() }
+        } else if pool.isShort {
+            pool.tryAgain()
+        }
+    }
+
+    /// Tries again to start the threads that the system refused, before a wait for what they do.
+    func retryThreads() {
+        if pool.isShort { pool.tryAgain() }
+        if timers.isShort { timers.tryAgain() }
     }
 
     /// Makes the item pending here, unless the queue or the item refuses. The queue keeps it from
@@ -330,7 +342,10 @@ public final class WorkQueue: Sendable {
     // MARK: Changing
 
     /// How many items run at a time.
-    public var limit: Int { whole.read("look at") { serving.withLock { $0.limit } } }
+    public var limit: Int {
+        checkGeneration()
+        return whole.read("look at") { serving.withLock { $0.limit } }
+    }
 
     /// Lets so many items run at a time, at most `maximumLimit`. An ordered queue stays one.
     /// Kernel: `workqueue_set_max_active`.

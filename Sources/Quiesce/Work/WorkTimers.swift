@@ -7,13 +7,15 @@ import Substrate
 /// Kernel counterpart: `struct timer_list` of a `struct delayed_work`.
 final class WorkTimers: Sendable, ServiceThread.Owner {
     static var current: WorkTimers { World.current.value(key) { WorkTimers() } }
-    private static let key = WorldKey<WorkTimers>()
+    static let key = WorldKey<WorkTimers>()
 
     // Taken before the locks of queues.
     private let state = Mutex(State())
     /// Raised when the first timer has changed.
     private let point = WaitPoint()
     private let whole = Subject()
+    /// Not 0 while timers are armed and the system has no thread to fire them.
+    private let shortage = Hint()
 
     private struct State {
         var heap: [Timer] = []
@@ -47,7 +49,7 @@ final class WorkTimers: Sendable, ServiceThread.Owner {
         -> Enqueued
     {
         queue.checkGeneration()
-        let deadline = (Clock.now() + delay).nanoseconds
+        let deadline = (WorldClock.now() + delay).nanoseconds
         var (calls, isServed, hasMoved) = (false, true, false)
         let answer: Enqueued = whole.write("arm one of") {
             state.withLock { state in
@@ -66,14 +68,14 @@ final class WorkTimers: Sendable, ServiceThread.Owner {
             }
         }
         if calls { call() }
-        if !isServed { tryAgain() }
+        if !isServed { isRefused() }
         item.wasAnswered(answer, hasMoved: hasMoved)
         return answer
     }
 
     /// Gives an item's timer another delay. False when none runs for this queue.
     func rearm(_ item: WorkItem, on queue: WorkQueue, after delay: Duration) -> Bool {
-        let deadline = (Clock.now() + delay).nanoseconds
+        let deadline = (WorldClock.now() + delay).nanoseconds
         var isFirst = false
         let isArmed = whole.write("arm one of") {
             state.withLock { state in
@@ -108,15 +110,25 @@ final class WorkTimers: Sendable, ServiceThread.Owner {
 
     /// Starts the thread, unless that was done. False when the system has none to give.
     private func startThread(_ state: inout State) -> Bool {
-        (try? state.thread.start { [self] in serve() }) != nil
+        guard (try? state.thread.start { [self] in serve() }) != nil else { return false }
+        if isShort { shortage.value = 0 }
+        return true
     }
 
-    /// Nobody else would see to the timers, and nobody is told that they do not fire.
-    private func tryAgain() {
-        let isServed = ServiceThread.tryAgain {
-            whole.write("start") { state.withLock { startThread(&$0) } }
-        }
-        if !isServed { fatalError("no thread could be started for timers") }
+    /// Whether timers are armed and the system had no thread to fire them.
+    var isShort: Bool { shortage.value != 0 }
+
+    /// Tries again to start the thread. False when the system has none to give.
+    @discardableResult
+    func tryAgain() -> Bool { whole.write("start") { state.withLock { startThread(&$0) } } }
+
+    /// Nobody else fires the timers. The first caller that is refused tries again for a second.
+    private func isRefused() {
+        guard !isShort, !ServiceThread.tryAgain({ tryAgain() }) else { return }
+        shortage.value = 1
+        warn(
+            "cannot start the thread for timers, and delayed items do not become due; retrying when an item is delayed, when an idle queue gets work, and when somebody waits for a queue"
+        )
     }
 
     // MARK: Ending early
@@ -203,13 +215,13 @@ final class WorkTimers: Sendable, ServiceThread.Owner {
         var patience = WaitPoint.Patience.none
         while true {
             let seen = point.word.load(ordering: .acquiring)
-            let now = Clock.now().nanoseconds
+            let now = WorldClock.now().nanoseconds
             let next = fire { heap in
                 var due: [Timer] = []
                 while let first = heap.first, first.deadline <= now { due.append(remove(0, &heap)) }
                 return due
             }
-            let deadline = next.map { Clock.Instant(nanoseconds: $0) }
+            let deadline = next.map { WorldClock.Instant(nanoseconds: $0) }
             if case .over = point.idle(while: seen, until: deadline, patience: &patience) { return }
         }
     }

@@ -26,7 +26,7 @@ final class Worker: BlockingObserver, @unchecked Sendable {
     /// What it runs, for messages.
     var name: String { id == Self.anonymous ? WorkQueue.unnamed : itemName }
     /// Since when it is known to run that, and whether it began then; nil where nobody has asked.
-    private var since: Clock.Instant?
+    private var since: WorldClock.Instant?
     private var isStartKnown = false
     /// The same item, enqueued anew. It follows.
     var following: Unmanaged<WorkItem>?
@@ -35,6 +35,23 @@ final class Worker: BlockingObserver, @unchecked Sendable {
     private var payload: UInt = 0
     private var function: (@Sendable () -> Void)?
     private var blockings = 0
+
+    /// Whether a worker counts among those that run.
+    enum Standing {
+        /// It runs an item, or looks for one, or is called.
+        case running
+        /// Its item blocks.
+        case blocked
+        /// The rescuer found that its item does not end.
+        case stuck
+        case idle
+    }
+
+    /// Under the pool's lock.
+    var standing = Standing.idle
+    /// Set by the rescuer and cleared by the worker, under the pool's lock. The worker reads it
+    /// without.
+    let isWatched = Atomic(false)
     /// Where the item that it runs was.
     private var address: UInt = 0
 
@@ -62,13 +79,15 @@ final class Worker: BlockingObserver, @unchecked Sendable {
     }
 
     /// What runs next begins now.
-    func starts(at now: Clock.Instant) { (since, isStartKnown) = (now, true) }
+    func starts(at now: WorldClock.Instant) { (since, isStartKnown) = (now, true) }
 
     /// Somebody sees what runs.
-    func isSeen(at now: Clock.Instant) { if since == nil { (since, isStartKnown) = (now, false) } }
+    func isSeen(at now: WorldClock.Instant) {
+        if since == nil { (since, isStartKnown) = (now, false) }
+    }
 
     /// What it runs, for an error.
-    func occupant(at now: Clock.Instant) -> Occupant {
+    func occupant(at now: WorldClock.Instant) -> Occupant {
         Occupant(name, since: since ?? now, isExact: since != nil && isStartKnown, at: now)
     }
 
@@ -129,12 +148,12 @@ final class Worker: BlockingObserver, @unchecked Sendable {
     // Nested where an item that others run beside blocks.
     override func blocks() {
         blockings += 1
-        if blockings == 1 { pool.stopsRunning() }
+        if blockings == 1 { pool.stopsRunning(self) }
     }
 
     override func goesOn() {
         blockings -= 1
-        if blockings == 0 { pool.runsAgain() }
+        if blockings == 0 { pool.runsAgain(self) }
     }
 
     /// The life of the thread.
@@ -143,7 +162,7 @@ final class Worker: BlockingObserver, @unchecked Sendable {
     }
 
     /// Waits until somebody calls.
-    func idle(until deadline: Clock.Instant?) -> WaitPoint.Call {
+    func idle(until deadline: WorldClock.Instant?) -> WaitPoint.Call {
         point.idle(while: 0, until: deadline, patience: &patience)
     }
 

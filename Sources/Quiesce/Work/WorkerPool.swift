@@ -5,19 +5,27 @@ import Substrate
 /// The threads that run the items of all queues of a world: as many at a time as there are
 /// processors.
 ///
-/// A worker whose item blocks does not count; another runs meanwhile, and one is started if need
-/// be. So there may be more than processors, and those that have had nothing to do for long end.
-/// Idle ones are called in the order of their numbers. Kernel counterpart: `struct worker_pool`.
+/// A worker whose item blocks does not count: the pool wakes another worker meanwhile, or starts
+/// one. So there may be more workers than processors, up to a limit; those that have had nothing to
+/// do for long end. The pool sees the waits of Quiesce and of Substrate, and what runs in
+/// `withBlocking`; where items block by other means, the rescuer notices that nothing moves. Idle
+/// workers are called in the order of their numbers. Kernel counterpart: `struct worker_pool`.
 final class WorkerPool: Sendable, ServiceThread.Owner {
     static var current: WorkerPool {
         let world = World.current
-        return world.value(key) { WorkerPool(size: world.processorCount) }
+        return world.value(key) {
+            WorkerPool(size: world.processorCount, rescueDelay: world.rescueDelay)
+        }
     }
 
     static let key = WorldKey<WorkerPool>()
 
     /// How many workers run at a time.
-    private let size: Int
+    let size: Int
+    /// How many threads the pool has at most.
+    private let threadLimit: Int
+    /// Looks after the pool while all workers that may run do so; nil in an explored world.
+    let rescuer: Rescuer?
     /// Whether a worker looks after each item who else waits, and gives way to whoever does, as
     /// tests explore it.
     private let givesWay: Bool
@@ -25,24 +33,31 @@ final class WorkerPool: Sendable, ServiceThread.Owner {
     private let shortage = Hint()
     // Who enqueues reads what is before, and should not wait for those who change what is behind.
     private let gap = Gap()
-    private let state = Mutex(State())
+    let state = Mutex(State())
     private let hint = Hint()
-    private let whole = Subject()
+    let whole = Subject()
 
-    private struct State {
+    struct State {
         /// Those who wait for a server.
         var urgent = QueueLine()
         var normal = QueueLine()
         var workers: [Worker?] = []
         /// In descending order, so that the first to be called is the last.
         var idle: [Worker] = []
-        /// How many run an item, or look for one, or are called.
+        /// How many workers stand as running.
         var running = 0
         /// How many urgent queues were served since a normal one was.
         var urgentTurns = 0
+        /// Whether the rescuer looks after the pool.
+        var isWatched = false
+        /// Whether a worker has ended an item or taken up a queue since the rescuer looked.
+        var hasMoved = false
+        /// Whether a user was told that the pool has as many threads as it may have.
+        var hasToldLimit = false
 
         /// The next queue in line. A normal one gets a turn among urgent ones, too.
         mutating func popFirst() -> WorkQueue? {
+            hasMoved = true
             if urgentTurns < 8 || normal.isEmpty, let queue = urgent.popFirst() {
                 urgentTurns += 1
                 return queue
@@ -52,15 +67,28 @@ final class WorkerPool: Sendable, ServiceThread.Owner {
         }
 
         var isAnyListed: Bool { !urgent.isEmpty || !normal.isEmpty }
+
+        /// Counts a worker anew.
+        mutating func set(_ worker: Worker, _ standing: Worker.Standing) {
+            running += (standing == .running ? 1 : 0) - (worker.standing == .running ? 1 : 0)
+            worker.standing = standing
+        }
     }
 
     /// How long a worker beyond the pool's size stays with nothing to do. Kernel:
     /// `IDLE_WORKER_TIMEOUT`.
     static let idleTime = Duration.seconds(300)
+    /// How many threads a pool has at most, if nothing else is said. Kernel: `WQ_MAX_ACTIVE`.
+    static let defaultThreadLimit = 512
 
-    init(size: Int, givesWay: Bool = false) {
+    init(
+        size: Int, threadLimit: Int = defaultThreadLimit, rescueDelay: Duration? = nil,
+        givesWay: Bool = false
+    ) {
         self.size = size
+        self.threadLimit = max(size, threadLimit)
         self.givesWay = givesWay
+        rescuer = rescueDelay.map { Rescuer(delay: $0) }
         whole.label("pool") { state.label("pool.state") }
     }
 
@@ -79,9 +107,8 @@ final class WorkerPool: Sendable, ServiceThread.Owner {
 
     /// Makes a change that may call for one more worker.
     ///
-    /// Where the system has no thread to give and nobody else is there to see to what is listed,
-    /// since all that run are blocked, perhaps by what is listed, it is tried for a second to get
-    /// one.
+    /// The system may have no thread to give, and no worker that runs may be left: all are blocked,
+    /// perhaps by what is listed. Then the caller tries again for a second.
     private func call(_ name: StaticString, _ change: (inout State) -> Void) {
         if attempt(name, change) || ServiceThread.tryAgain({ tryAgain() }) { return }
         isShortOfThreads()
@@ -89,7 +116,7 @@ final class WorkerPool: Sendable, ServiceThread.Owner {
 
     /// Makes a change, and has one more worker run if need be. False when there was no thread to be
     /// had, and nobody else will see to what is listed.
-    private func attempt(_ name: StaticString, _ change: (inout State) -> Void) -> Bool {
+    func attempt(_ name: StaticString, _ change: (inout State) -> Void) -> Bool {
         whole.write(name) {
             make(
                 state.withLock { state in
@@ -107,29 +134,41 @@ final class WorkerPool: Sendable, ServiceThread.Owner {
     /// Whether something is listed that nobody sees to, for want of a thread.
     var isShort: Bool { shortage.value != 0 }
 
-    private func isShortOfThreads() {
-        let isAlone = state.withLock { $0.workers.allSatisfy { $0 == nil } }
-        if isAlone { fatalError("no thread could be started to run work") }
+    func isShortOfThreads() {
         if shortage.value == 0 {
             warn(
-                "no further thread could be started to run work, and all that run it are blocked; it is tried again when more is enqueued, or an item blocks or ends"
+                "cannot start a worker thread, and no worker is free; retrying when more is enqueued, when an item blocks, and when somebody waits for a queue"
             )
         }
         shortage.value = 1
     }
 
-    private enum Call {
+    enum Call {
         case wake(Worker)
         case start(Worker)
+        /// The rescuer is to look after the pool.
+        case watch
+        /// A user is to be told that no more threads are started.
+        case tellLimit
     }
 
     /// Has one more worker run, if there is something to do and not enough run.
     private func wakeOne(_ state: inout State) -> Call? {
-        guard state.isAnyListed, state.running < size else { return nil }
-        state.running += 1
-        if let worker = state.idle.popLast() { return .wake(worker) }
+        guard state.isAnyListed else { return nil }
+        guard state.running < size else { return watch(&state) }
+        if let worker = state.idle.popLast() {
+            state.set(worker, .running)
+            return .wake(worker)
+        }
         let number = state.workers.firstIndex { $0 == nil } ?? state.workers.count
+        // Those that there are look at the line when they have ended their items.
+        guard number < threadLimit else {
+            if state.hasToldLimit { return nil }
+            state.hasToldLimit = true
+            return .tellLimit
+        }
         let worker = Worker(number, self)
+        state.set(worker, .running)
         if number == state.workers.count {
             state.workers.append(worker)
         } else {
@@ -143,6 +182,15 @@ final class WorkerPool: Sendable, ServiceThread.Owner {
     private func make(_ call: Call?) -> Bool {
         switch call {
         case nil: break
+        case .watch:
+            // Where it cannot, nobody looks until the next time that the line is too long.
+            if rescuer?.watch(self) == false { state.withLock { $0.isWatched = false } }
+            return true
+        case .tellLimit:
+            warn(
+                "\(threadLimit) workers are blocked, and no more are started; what is enqueued waits until one of their items ends"
+            )
+            return true
         case .wake(let worker): worker.call()
         case .start(let worker):
             // Whether it was started is not kept: one that is refused is let go of, and the next
@@ -157,18 +205,20 @@ final class WorkerPool: Sendable, ServiceThread.Owner {
     }
 
     /// The system has no thread to give. Those that run will do what is listed, later. One that had
-    /// nothing to do because this one was to run is called.
+    /// nothing to do because this one was to run is called. Else the rescuer tries again.
     private func isRefused(_ worker: Worker) -> Bool {
-        let (idle, willBeSeenTo): (Worker?, Bool) = state.withLock { state in
-            state.running -= 1
+        let (call, willBeSeenTo): (Call?, Bool) = state.withLock { state in
+            state.set(worker, .idle)
             state.workers[worker.number] = nil
             guard state.isAnyListed else { return (nil, true) }
-            let idle = state.idle.popLast()
-            if idle != nil { state.running += 1 }
-            tell(state)
-            return (idle, state.running > 0)
+            defer { tell(state) }
+            if let idle = state.idle.popLast() {
+                state.set(idle, .running)
+                return (.wake(idle), true)
+            }
+            return (watch(&state), state.running > 0)
         }
-        idle?.call()
+        _ = make(call)
         return willBeSeenTo
     }
 
@@ -189,25 +239,28 @@ final class WorkerPool: Sendable, ServiceThread.Owner {
 
     /// The next queue in line; nil when there is none, and the worker is idle.
     private func take(_ worker: Worker) -> WorkQueue? {
-        state.withLock { state in
+        let (queue, call): (WorkQueue?, Call?) = state.withLock { state in
+            settle(worker, &state)
             // One that blocked meanwhile may have come back: then one too many runs.
             if state.running <= size, let queue = state.popFirst() {
                 tell(state)
-                return queue
+                return (queue, nil)
             }
-            state.running -= 1
+            state.set(worker, .idle)
             let place = state.idle.firstIndex { $0.number < worker.number } ?? state.idle.count
             state.idle.insert(worker, at: place)
             worker.point.word.store(0, ordering: .relaxed)
-            return nil
+            return (nil, state.isAnyListed ? watch(&state) : nil)
         }
+        _ = make(call)
+        return queue
     }
 
     /// False when the thread is to end.
     private func waitForCall(_ worker: Worker) -> Bool {
-        let isSpare = worker.number >= size
+        var mayLeave = worker.number >= size
         repeat {
-            switch worker.idle(until: isSpare ? Clock.now() + Self.idleTime : nil) {
+            switch worker.idle(until: mayLeave ? WorldClock.now() + Self.idleTime : nil) {
             case .woken: continue
             case .over: return false
             case .timedOut:
@@ -222,18 +275,25 @@ final class WorkerPool: Sendable, ServiceThread.Owner {
                     }
                 }
                 if isDismissed { return false }
+                // The caller has chosen it and is about to raise its point.
+                mayLeave = false
             }
         } while worker.point.word.load(ordering: .acquiring) == 0
         return true
     }
 
     /// A worker's item blocks, or is one that others should run beside.
-    func stopsRunning() { call("block in") { $0.running -= 1 } }
+    func stopsRunning(_ worker: Worker) {
+        call("block in") {
+            settle(worker, &$0)
+            $0.set(worker, .blocked)
+        }
+    }
 
-    func runsAgain() {
+    func runsAgain(_ worker: Worker) {
         whole.write("go on in") {
             state.withLock {
-                $0.running += 1
+                $0.set(worker, .running)
                 tell($0)
             }
         }
@@ -260,7 +320,7 @@ final class WorkerPool: Sendable, ServiceThread.Owner {
     }
 
     /// Says without the lock who waits.
-    private func tell(_ state: borrowing State) { hint.value = whoWaits(state) }
+    func tell(_ state: borrowing State) { hint.value = whoWaits(state) }
 
     /// Whether a worker that has run one more item of a queue should look who else waits. Kernel:
     /// `keep_working`.
@@ -287,27 +347,5 @@ final class WorkerPool: Sendable, ServiceThread.Owner {
                 (state.workers.count { $0 != nil }, state.idle.count, state.running)
             }
         }
-    }
-}
-
-/// Queues that wait for a server, linked through themselves. The pool's lock protects it.
-@safe
-private struct QueueLine {
-    private var first: WorkQueue?
-    unowned(unsafe) private var last: WorkQueue?
-
-    var isEmpty: Bool { first == nil }
-
-    mutating func append(_ queue: WorkQueue) {
-        if let last = unsafe last { last.nextListed.store(queue) } else { first = queue }
-        unsafe last = queue
-    }
-
-    mutating func popFirst() -> WorkQueue? {
-        guard let queue = first else { return nil }
-        first = queue.nextListed.load()
-        queue.nextListed.store(nil)
-        if first == nil { unsafe last = nil }
-        return queue
     }
 }

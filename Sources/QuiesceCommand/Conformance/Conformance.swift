@@ -2,6 +2,7 @@
 
 import ArgumentParser
 import Foundation
+import QuiesceStories
 
 struct Conformance: ParsableCommand {
     static let configuration = CommandConfiguration(

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import QuiesceStories
+
 /// One case of a file. What does not fit throws `BadInput`, to which the file adds its name and the
 /// case's.
 struct ConformanceCase: Decodable {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Foundation
+import QuiesceStories
 
 /// A file of conformance cases: the name of its suite, and the cases.
 ///

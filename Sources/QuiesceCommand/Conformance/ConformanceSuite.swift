@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import QuiesceStories
+
 /// What runs the cases of all suites whose names begin alike.
 protocol ConformanceSuite: SendableMetatype {
     /// How the suites' names begin, up to the dot.

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import QuiesceStories
+
 /// Runs `eventfd.*`: what a nonblocking `eventfd(2)` answers, on every implementation of events.
 enum EventSuite: ConformanceSuite {
     static let prefix = "eventfd."

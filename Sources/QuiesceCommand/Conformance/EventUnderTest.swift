@@ -2,6 +2,7 @@
 
 import Foundation
 import Quiesce
+import QuiesceStories
 
 /// An event as the cases of `eventfd.*` use it: as a descriptor that never waits.
 protocol EventUnderTest {
@@ -45,7 +46,7 @@ struct EventImplementation: Sendable {
             CounterUnderTest(EventCounter(UInt64($0), isSemaphore: $1))
         },
         EventImplementation(name: "EventFD") {
-            do throws(EventError) {
+            do throws(QuiesceError) {
                 return DescriptorUnderTest(event: try EventFD($0, isSemaphore: $1))
             } catch {
                 throw BadInput("\(error)")
@@ -64,7 +65,7 @@ private struct CounterUnderTest: EventUnderTest {
 
     func write(bytes: Int, value: UInt64) -> EventAnswer {
         guard bytes == width else { return .refused("EINVAL") }
-        do throws(EventError) {
+        do throws(QuiesceError) {
             return try counter.tryAdd(value) ? .wrote(bytes: width) : .refused("EAGAIN")
         } catch {
             return .refused(error == .invalidValue ? "EINVAL" : "\(error)")

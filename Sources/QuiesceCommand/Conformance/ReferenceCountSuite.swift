@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Quiesce
+import QuiesceStories
 
 /// Runs `refcount.*`: the results, values and warnings of `refcount_t`, operation by operation.
 enum ReferenceCountSuite: ConformanceSuite {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Explorer
+import QuiesceStories
 import Substrate
 
 /// A client that unregisters in its own release callback waits for itself, where `unregister`

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import QuiesceStories
+
 /// Gregory Haskins, "eventfd: add internal reference counting to fix notifier race conditions",
 /// June 2009.
 ///

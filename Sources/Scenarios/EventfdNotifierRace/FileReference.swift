@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Explorer
+import QuiesceStories
 import Substrate
 
 /// A client that keeps the file's own reference never hears of the end: the file cannot end while

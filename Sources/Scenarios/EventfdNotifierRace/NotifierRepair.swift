@@ -2,10 +2,11 @@
 
 import Explorer
 import Quiesce
+import QuiesceStories
 import Substrate
 
 /// The repair again, with what Quiesce offers: an `EventCounter` whose file is a `Reference`, and a
-/// `Notifier`.
+/// `Subscription`.
 ///
 /// The private count of the text is the counter's own memory, which a notifier keeps; the file's
 /// count is the reference's, whose last drop hangs up. The callbacks run without a lock, one at a
@@ -24,28 +25,28 @@ enum NotifierRepair {
         return client
     }
 
-    private static func attach(
+    private static func subscribe(
         _ client: Storage<Client>, to file: borrowing Reference<EventCounter>
-    ) -> Notifier? {
+    ) -> Subscription? {
         file.withObject {
-            try? $0.attach(
+            try? $0.subscribe(
                 onSignal: { _ in client.pointee.signals.withValue { $0 += 1 } },
-                onHangUp: { _ in client.pointee.releases.withValue { $0 += 1 } })
+                onClose: { _ in client.pointee.releases.withValue { $0 += 1 } })
         }
     }
 
     /// The client's memory, its notifier, and the file that user space has.
     private static func start() -> (
-        client: Storage<Client>, notifier: Notifier?, userSpace: FileTable
+        client: Storage<Client>, notifier: Subscription?, userSpace: FileTable
     ) {
         let client = makeClient()
         let file = Reference(EventCounter())
-        let notifier = attach(client, to: file)
+        let notifier = subscribe(client, to: file)
         return (client, notifier, FileTable(file))
     }
 
-    private static func detach(_ notifier: Notifier?) -> Bool {
-        do { return try notifier?.detach() ?? false } catch {
+    private static func close(_ notifier: Subscription?) -> Bool {
+        do { return try notifier?.close() ?? false } catch {
             expect(false, "\(error)")
             return false
         }
@@ -53,13 +54,13 @@ enum NotifierRepair {
 
     static let everybodyAtOnce = Story(
         "notifier-repair", text: EventfdNotifierRace.text, .repaired,
-        "Notifier: detach waits for the callback"
+        "Subscription: close waits for callback"
     ) { world in
         let (client, notifier, userSpace) = start()
         world.thread("signaller") { userSpace.signal() }
         world.thread("closer") { userSpace.close() }
         world.thread("client") {
-            _ = detach(notifier)
+            _ = close(notifier)
             expect(client.pointee.releases.load() <= 1, "the end was told twice")
             unsafe client.free()
         }
@@ -67,12 +68,12 @@ enum NotifierRepair {
 
     static let hangUpAgainstDetach = Story(
         "notifier-hang-up", text: EventfdNotifierRace.text, .repaired,
-        "Notifier: hang-up against detach"
+        "Subscription: hang-up against close"
     ) { world in
         let (client, notifier, userSpace) = start()
         world.thread("closer") { userSpace.close() }
         world.thread("client") {
-            let isMine = detach(notifier)
+            let isMine = close(notifier)
             expect(
                 client.pointee.releases.load() == (isMine ? 0 : 1),
                 "both the detach and the hang-up came first")
@@ -82,12 +83,12 @@ enum NotifierRepair {
 
     static let signalAgainstDetach = Story(
         "notifier-signal", text: EventfdNotifierRace.text, .repaired,
-        "Notifier: signal against detach"
+        "Subscription: signal against close"
     ) { world in
         let (client, notifier, userSpace) = start()
         world.thread("signaller") { userSpace.signal() }
         world.thread("client") {
-            _ = detach(notifier)
+            _ = close(notifier)
             unsafe client.free()
         }
         world.afterwards { userSpace.close() }
@@ -95,16 +96,16 @@ enum NotifierRepair {
 
     static let detachInCallback = Story(
         "notifier-detach-in-callback", text: EventfdNotifierRace.text, .repaired,
-        "Notifier: detach in its own callback"
+        "Subscription: close in its own callback"
     ) { world in
         let client = makeClient()
         let file = Reference(EventCounter())
         _ = file.withObject {
-            try? $0.attach(
+            try? $0.subscribe(
                 onSignal: { _ in },
-                onHangUp: { notifier in
+                onClose: { notifier in
                     client.pointee.releases.withValue { $0 += 1 }
-                    _ = detach(notifier)
+                    _ = close(notifier)
                 })
         }
         let userSpace = FileTable(file)
@@ -117,17 +118,17 @@ enum NotifierRepair {
 
     static let detachInSignal = Story(
         "notifier-detach-in-signal", text: EventfdNotifierRace.text, .repaired,
-        "Notifier: detach in its signal callback"
+        "Subscription: close in signal callback"
     ) { world in
         let client = makeClient()
         let file = Reference(EventCounter())
         _ = file.withObject {
-            try? $0.attach(
+            try? $0.subscribe(
                 onSignal: { notifier in
                     client.pointee.signals.withValue { $0 += 1 }
-                    expect(detach(notifier), "the notifier was detached before")
+                    expect(close(notifier), "the notifier was detached before")
                 },
-                onHangUp: { _ in expect(false, "a callback followed detach") })
+                onClose: { _ in expect(false, "a callback followed detach") })
         }
         let userSpace = FileTable(file)
         for name in ["one", "other"] { world.thread(name) { userSpace.signal() } }
@@ -142,23 +143,23 @@ enum NotifierRepair {
     /// client detaches the first.
     static let detachNeighbour = Story(
         "notifier-detach-neighbour", text: EventfdNotifierRace.text, .repaired,
-        "Notifier: detach a neighbour"
+        "Subscription: close a neighbour"
     ) { world in
         let client = makeClient()
         let second = Neighbour()
         let file = Reference(EventCounter())
         let first = file.withObject {
-            try? $0.attach(
+            try? $0.subscribe(
                 onSignal: { _ in
                     second.end()
                     unsafe client.free()
-                }, onHangUp: { _ in })
+                }, onClose: { _ in })
         }
-        let neighbour = attach(client, to: file)
+        let neighbour = subscribe(client, to: file)
         second.notifier.withLock { $0 = neighbour }
         let userSpace = FileTable(file)
         world.thread("signaller") { userSpace.signal() }
-        world.thread("client") { _ = detach(first) }
+        world.thread("client") { _ = close(first) }
         world.afterwards {
             userSpace.close()
             if second.end() { unsafe client.free() }
@@ -168,21 +169,21 @@ enum NotifierRepair {
     /// The callback of one counter's notifier detaches another counter's, which hangs up meanwhile.
     static let detachAnother = Story(
         "notifier-detach-another", text: EventfdNotifierRace.text, .repaired,
-        "Notifier: waits for another's callback"
+        "Subscription: waits for another's callback"
     ) { world in
         let client = makeClient()
         let one = Reference(EventCounter())
         let other = Reference(EventCounter())
-        let ending = attach(client, to: other)
+        let ending = subscribe(client, to: other)
         _ = one.withObject {
-            try? $0.attach(
+            try? $0.subscribe(
                 onSignal: { _ in
-                    let isMine = detach(ending)
+                    let isMine = close(ending)
                     expect(
                         client.pointee.releases.load() == (isMine ? 0 : 1),
                         "both the detach and the hang-up came first")
                     unsafe client.free()
-                }, onHangUp: { _ in })
+                }, onClose: { _ in })
         }
         let (command, closed) = (FileTable(one), FileTable(other))
         world.thread("signaller") { command.signal() }
@@ -194,21 +195,21 @@ enum NotifierRepair {
     /// client detaches under it.
     static let sleepingCallback = Story(
         "notifier-sleeping-callback", text: EventfdNotifierRace.text, .repaired,
-        "Notifier: callback that sleeps"
+        "Subscription: callback that sleeps"
     ) { world in
         let client = makeClient()
         let lock = ClientLock()
         let file = Reference(EventCounter())
         let notifier = file.withObject {
-            try? $0.attach(
+            try? $0.subscribe(
                 onSignal: { _ in },
-                onHangUp: { _ in lock.whileHeld { client.pointee.releases.withValue { $0 += 1 } } })
+                onClose: { _ in lock.whileHeld { client.pointee.releases.withValue { $0 += 1 } } })
         }
         let userSpace = FileTable(file)
         world.thread("closer") { userSpace.close() }
         world.thread("client") {
             lock.whileHeld {}
-            _ = detach(notifier)
+            _ = close(notifier)
             unsafe client.free()
         }
     }
@@ -216,15 +217,15 @@ enum NotifierRepair {
     /// The client hears of the end, since a notifier keeps the counter's memory and not its file.
     static let fileReference = Story(
         "notifier-hears-of-the-end", text: EventfdNotifierRace.text, .repaired,
-        "Notifier: keeps no file open"
+        "Subscription: keeps no file open"
     ) { world in
         let file = Reference(EventCounter())
         let ending = WaitQueue(name: "the end")
         let isOver = Ending()
         _ = file.withObject {
-            try? $0.attach(
+            try? $0.subscribe(
                 onSignal: { _ in },
-                onHangUp: { _ in
+                onClose: { _ in
                     isOver.flag.store(true, ordering: .sequentiallyConsistent)
                     ending.wake()
                 })
@@ -238,7 +239,7 @@ enum NotifierRepair {
 
     /// A notifier that is attached after the one whose callback detaches it.
     private final class Neighbour: Sendable {
-        let notifier = Mutex<Notifier?>(nil)
+        let notifier = Mutex<Subscription?>(nil)
 
         init() { notifier.label("second notifier") }
 
@@ -246,7 +247,7 @@ enum NotifierRepair {
         @discardableResult
         func end() -> Bool {
             guard let notifier = notifier.withLock({ $0.take() }) else { return false }
-            _ = detach(notifier)
+            _ = close(notifier)
             return true
         }
     }

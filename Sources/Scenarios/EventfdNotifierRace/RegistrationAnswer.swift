@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Explorer
+import QuiesceStories
 import Substrate
 
 /// `eventfd_notifier_register` answers whether the eventfd was signalled already. No callback tells

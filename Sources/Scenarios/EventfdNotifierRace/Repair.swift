@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Explorer
+import QuiesceStories
 import Substrate
 
 /// The repair with everybody at once: a signal, the hang-up, and a client that lets go and then is

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Explorer
+import QuiesceStories
 import Substrate
 
 /// What had been tried before the patch: a client that detaches leaves a part of itself with the

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Explorer
+import QuiesceStories
 import Substrate
 
 /// A callback unregisters a notifier of another eventfd, whose release callback runs elsewhere.

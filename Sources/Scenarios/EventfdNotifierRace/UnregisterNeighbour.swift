@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Explorer
+import QuiesceStories
 import Substrate
 
 /// A callback unregisters another notifier of the same eventfd, which is next in the wait queue.

@@ -2,6 +2,7 @@
 
 import Explorer
 import Quiesce
+import QuiesceStories
 import Substrate
 
 /// What `cancel_work_sync` says holds for the moment: another path that still finds the item can
@@ -36,7 +37,7 @@ enum CancelThenFree {
         let callback = SocketCallback()
         world.thread("socket") { callback.callIfSet { queue.enqueue(item) } }
         world.thread("teardown") {
-            do { try item.disableAndWait() } catch { expect(false, "\(error)") }
+            do { try item.close() } catch { expect(false, "\(error)") }
             callback.clear()
             unsafe context.free()
         }
@@ -48,7 +49,7 @@ enum CancelThenFree {
 enum CancelAndWaitThenFree {
     private static func program(
         _ world: ExploredWorld,
-        _ endUse: @escaping @Sendable (Work, SocketCallback) throws(WorkError) -> Void
+        _ endUse: @escaping @Sendable (Work, SocketCallback) throws(QuiesceError) -> Void
     ) {
         let (item, context) = Context.make()
         let queue = WorkQueue(name: "queue")
@@ -65,7 +66,7 @@ enum CancelAndWaitThenFree {
         "WorkQueue: cancelAndWait, then free",
         expecting: .useAfterFree, orElse: [.race]
     ) { world in
-        program(world) { item, callback throws(WorkError) in
+        program(world) { item, callback throws(QuiesceError) in
             try item.cancelAndWait()
             world.note("cancelled")
             callback.clear()
@@ -76,7 +77,7 @@ enum CancelAndWaitThenFree {
         "cancel-and-wait-repaired", text: WorkqueueSelfFree.text, .repaired,
         "WorkQueue: other path ended, then cancel"
     ) { world in
-        program(world) { item, callback throws(WorkError) in
+        program(world) { item, callback throws(QuiesceError) in
             callback.clear()
             try item.cancelAndWait()
         }

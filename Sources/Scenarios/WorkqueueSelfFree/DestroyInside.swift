@@ -2,6 +2,7 @@
 
 import Explorer
 import Quiesce
+import QuiesceStories
 import Substrate
 
 /// "destroy_workqueue() waits for all work items to finish before destroying the queue, which will
@@ -35,7 +36,7 @@ enum DestroyInside {
         }
         world.thread("owner") {
             request.wait()
-            do { try queue.destroy() } catch { expect(false, "\(error)") }
+            do { try queue.close() } catch { expect(false, "\(error)") }
             expect(
                 queue.enqueue(name: "late") { expect(false, "an item ran after its queue's end") }
                     == .draining)
@@ -44,9 +45,9 @@ enum DestroyInside {
 
     private static func isRefused(_ queue: WorkQueue) -> Bool {
         do {
-            try queue.destroy()
+            try queue.close()
             return false
-        } catch .inside(item: "item", queue: "queue") {
+        } catch .inside(of: "queue", item: "item") {
             return true
         } catch {
             return false

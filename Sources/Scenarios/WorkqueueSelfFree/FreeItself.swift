@@ -2,6 +2,7 @@
 
 import Explorer
 import Quiesce
+import QuiesceStories
 import Substrate
 
 /// "The work item's function could potentially free the entry that was pushed into the workqueue on

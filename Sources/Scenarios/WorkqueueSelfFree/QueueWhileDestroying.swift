@@ -2,6 +2,7 @@
 
 import Explorer
 import Quiesce
+import QuiesceStories
 import Substrate
 
 /// `queue_work` on a queue that is being destroyed says true, and drops the item: the reference
@@ -36,7 +37,7 @@ enum QueueWhileDestroying {
             expect(answer == .queued || answer == .draining)
         }
         world.thread("teardown") {
-            do { try queue.destroy() } catch { expect(false, "\(error)") }
+            do { try queue.close() } catch { expect(false, "\(error)") }
             table.remove()
         }
     }

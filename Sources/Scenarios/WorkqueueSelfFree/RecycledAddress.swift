@@ -2,6 +2,7 @@
 
 import Explorer
 import Quiesce
+import QuiesceStories
 import Substrate
 
 /// An item frees itself while it runs, and the allocator gives its memory to another item. A queue

@@ -2,6 +2,7 @@
 
 import Explorer
 import Quiesce
+import QuiesceStories
 import Substrate
 
 /// "I incremented a kref reference count before queuing a work item": but an item that is pending

@@ -2,6 +2,7 @@
 
 import Explorer
 import Quiesce
+import QuiesceStories
 import Substrate
 
 /// An item requeues itself and then drops its reference, "just before returning". The reference was

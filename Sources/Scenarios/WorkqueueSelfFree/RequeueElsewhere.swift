@@ -2,6 +2,7 @@
 
 import Explorer
 import Quiesce
+import QuiesceStories
 import Substrate
 
 /// "… or on a different one": then nothing keeps the item from running beside itself. It does not

@@ -2,6 +2,7 @@
 
 import Explorer
 import Quiesce
+import QuiesceStories
 import Substrate
 
 /// "It's also OK to requeue the work item on the same workqueue": if it ceased to be pending before

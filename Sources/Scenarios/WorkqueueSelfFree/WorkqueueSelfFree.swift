@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import QuiesceStories
+
 /// Eli, "Linux kernel workqueues: Is it OK for the worker function to kfree its own work item?",
 /// July 2024.
 ///

@@ -12,7 +12,7 @@ import CSubstrate
 public final class Poller: Sendable, InterestKeeper, ServiceThread.Owner {
     /// The poller of the running thread's world.
     public static var current: Poller { World.current.value(key) { Poller() } }
-    private static let key = WorldKey<Poller>()
+    static let key = WorldKey<Poller>()
 
     private let table = Mutex(Table())
     /// Read without the lock by a forked child, which cannot know who held that.

@@ -30,14 +30,14 @@ public struct Condition: ~Copyable, Sendable {
     @available(*, noasync, message: "it would block a thread of the cooperative pool")
     @discardableResult
     public func wait<Value: ~Copyable>(
-        _ mutex: borrowing Mutex<Value>, until deadline: Clock.Instant? = nil,
+        _ mutex: borrowing Mutex<Value>, until deadline: WorldClock.Instant? = nil,
         file: StaticString = #filePath, line: UInt = #line
     ) -> Bool {
         block(mutex, until: deadline, Site(file, line))
     }
 
     func block<Value: ~Copyable>(
-        _ mutex: borrowing Mutex<Value>, until deadline: Clock.Instant?, _ site: Site
+        _ mutex: borrowing Mutex<Value>, until deadline: WorldClock.Instant?, _ site: Site
     ) -> Bool {
         if let observer = Watch.observer {
             var operation = Operation(.wait, address, .acquiringAndReleasing, site: site)
@@ -94,9 +94,9 @@ extension Mutex where Value: ~Copyable {
     public borrowing func withLock<Result: ~Copyable, Failure: Error>(
         waitingFor condition: borrowing Condition, file: StaticString = #filePath,
         line: UInt = #line,
-        while predicate: (inout Value) throws(Failure) -> Bool,
-        _ body: (inout Value) throws(Failure) -> Result
-    ) throws(Failure) -> Result {
+        while predicate: (inout sending Value) throws(Failure) -> Bool,
+        _ body: (inout sending Value) throws(Failure) -> sending Result
+    ) throws(Failure) -> sending Result {
         let site = Site(file, line)
         acquire(site)
         defer { release(site) }

@@ -17,7 +17,11 @@ enum LockWord {
         return id != 0 ? id : World.registerCurrentThread()
     }
 
-    static func acquire(_ word: borrowing Synchronization.Atomic<UInt32>, _ token: UInt32) {
+    /// - Parameter namesThread: whether holders are threads of the process by their numbers.
+    static func acquire(
+        _ word: borrowing Synchronization.Atomic<UInt32>, _ token: UInt32,
+        namesThread: Bool = true
+    ) {
         var rounds = 0
         // Once this thread has slept, others may sleep behind it: it must take the lock as a
         // contended one.
@@ -38,9 +42,16 @@ enum LockWord {
                 )
             }
             rounds += 1
-            if rounds < spins, found & contended == 0 {
+            // Also while others sleep: they are woken one by one, and if everybody else slept behind
+            // them, each holder would have to make two system calls until no thread wants the lock.
+            if rounds < spins {
                 quiesce_pause()
                 continue
+            }
+            if namesThread, World.hasStayedBehind(found & ~contended) {
+                fatalError(
+                    "a Mutex was held by another thread when this process was forked; it is held for ever. Lock it before the fork, or do not use it in the child"
+                )
             }
             let marked = found | contended
             if found != marked {
@@ -55,6 +66,7 @@ enum LockWord {
                 unsafe withUnsafePointer(to: word) { _ = unsafe quiesce_futex_wait($0, marked, 0) }
             }
             desired = token | contended
+            rounds = 0
         }
     }
 

@@ -9,6 +9,11 @@ public import Synchronization
 /// while explored. Not fair. `lock` acquires, `unlock` releases. An uncontended pair is two
 /// compare-exchanges; a waiter sleeps in the kernel.
 ///
+/// It does not inherit priority: a thread that holds it keeps its own priority while a more urgent
+/// thread waits. The standard library's mutex does inherit priority on Linux, by a
+/// priority-inheritance futex. Where threads of different real-time priorities share a lock, keep
+/// the standard one.
+///
 /// Kernel counterpart: `struct mutex`.
 @frozen
 public struct Mutex<Value: ~Copyable>: ~Copyable {

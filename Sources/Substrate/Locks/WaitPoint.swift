@@ -31,7 +31,7 @@ public struct WaitPoint: ~Copyable, Sendable {
     @available(*, noasync, message: "it would block a thread of the cooperative pool")
     @discardableResult
     public func wait(
-        while value: UInt32, until deadline: Clock.Instant? = nil,
+        while value: UInt32, until deadline: WorldClock.Instant? = nil,
         file: StaticString = #filePath, line: UInt = #line
     ) -> Bool {
         BlockingObserver.told {
@@ -40,7 +40,7 @@ public struct WaitPoint: ~Copyable, Sendable {
     }
 
     private func sleep(
-        while value: UInt32, until deadline: Clock.Instant?, isIdle: Bool, _ site: Site
+        while value: UInt32, until deadline: WorldClock.Instant?, isIdle: Bool, _ site: Site
     ) -> Bool {
         if let observer = Watch.observer {
             var operation = Operation(.parkWhile, word.address, .acquiring, site: site)
@@ -75,7 +75,7 @@ public struct WaitPoint: ~Copyable, Sendable {
     ///   long it took.
     @available(*, noasync, message: "it would block a thread of the cooperative pool")
     public func idle(
-        while value: UInt32, until deadline: Clock.Instant? = nil, patience: inout Patience,
+        while value: UInt32, until deadline: WorldClock.Instant? = nil, patience: inout Patience,
         file: StaticString = #filePath, line: UInt = #line
     ) -> Call {
         if let observer = Watch.observer {

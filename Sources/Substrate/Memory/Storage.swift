@@ -69,8 +69,9 @@ public struct Storage<Value: ~Copyable>: Copyable {
     }
 }
 
-// As a pointer: what may be done with it when is the program's protocol, which exploring checks.
-extension Storage: @unchecked Sendable where Value: ~Copyable {}
+// A pointer: the program decides who uses the memory when, which exploring checks. The value itself
+// is used by several threads, so it must be Sendable.
+extension Storage: @unchecked Sendable where Value: ~Copyable & Sendable {}
 
 extension Storage: Equatable where Value: ~Copyable {
     @inlinable

@@ -5,6 +5,9 @@
 ///
 /// One predicted branch in production. While explored, two accesses of which one writes and that no
 /// declared order, lock or join separates are a data race, and that is a finding.
+///
+/// Only the memory itself is the program's responsibility. Threads share it where its value is
+/// `Sendable`: what a thread takes out is as safe there as anywhere.
 @frozen
 public struct Unsynchronized<Value: ~Copyable>: ~Copyable {
     @usableFromInline let cell: Cell<Value>
@@ -56,8 +59,9 @@ extension Unsynchronized where Value: ~Copyable {
     }
 }
 
-// The program promises that its accesses do not race; exploring it checks the promise.
-extension Unsynchronized: @unchecked Sendable where Value: ~Copyable {}
+// The program promises that its accesses do not race; exploring it checks the promise. Nobody could
+// promise that of a value that is not Sendable and has been taken out.
+extension Unsynchronized: @unchecked Sendable where Value: ~Copyable & Sendable {}
 
 extension Unsynchronized {
     /// The value now.

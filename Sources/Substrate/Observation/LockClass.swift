@@ -19,7 +19,7 @@ public struct LockClass: Sendable, Hashable, BitwiseCopyable {
     /// The class of the locks that `site` makes.
     @inlinable
     @inline(__always)
-    public init(_ site: Site) {
+    public init(_ site: Observer.Site) {
         number = Self.number(of: site)
         if _slowPath(quiesce_wants_lock_sites()) { LockSites.shared.note(site) }
     }
@@ -32,13 +32,13 @@ public struct LockClass: Sendable, Hashable, BitwiseCopyable {
 
     /// Where the locks of this class are made; nil when all of them were made before the first
     /// observer or listener of the process, or the table of places was full.
-    public var site: Site? { LockSites.shared.site(of: number) }
+    public var site: Observer.Site? { LockSites.shared.site(of: number) }
 
     /// The high half of a product with an odd number: lines below 2^24 change its upper 24 bits,
     /// each in its own way.
     @inlinable
     @inline(__always)
-    static func number(of site: Site) -> UInt32 {
+    static func number(of site: Observer.Site) -> UInt32 {
         let place = UInt64(site.fileAddress) &+ UInt64(site.line) &<< 40
         return UInt32(truncatingIfNeeded: (place &* 0x9e37_79b9_7f4a_7c15) &>> 32)
     }
@@ -79,7 +79,7 @@ final class LockSites: @unchecked Sendable {
     /// Keeps `site`, once. Does nothing where the table is full.
     @usableFromInline
     @inline(never)
-    func note(_ site: Site) {
+    func note(_ site: Observer.Site) {
         let place = UInt64(site.fileAddress) | UInt64(site.line) &<< Self.addressBits
         guard place != 0, Self.site(place) == site else { return }
         for index in Self.indices(LockClass.number(of: site)) {

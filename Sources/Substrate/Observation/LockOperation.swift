@@ -10,5 +10,5 @@ public struct LockOperation: Sendable, BitwiseCopyable {
     /// Where the lock was made.
     public let lockClass: LockClass
     /// The place in the source that performs the operation.
-    public let site: Site
+    public let site: Observer.Site
 }

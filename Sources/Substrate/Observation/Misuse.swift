@@ -6,7 +6,7 @@ import CSubstrate
 /// program survives.
 ///
 /// - Returns: whether anybody watches.
-public func reportMisuse(
+package func reportMisuse(
     _ sentence: @autoclosure () -> String, file: StaticString = #filePath, line: UInt = #line
 ) -> Bool {
     guard let observer = Watch.observer else { return false }
@@ -16,7 +16,7 @@ public func reportMisuse(
 }
 
 /// Writes a sentence to standard error, with the package's name before it.
-public func warn(_ sentence: String) {
+package func warn(_ sentence: String) {
     var text = "quiesce: \(sentence)\n"
     text.withUTF8 { unsafe quiesce_write_error($0.baseAddress!, $0.count) }
 }

@@ -18,11 +18,11 @@ public final class ObjectMachine: Sendable {
     /// What comes of an operation.
     public struct Transition: BitwiseCopyable {
         /// The state that it leaves. Where that is the one it found, the operation has only read.
-        public var state: Bits
+        public var state: Observer.Bits
         /// What it answers.
         public var result: UInt64
 
-        public init(_ state: Bits, result: UInt64 = 0) {
+        public init(_ state: Observer.Bits, result: UInt64 = 0) {
             self.state = state
             self.result = result
         }
@@ -34,7 +34,7 @@ public final class ObjectMachine: Sendable {
     ///   - words: how a trace tells an operation, of the given result, on the object of that name.
     public init(
         kind: String, orders: [MemoryOrder],
-        step: @escaping @Sendable (UInt8, UInt64, Bits) -> Transition?,
+        step: @escaping @Sendable (UInt8, UInt64, Observer.Bits) -> Transition?,
         words: @escaping @Sendable (UInt8, UInt64, String) -> String
     ) {
         self.kind = kind
@@ -44,7 +44,9 @@ public final class ObjectMachine: Sendable {
     }
 
     /// What an operation does in `state`; nil where it has to wait.
-    public func apply(_ operation: UInt8, _ argument: UInt64, to state: Bits) -> Transition? {
+    public func apply(
+        _ operation: UInt8, _ argument: UInt64, to state: Observer.Bits
+    ) -> Transition? {
         step(operation, argument, state)
     }
 
@@ -58,8 +60,8 @@ public final class ObjectMachine: Sendable {
     ///
     /// - Parameter initial: the state in which the object was made.
     public func perform(
-        _ operation: UInt8, _ argument: UInt64 = 0, at address: UInt, from initial: Bits,
-        _ site: Site
+        _ operation: UInt8, _ argument: UInt64 = 0, at address: UInt, from initial: Observer.Bits,
+        _ site: Observer.Site
     ) -> UInt64? {
         guard let observer = Watch.observer else { return nil }
         return observer.with {

@@ -88,7 +88,7 @@ open class PassiveListener: @unchecked Sendable {
     }
 
     /// The listener that a thread takes up when it registers, which is when it first uses a lock or
-    /// when `Thread` starts it.
+    /// when `WorldThread` starts it.
     ///
     /// Set it before threads start: those that have registered keep the listener that they have, or
     /// none. A listener that was the default lives as long as the process, since threads go on

@@ -15,12 +15,13 @@ public import Synchronization
 ///   an item's function is called.
 /// - Where it waits, the step ends; what follows the wait is another.
 /// - An operation inside another belongs to the same step.
-public struct Subject: ~Copyable, Sendable {
+@usableFromInline
+package struct Subject: ~Copyable, Sendable {
     // Only its address counts, and an atomic is never moved.
     @usableFromInline let mark: Synchronization.Atomic<UInt8>
 
     @inlinable
-    public init() { mark = Synchronization.Atomic(0) }
+    package init() { mark = Synchronization.Atomic(0) }
 
     @usableFromInline
     var address: UInt {
@@ -29,7 +30,7 @@ public struct Subject: ~Copyable, Sendable {
 
     /// Names the subject, and calls `parts`, which labels what is reached by its operations alone.
     /// Call it in the initializer of its owner.
-    public borrowing func label(_ name: @autoclosure () -> String, parts: () -> Void) {
+    package borrowing func label(_ name: @autoclosure () -> String, parts: () -> Void) {
         DeclaredOperation.label(address, name, parts)
     }
 
@@ -37,7 +38,7 @@ public struct Subject: ~Copyable, Sendable {
     /// subject could tell.
     @inlinable
     @inline(__always)
-    public borrowing func read<Result: ~Copyable, Failure: Error>(
+    package borrowing func read<Result: ~Copyable, Failure: Error>(
         _ name: StaticString, file: StaticString = #filePath, line: UInt = #line,
         _ body: () throws(Failure) -> Result
     ) throws(Failure) -> Result {
@@ -47,7 +48,7 @@ public struct Subject: ~Copyable, Sendable {
     /// Runs `body`, an operation whose place among the others on the same subject can be told.
     @inlinable
     @inline(__always)
-    public borrowing func write<Result: ~Copyable, Failure: Error>(
+    package borrowing func write<Result: ~Copyable, Failure: Error>(
         _ name: StaticString, file: StaticString = #filePath, line: UInt = #line,
         _ body: () throws(Failure) -> Result
     ) throws(Failure) -> Result {
@@ -60,7 +61,7 @@ extension Subject {
     /// its name and subject. The last word counts.
     @inlinable
     @inline(__always)
-    public static func does(_ deed: @autoclosure () -> String) {
+    package static func does(_ deed: @autoclosure () -> String) {
         guard _slowPath(unsafe quiesce_current_block().pointee.observer != nil) else { return }
         Watch.observer?.with { if unsafe $0.isRecording { $0.operationDoes(deed()) } }
     }
@@ -74,7 +75,7 @@ extension Atomic {
     /// only reads, so one that tells such operations apart has to be an operation that writes.
     @inlinable
     @inline(__always)
-    public borrowing func operation<Result: ~Copyable, Failure: Error>(
+    package borrowing func operation<Result: ~Copyable, Failure: Error>(
         _ name: StaticString, writes: Bool, file: StaticString = #filePath, line: UInt = #line,
         _ body: () throws(Failure) -> Result
     ) throws(Failure) -> Result {
@@ -82,7 +83,7 @@ extension Atomic {
     }
 
     /// Names the atomic, and calls `parts`, which labels what is reached by operations on it alone.
-    public borrowing func label(_ name: @autoclosure () -> String, parts: () -> Void) {
+    package borrowing func label(_ name: @autoclosure () -> String, parts: () -> Void) {
         DeclaredOperation.label(address, name, parts)
     }
 }

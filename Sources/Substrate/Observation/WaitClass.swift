@@ -15,7 +15,7 @@ internal import CSubstrate
 public struct WaitClass: Sendable, Hashable {
     public let role: Role
     /// Where it was made.
-    public let site: Site
+    public let site: Observer.Site
     /// The one gate, queue or item that is meant, by a number that no other of its role has; 0 where
     /// the class does not say. No part of the class's identity.
     public let instance: UInt
@@ -35,7 +35,7 @@ public struct WaitClass: Sendable, Hashable {
     }
 
     @inlinable
-    public init(_ role: Role, _ site: Site, of instance: UInt = 0) {
+    public init(_ role: Role, _ site: Observer.Site, of instance: UInt = 0) {
         self.role = role
         self.site = site
         self.instance = instance

@@ -17,29 +17,60 @@ package enum Presence {
     /// How many announcements a thread can have at once.
     package static let depthLimit = 7
 
-    /// What `enter` returns when the thread has `depthLimit` announcements already.
-    package static let noSlot: Int32 = -1
-    /// What `enter` returns when the state has one of the bits. Nothing is announced then.
-    @usableFromInline package static let refused: Int32 = -2
+    /// An announcement of the running thread, to be given to `leave`.
+    @safe
+    @frozen
+    @usableFromInline
+    package struct Announcement {
+        /// One that was made while somebody watched the thread. An entry that counts elsewhere has
+        /// it too, and does not use it.
+        package static var watched: Announcement { unsafe Announcement(slot: nil) }
+
+        /// Whether nobody watched the thread when it was made.
+        @inlinable package var isPlain: Bool { unsafe slot != nil }
+
+        // Nil for one that was made on the slow path, which finds its slot by the key.
+        @usableFromInline let slot: UnsafeMutablePointer<Synchronization.Atomic<UInt>>?
+
+        @inlinable
+        init(slot: UnsafeMutablePointer<Synchronization.Atomic<UInt>>?) { unsafe self.slot = slot }
+    }
+
+    /// What `enter` came to.
+    @frozen
+    @usableFromInline
+    package enum Entrance {
+        case announced(Announcement)
+        /// The thread has `depthLimit` announcements already.
+        case noSlot
+        /// The state had one of the bits, and nothing was announced.
+        case refused
+        /// The state had one of the bits once the key was announced. The announcement is over; one
+        /// who looked for announcements meanwhile may have seen it.
+        case withdrawn
+    }
 
     /// Announces `key`, and then looks whether `state` has one of `bits`: whoever sets a bit, and
     /// then looks for announcements behind a `membarrier()`, sees this one, or else this sees the
     /// bit. Acquires what set `state`.
     ///
+    /// It looks before it announces as well. That look decides nothing about an entry; it spares
+    /// those who wait for announcements to end from seeing one that is about to be withdrawn.
+    ///
     /// One operation, since the fast path of the two is a single test of the thread's block.
     ///
     /// - Parameter section: the class that an observer is told of; its name follows.
-    /// - Returns: the slot, to be given to `leave`; or `noSlot`, or `refused`.
     @inlinable
     @inline(__always)
     package static func enter(
         _ key: UInt, unless state: borrowing Atomic<UInt64>, has bits: UInt64,
         section: @autoclosure () -> WaitClass, _ name: @autoclosure () -> String,
         file: StaticString = #filePath, line: UInt = #line
-    ) -> Int32 {
+    ) -> Entrance {
         guard _fastPath(unsafe quiesce_current_block().pointee.slots != nil),
             let slots = unsafe quiesce_current_block().pointee.slots
         else { return enterSlow(key, state, bits, section(), name(), file, line) }
+        guard _fastPath(state.raw.load(ordering: .acquiring) & bits == 0) else { return .refused }
         let first = unsafe slots.assumingMemoryBound(to: Synchronization.Atomic<UInt>.self)
         // The common slot is a constant: were it counted, each entry would wait for the count that
         // the last leave stored.
@@ -48,12 +79,14 @@ package enum Presence {
         }
         unsafe first.pointee.store(key, ordering: .releasing)
         quiesce_compiler_barrier()
-        if _fastPath(state.raw.load(ordering: .acquiring) & bits == 0) { return 0 }
+        if _fastPath(state.raw.load(ordering: .acquiring) & bits == 0) {
+            return unsafe .announced(Announcement(slot: first))
+        }
         unsafe first.pointee.store(0, ordering: .releasing)
-        return refused
+        return .withdrawn
     }
 
-    /// Ends the announcement in `slot`, the last one of the running thread, and then looks whether
+    /// Ends `announcement` of `key`, the last one of the running thread, and then looks whether
     /// `state` has one of `bits`: then somebody may be waiting for this. Releases: what was done
     /// inside happens before it.
     ///
@@ -61,15 +94,16 @@ package enum Presence {
     @inlinable
     @inline(__always)
     package static func leave(
-        _ slot: Int32, andTellWhether state: borrowing Atomic<UInt64>, has bits: UInt64,
+        _ announcement: Announcement, of key: UInt, andTellWhether state: borrowing Atomic<UInt64>,
+        has bits: UInt64,
         section: @autoclosure () -> WaitClass, _ name: @autoclosure () -> String,
         file: StaticString = #filePath, line: UInt = #line
     ) -> Bool {
-        guard _fastPath(unsafe quiesce_current_block().pointee.slots != nil),
-            let slots = unsafe quiesce_current_block().pointee.slots
-        else { return leaveSlow(slot, state, bits, section(), name(), file, line) }
-        unsafe slots.assumingMemoryBound(to: Synchronization.Atomic<UInt>.self)[Int(slot)]
-            .store(0, ordering: .releasing)
+        // One that was made on the fast path ends on it: nobody was told that it began.
+        guard let slot = unsafe announcement.slot else {
+            return leaveSlow(key, state, bits, section(), name(), file, line)
+        }
+        unsafe slot.pointee.store(0, ordering: .releasing)
         quiesce_compiler_barrier()
         return state.raw.load(ordering: .relaxed) & bits != 0
     }
@@ -97,7 +131,8 @@ package enum Presence {
     /// The threads that have announced `key`, by number. Acquires: what a thread that is not among
     /// them did inside happens before.
     ///
-    /// Call `membarrier()` first. Reads one cache line for every thread of the world.
+    /// Call `membarrier()` first. Reads one cache line of every thread of the world that has not
+    /// ended.
     package static func threads(
         inside key: UInt, file: StaticString = #filePath, line: UInt = #line
     ) -> [UInt32] {
@@ -133,9 +168,7 @@ package enum Presence {
             }
             return
         }
-        let highest = world.highestThread()
-        guard highest > 0 else { return }
-        for number in 1...highest {
+        for number in world.liveThreads {
             if unsafe isInside(key, world.presence.row(of: number), file, line), !found(number) {
                 return
             }
@@ -171,22 +204,25 @@ package enum Presence {
         _ key: UInt, _ state: borrowing Atomic<UInt64>, _ bits: UInt64, _ section: WaitClass,
         _ name: String, _ file: StaticString,
         _ line: UInt
-    ) -> Int32 {
+    ) -> Entrance {
         let row = unsafe ownRow()
         guard let slot = (0..<depthLimit).first(where: { unsafe ownKey(row, $0) == 0 }) else {
-            return noSlot
+            return .noSlot
         }
-        section.begin(name)
         // Entries commute with one another, and not with what sets the bits.
         return state.operation("enter", writes: false, file: file, line: line) {
+            if state.load(ordering: .acquiring, file: file, line: line) & bits != 0 {
+                return .refused
+            }
+            section.begin(name)
             unsafe setKey(key, row, slot)
             unsafe row[slot].storeAsymmetric(key, file: file, line: line)
             describe(name)
             if state.load(ordering: .acquiring, file: file, line: line) & bits == 0 {
-                return Int32(slot)
+                return .announced(.watched)
             }
             unsafe end(row, slot, section, name, file, line)
-            return refused
+            return .withdrawn
         }
     }
 
@@ -196,26 +232,32 @@ package enum Presence {
         _ slots: UnsafeMutablePointer<Synchronization.Atomic<UInt>>, _ key: UInt,
         _ state: borrowing Atomic<UInt64>,
         _ bits: UInt64
-    ) -> Int32 {
+    ) -> Entrance {
         for slot in 1..<depthLimit where unsafe slots[slot].load(ordering: .relaxed) == 0 {
             unsafe slots[slot].store(key, ordering: .releasing)
             quiesce_compiler_barrier()
-            if state.raw.load(ordering: .acquiring) & bits == 0 { return Int32(slot) }
+            if state.raw.load(ordering: .acquiring) & bits == 0 {
+                return unsafe .announced(Announcement(slot: slots + slot))
+            }
             unsafe slots[slot].store(0, ordering: .releasing)
-            return refused
+            return .withdrawn
         }
-        return noSlot
+        return .noSlot
     }
 
     @usableFromInline
     @inline(never)
     static func leaveSlow(
-        _ slot: Int32, _ state: borrowing Atomic<UInt64>, _ bits: UInt64, _ section: WaitClass,
+        _ key: UInt, _ state: borrowing Atomic<UInt64>, _ bits: UInt64, _ section: WaitClass,
         _ name: String, _ file: StaticString,
         _ line: UInt
     ) -> Bool {
-        state.operation("leave", writes: false, file: file, line: line) {
-            unsafe end(ownRow(), Int(slot), section, name, file, line)
+        let row = unsafe ownRow()
+        guard let slot = (0..<depthLimit).last(where: { unsafe ownKey(row, $0) == key }) else {
+            fatalError("a thread left a gate that it is not inside of")
+        }
+        return state.operation("leave", writes: false, file: file, line: line) {
+            unsafe end(row, slot, section, name, file, line)
             return state.load(ordering: .relaxed, file: file, line: line) & bits != 0
         }
     }

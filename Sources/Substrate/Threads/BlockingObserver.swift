@@ -5,10 +5,10 @@ public import CSubstrate
 /// Who is told when a thread blocks, and when it goes on: a pool of threads derives from this
 /// class, and has another of its threads run meanwhile.
 ///
-/// Told of are the waits of `WaitPoint`, `Condition`, `Clock` and `Thread`, and those for a lock
-/// that is long held, and so those of everything above. What blocks by other means, a read of a
-/// file, another library's lock, is not seen. Kernel counterparts: `wq_worker_sleeping`,
-/// `wq_worker_running`.
+/// It is told of the waits of `WaitPoint`, `Condition`, `WorldClock` and `WorldThread`, and of those for a
+/// lock that is long held, and so of those of everything above. It is not told of what blocks by
+/// other means, such as a read of a file or another library's lock, unless that runs in `told`.
+/// Kernel counterparts: `wq_worker_sleeping`, `wq_worker_running`.
 open class BlockingObserver: @unchecked Sendable {
     // Unchecked: what a derived class holds is its own matter.
     public init() {}
@@ -34,12 +34,14 @@ open class BlockingObserver: @unchecked Sendable {
         return unsafe Unmanaged<BlockingObserver>.fromOpaque(pointer).takeUnretainedValue()
     }
 
-    /// Runs `wait`, which may block, and tells of it whoever is to be told.
-    static func told<Result>(_ wait: () -> Result) -> Result {
-        guard let observer = current else { return wait() }
+    /// Runs `wait`, which may block, and tells the running thread's observer, if it has one.
+    package static func told<Result: ~Copyable, Failure: Error>(
+        _ wait: () throws(Failure) -> Result
+    ) throws(Failure) -> Result {
+        guard let observer = current else { return try wait() }
         observer.tell { $0.blocks() }
         defer { observer.tell { $0.goesOn() } }
-        return wait()
+        return try wait()
     }
 
     /// What is told is not told of in turn.

@@ -16,7 +16,9 @@ struct ForkLock<Value>: ~Copyable {
         cell = Cell(initialValue)
     }
 
-    borrowing func withLock<Result>(_ body: (inout Value) -> Result) -> Result {
+    borrowing func withLock<Result>(
+        _ body: (inout sending Value) -> sending Result
+    ) -> sending Result {
         lock()
         defer { unlock() }
         let value = unsafe cell.address
@@ -24,7 +26,7 @@ struct ForkLock<Value>: ~Copyable {
     }
 
     borrowing func lock() {
-        LockWord.acquire(word, UInt32(quiesce_thread_id()))
+        LockWord.acquire(word, UInt32(quiesce_thread_id()), namesThread: false)
     }
 
     borrowing func unlock() {

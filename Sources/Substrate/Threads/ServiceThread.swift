@@ -5,7 +5,8 @@
 /// It leaves the process's signals to other threads. While explored, it waits with `WaitPoint.idle`
 /// and ends when that says so; any other wait of it counts as anybody's.
 package struct ServiceThread: Sendable {
-    /// An object that has service threads. It is one of the values of a world.
+    /// An object that has service threads, or that a child does better without. It is one of the
+    /// values of a world.
     ///
     /// A forked child does not have the threads, and what the object holds may be half changed or
     /// locked for ever. So the child's world lets go of it, and makes another for the first who
@@ -35,7 +36,7 @@ package struct ServiceThread: Sendable {
     /// - Parameter serve: what the thread does. It keeps the thread's owner.
     package mutating func start(_ serve: @escaping @Sendable () -> Void) throws(ThreadError) {
         guard !isStarted else { return }
-        _ = try Thread.spawn(name: name, blocksSignals: true, serve)
+        _ = try WorldThread.spawn(name: name, blocksSignals: true, serve)
         isStarted = true
     }
 
@@ -47,7 +48,7 @@ package struct ServiceThread: Sendable {
     package static func tryAgain(_ start: () -> Bool) -> Bool {
         var pause = Duration.milliseconds(1)
         while pause < .seconds(1) {
-            Clock.sleep(for: pause)
+            WorldClock.sleep(for: pause)
             if start() { return true }
             pause *= 2
         }

@@ -1,37 +1,52 @@
 // SPDX-License-Identifier: Apache-2.0
 
 public import CSubstrate
+internal import Synchronization
 
 /// A variable of which every thread has its own value.
 ///
-/// A thread's value is made at its first use. It is destroyed when the thread ends; once the
-/// variable itself is gone, perhaps earlier, when the thread uses a newer variable. Each explored
-/// thread has its own.
+/// A thread makes its value at its first use. The value is destroyed, by its thread, when the thread
+/// ends. Once the variable itself is gone, it is destroyed earlier: at once on the thread that let
+/// go of the variable; on another thread, when that makes values of other variables, at the latest
+/// when as many variables are gone as the thread has values of living ones. Each explored thread has
+/// its own value, which other threads do not cause to be destroyed.
 ///
-/// Finding the value is a few loads: a variable has a number, by which a thread's table is indexed.
+/// Finding the value is a few loads: a thread's values are in a table, which has room for a few
+/// times as many as the thread has.
 public final class ThreadLocal<Value>: Sendable {
-    @usableFromInline let number: ThreadLocalNumber
+    @usableFromInline let key: UInt64
+    private let life: ThreadLocalLife
     private let initial: @Sendable () -> Value
 
     /// A variable whose values start as `initial`.
     public init(_ initial: @escaping @autoclosure @Sendable () -> Value) {
-        number = ThreadLocalNumbers.take()
+        key = ThreadLocalLife.takeKey()
+        life = unsafe ThreadLocalLife {
+            let held = unsafe $0.assumingMemoryBound(to: Held.self)
+            unsafe held.deinitialize(count: 1)
+            unsafe held.deallocate()
+        }
         self.initial = initial
     }
 
-    deinit { ThreadLocalNumbers.giveBack(number) }
+    deinit {
+        life.end()
+        ThreadLocalTable.dropOwn(key)
+    }
 
     /// Calls `body` with the running thread's value.
     ///
-    /// `body` may use other thread-local variables, not this one.
+    /// `body` may use other thread-local variables, not this one. What `body` returns, and what it
+    /// leaves in the value, must not be reachable by others: a task that goes on on another thread
+    /// has left the first thread's value behind.
     @inlinable
     public func withValue<Result: ~Copyable, Failure: Error>(
-        _ body: (inout Value) throws(Failure) -> Result
-    ) throws(Failure) -> Result {
+        _ body: (inout sending Value) throws(Failure) -> sending Result
+    ) throws(Failure) -> sending Result {
         let held = unsafe held()
         guard unsafe !held.pointee.isLent else { Self.trapOnSecondUse() }
         unsafe held.pointee.isLent = true
-        // Were the variable gone before `body` ends, its number could be used again meanwhile.
+        // Were the variable gone before `body` ends, so would the value be.
         defer { withExtendedLifetime(self) { unsafe held.pointee.isLent = false } }
         return unsafe try body(&held.pointee.value)
     }
@@ -48,32 +63,30 @@ public final class ThreadLocal<Value>: Sendable {
     func held() -> UnsafeMutablePointer<Held> {
         if let locals = unsafe quiesce_current_block().pointee.locals,
             let found = unsafe Unmanaged<ThreadLocalTable>.fromOpaque(locals)
-                ._withUnsafeGuaranteedRef({ unsafe $0.find(number) })
+                ._withUnsafeGuaranteedRef({ unsafe $0.findAtHome(key) })
         {
             return unsafe found.assumingMemoryBound(to: Held.self)
         }
-        return unsafe makeHeld()
+        return unsafe heldElsewhere()
     }
 
     @usableFromInline
     @inline(never)
-    func makeHeld() -> UnsafeMutablePointer<Held> {
-        // Calls what is not ours: the table may have grown when it returns.
-        ThreadLocalTable.current().dropPredecessor(of: number)
+    func heldElsewhere() -> UnsafeMutablePointer<Held> {
+        if let found = unsafe find() { return unsafe found }
+        // Both call what is not ours, which may use the table.
+        ThreadLocalTable.current().dropDead()
         let value = initial()
-        let table = ThreadLocalTable.current()
         // The initial value has used the variable itself.
-        if let found = unsafe table.find(number) {
-            return unsafe found.assumingMemoryBound(to: Held.self)
-        }
+        if let found = unsafe find() { return unsafe found }
         let held = UnsafeMutablePointer<Held>.allocate(capacity: 1)
         unsafe held.initialize(to: Held(value: value))
-        unsafe table.insert(held, number) {
-            let held = unsafe $0.assumingMemoryBound(to: Held.self)
-            unsafe held.deinitialize(count: 1)
-            unsafe held.deallocate()
-        }
+        unsafe ThreadLocalTable.current().insert(held, key, life)
         return unsafe held
+    }
+
+    private func find() -> UnsafeMutablePointer<Held>? {
+        unsafe ThreadLocalTable.current().find(key)?.assumingMemoryBound(to: Held.self)
     }
 
     @usableFromInline
@@ -82,44 +95,32 @@ public final class ThreadLocal<Value>: Sendable {
     }
 }
 
-/// What tells a thread-local variable: a small index, which is used again, and the generation, which
-/// is not.
-@frozen
-@usableFromInline
-struct ThreadLocalNumber: Sendable, Equatable {
-    @usableFromInline let index: Int
-    /// Never 0.
-    @usableFromInline let generation: UInt64
-}
+/// What a thread-local variable and its values have in common. Each value keeps it, and so finds out
+/// that the variable is gone.
+@safe
+final class ThreadLocalLife: Sendable {
+    let destroy: @Sendable (UnsafeMutableRawPointer) -> Void
+    private let isOverFlag = Synchronization.Atomic(false)
 
-/// The numbers of the process's thread-local variables.
-enum ThreadLocalNumbers {
-    private struct State {
-        var next = 0
-        var free: [Int] = []
-        var generation: UInt64 = 0
+    init(destroy: @escaping @Sendable (UnsafeMutableRawPointer) -> Void) {
+        unsafe self.destroy = unsafe destroy
     }
 
-    private static let state = ForkLock(State())
+    /// Whether the variable is gone.
+    var isOver: Bool { isOverFlag.load(ordering: .acquiring) }
 
-    static func take() -> ThreadLocalNumber {
-        // A fork must find the lock free, which is the business of the process's world.
-        _ = World.process
-        return state.withLock { state in
-            state.generation += 1
-            if let index = state.free.popLast() {
-                return ThreadLocalNumber(index: index, generation: state.generation)
-            }
-            defer { state.next += 1 }
-            return ThreadLocalNumber(index: state.next, generation: state.generation)
-        }
+    func end() {
+        isOverFlag.store(true, ordering: .releasing)
+        Self.ended.wrappingAdd(1, ordering: .relaxed)
     }
 
-    static func giveBack(_ number: ThreadLocalNumber) {
-        state.withLock { $0.free.append(number.index) }
-    }
+    private static let ended = Synchronization.Atomic<UInt64>(0)
+    private static let keys = Synchronization.Atomic<UInt64>(0)
 
-    static func lock() { state.lock() }
-    static func unlock() { state.unlock() }
-    static func reset() { state.reset() }
+    /// How many variables of the process are gone. Threads look whether values of theirs are among
+    /// them when this has grown.
+    static var endedCount: UInt64 { ended.load(ordering: .relaxed) }
+
+    /// A number that no other variable has had. Never 0.
+    static func takeKey() -> UInt64 { keys.wrappingAdd(1, ordering: .relaxed).newValue }
 }

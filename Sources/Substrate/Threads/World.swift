@@ -10,6 +10,9 @@ public import Synchronization
 public final class World: Sendable {
     /// How many threads can run at once.
     public let processorCount: Int
+    /// How long a pool of threads stands still before it runs one thread more; nil where it never
+    /// does.
+    public let rescueDelay: Duration?
 
     /// A reference of this world's to each of its objects, by the number of its key; 0 for one that
     /// nobody has asked for. As many as `WorldKeys.limit`.
@@ -22,27 +25,29 @@ public final class World: Sendable {
     // Beside the objects, because every execution of an exploration asks.
     private let wasAsked = Synchronization.Atomic(false)
     private let threads = ForkLock(Threads())
-    /// The highest number that a thread ever had.
-    private let highest = Synchronization.Atomic<UInt32>(0)
 
     private struct Threads: Sendable {
         var next: UInt32 = 1
         var free: [UInt32] = []
-        var live = 0
+        var live: [UInt32] = []
+        /// The threads that forks left behind in this process's parents. Their numbers are not given
+        /// out again: what they hold names them.
+        var stayed: [UInt32] = []
     }
 
     /// A world in which `processorCount` threads run at once.
-    public init(processorCount: Int) {
+    ///
+    /// - Parameter rescueDelay: how long a pool of threads stands still before it runs one thread
+    ///   more. An explored world has none, so that a pool whose threads are all blocked is the
+    ///   deadlock that it is.
+    public init(processorCount: Int, rescueDelay: Duration? = nil) {
         self.processorCount = processorCount
+        self.rescueDelay = rescueDelay
     }
 
     /// The world of everything that is not explored.
-    public static let process: World = {
-        quiesce_around_fork(
-            { World.process.beforeFork() }, { World.process.afterForkInParent() },
-            { World.process.afterForkInChild() })
-        return World(processorCount: Int(quiesce_processor_count()))
-    }()
+    public static let process = World(
+        processorCount: Int(quiesce_processor_count()), rescueDelay: .milliseconds(100))
 
     /// How many forks lie between this process and the one that loaded the program. What was made
     /// under another number has no threads here, and its locks may be held for ever.
@@ -123,13 +128,11 @@ public final class World: Sendable {
     /// Whether nobody has asked this world for anything.
     public var isPristine: Bool { !wasAsked.load(ordering: .acquiring) }
 
-    /// The highest number that a thread of the process has had so far.
-    func highestThread() -> UInt32 {
-        // Whoever is not among these looks at what the caller wrote before its membarrier, or
-        // announced itself before that.
-        Synchronization.atomicMemoryFence(ordering: .sequentiallyConsistent)
-        return highest.load(ordering: .sequentiallyConsistent)
-    }
+    /// The numbers of the threads that have registered with this world and not ended.
+    ///
+    /// A thread that is not among them has ended before the call, and what it did happens before; or
+    /// it registers later, and sees what the caller did before the call.
+    package var liveThreads: [UInt32] { threads.withLock { $0.live } }
 
     /// What to call the thread with this number in a message.
     public static func name(ofThread number: UInt32) -> String {
@@ -151,7 +154,7 @@ public final class World: Sendable {
     public static var currentThread: UInt32 { LockWord.token() }
 
     /// How many threads have registered with this world and not ended.
-    public var registeredThreadCount: Int { threads.withLock { $0.live } }
+    public var registeredThreadCount: Int { liveThreads.count }
 
     /// Gives the running thread a number in the process's world. The number is given back when the
     /// thread ends.
@@ -162,11 +165,10 @@ public final class World: Sendable {
         let block = unsafe quiesce_current_block()
         if unsafe block.pointee.id != 0 { return unsafe block.pointee.id }
         let id = process.threads.withLock { threads in
-            threads.live += 1
-            if let id = threads.free.popLast() { return id }
-            defer { threads.next += 1 }
-            process.highest.store(threads.next, ordering: .sequentiallyConsistent)
-            return threads.next
+            let id = threads.free.popLast() ?? threads.next
+            if id == threads.next { threads.next += 1 }
+            threads.live.append(id)
+            return id
         }
         precondition(id < LockWord.contended, "more threads than a lock word can name")
         unsafe block.pointee.id = id
@@ -198,45 +200,66 @@ public final class World: Sendable {
         unsafe block.pointee.listener = nil
         unsafe Watch.setFastPaths(of: block)
         process.threads.withLock { threads in
-            threads.live -= 1
+            if let place = threads.live.firstIndex(of: id) { threads.live.remove(at: place) }
             threads.free.append(id)
         }
     }
 
     // A fork copies the locks as they stand. The forking thread holds them, so no other thread
     // does.
-    private func beforeFork() {
+    fileprivate func beforeFork() {
+        Constants.makeAll()
+        ForkSection.beforeFork()
         making.lock()
         threads.lock()
-        ThreadLocalNumbers.lock()
     }
 
-    private func afterForkInParent() {
-        ThreadLocalNumbers.unlock()
+    fileprivate func afterForkInParent() {
         threads.unlock()
         making.unlock()
+        ForkSection.afterForkInParent()
     }
 
-    /// A forked child has one thread: the numbers of the others are free again, and it goes on
-    /// under its own.
-    private func afterForkInChild() {
+    /// A forked child has one thread, which goes on under its number.
+    fileprivate func afterForkInChild() {
         World.forks.wrappingAdd(1, ordering: .relaxed)
-        ThreadLocalNumbers.reset()
         threads.reset()
         making.reset()
+        ForkSection.afterForkInChild()
         leaveOwnersBehind()
         // The pool that was told when the forking thread blocks has stayed behind.
         unsafe quiesce_current_block().pointee.blocking = nil
         PassiveListener.leaveBehind()
         let id = unsafe quiesce_current_block().pointee.id
-        for other in 1..<max(1, threads.withLock { $0.next }) where other != id {
-            presence.clear(other)
-        }
+        let stayed = liveThreads.filter { $0 != id }
+        for other in stayed { presence.clear(other) }
         if id != 0 { presence.note(UInt(quiesce_thread_id()), threadOf: id) }
         threads.withLock { threads in
-            threads.live = id == 0 ? 0 : 1
-            threads.free = (1..<threads.next).filter { $0 != id }
+            threads.live = id == 0 ? [] : [id]
+            threads.stayed += stayed
         }
+        World.forkingThread.store(id, ordering: .relaxed)
+        World.forkingTask.store(World.currentTask, ordering: .relaxed)
+    }
+
+    private static let forkingThread = Synchronization.Atomic<UInt32>(0)
+    private static let forkingTask = Synchronization.Atomic<UInt>(0)
+
+    /// The number of the thread that forked this process, and the task that it was running; 0 where
+    /// there is none. They alone have gone on from the parent.
+    package static var survivor: (thread: UInt32, task: UInt) {
+        (forkingThread.load(ordering: .relaxed), forkingTask.load(ordering: .relaxed))
+    }
+
+    /// What identifies the running task as long as it lives; 0 outside of tasks.
+    package static var currentTask: UInt { unsafe UInt(bitPattern: quiesce_jobs_current()) }
+
+    /// Whether the thread with this number is one of the process that this one was forked from, and
+    /// so does not run here.
+    package static func hasStayedBehind(_ number: UInt32) -> Bool {
+        // The numbers of explored threads are others.
+        guard generation != 0, Watch.observer == nil else { return false }
+        return process.threads.withLock { $0.stayed.contains(number) }
     }
 
     /// Has this world, in a forked child, forget the objects whose threads stayed behind.
@@ -254,3 +277,12 @@ public final class World: Sendable {
         }
     }
 }
+
+@_cdecl("quiesce_before_fork")
+func beforeFork() { World.process.beforeFork() }
+
+@_cdecl("quiesce_after_fork_in_parent")
+func afterForkInParent() { World.process.afterForkInParent() }
+
+@_cdecl("quiesce_after_fork_in_child")
+func afterForkInChild() { World.process.afterForkInChild() }

@@ -16,15 +16,15 @@ import Testing
         { world in
             let limiter = Limiter()
             let cancellation = EventCounter()
-            let registration = try cancellation.attach(onSignal: { _ in
+            let registration = try cancellation.subscribe(onSignal: { _ in
                 limiter.lock.withLock { _ in }
             })
             world.thread("remover") {
                 if detachesUnderLock {
-                    limiter.lock.withLock { _ in _ = try? registration.detach() }
+                    limiter.lock.withLock { _ in _ = try? registration.close() }
                 } else {
                     limiter.lock.withLock { _ in }
-                    _ = try? registration.detach()
+                    _ = try? registration.close()
                 }
             }
             world.thread("canceller") { try? cancellation.signal() }
@@ -37,7 +37,7 @@ import Testing
             shows: [
                 "canceller waits for limiter, held by remover",
                 "remover waits for a notifier's callback, which runs on canceller",
-                "registration.detach()", "canceller on remover", "remover on canceller",
+                "registration.close()", "canceller on remover", "remover on canceller",
             ], columns: ["remover", "canceller"], program(detachesUnderLock: true))
     }
 

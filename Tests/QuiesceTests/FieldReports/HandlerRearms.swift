@@ -58,6 +58,6 @@ import Testing
 
     @Test func `a timer that refuses to be armed is waited for`() throws {
         try expectVerified(
-            program(rearms: true) { timer, _ in _ = try? timer.disableAndWait() })
+            program(rearms: true) { timer, _ in _ = try? timer.close() })
     }
 }

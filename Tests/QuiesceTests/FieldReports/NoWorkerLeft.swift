@@ -27,7 +27,7 @@ import Testing
             let second = Work(name: "second") { lists.lock.withLock { _ in } }
             queue.enqueue(first)
             queue.enqueue(second)
-            try? queue.destroy()
+            try? queue.close()
         }
     }
 

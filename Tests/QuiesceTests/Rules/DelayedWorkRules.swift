@@ -20,7 +20,7 @@ extension WorkRules {
             let timeline = Timeline()
             let item = DelayedWork(name: "W") { timeline.note("runs") }
             body(queue, item)
-            Clock.sleep(for: .milliseconds(200))
+            WorldClock.sleep(for: .milliseconds(200))
             let found = timeline.all.map(\.time)
             expect(found == times, "it ran at \(found)")
         }
@@ -70,7 +70,7 @@ extension WorkRules {
             }
             held.waitUntilStarted()
             expect(queue.enqueue(item, after: .seconds(60)) == .queued)
-            world.thread("destroyer") { sure { try queue.destroy() } }
+            world.thread("destroyer") { sure { try queue.close() } }
             spin { queue.intake.withLock { !$0.isEnding } }
             held.release()
             world.afterwards { expect(answers.all == [.draining] && runs.total == 1) }
@@ -81,7 +81,7 @@ extension WorkRules {
         try expectRuns(at: [100], "flushed by an item of its ordered queue") { queue, item in
             queue.enqueue(item, after: .milliseconds(100))
             queue.enqueue(name: "other") {
-                do throws(WorkError) {
+                do throws(QuiesceError) {
                     try item.flush()
                     expect(false, "it did not throw")
                 } catch {
@@ -132,7 +132,7 @@ extension WorkRules {
             held.waitUntilStarted()
             expect(queue.reschedule(item, after: .milliseconds(5)) == .queued)
             held.release()
-            Clock.sleep(for: .milliseconds(200))
+            WorldClock.sleep(for: .milliseconds(200))
             expect(timeline.all.map(\.time) == [0, 5], "\(timeline.all)")
         }
     }
@@ -167,11 +167,11 @@ extension WorkRules {
                 })
             queue.enqueue(item.value, after: .milliseconds(10))
             // When a timer fires, so that it is also cancelled while its function runs.
-            Clock.sleep(for: .milliseconds(20))
+            WorldClock.sleep(for: .milliseconds(20))
             sure { try item.value.cancelAndWait() }
             let total = runs.total
             expect(runs.current == 0 && item.value.activity == [])
-            Clock.sleep(for: .milliseconds(50))
+            WorldClock.sleep(for: .milliseconds(50))
             expect(
                 runs.total == total && (1...2).contains(total), "it ran again, or \(total) times")
         }

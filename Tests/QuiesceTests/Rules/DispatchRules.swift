@@ -34,17 +34,17 @@ import Testing
             for queue in queues { try queue.flush() }
             #expect(runs.total == 100 && runs.current == 0)
         }
-        for queue in queues { try queue.destroy() }
+        for queue in queues { try queue.close() }
     }
 
     @Test func group_wait_timeout_then_ok() throws {
         try verifyInTime("waits twice", executions: 300) { world in
             let queue = WorkQueue(name: "queue")
             for name in ["one", "two", "three"] {
-                queue.enqueue(name: name) { Clock.sleep(for: .seconds(7)) }
+                queue.enqueue(name: name) { WorldClock.sleep(for: .seconds(7)) }
             }
-            do throws(WorkError) {
-                try queue.flush(until: Clock.now() + .seconds(5))
+            do throws(QuiesceError) {
+                try queue.flush(until: WorldClock.now() + .seconds(5))
                 expect(false, "it was in time")
             } catch {
                 guard case .timedOut(_, let running, let pending) = error else {
@@ -55,7 +55,7 @@ import Testing
                     "\(error)")
                 expect(running.allSatisfy { $0.duration == .seconds(5) }, "\(error)")
             }
-            sure { try queue.flush(until: Clock.now() + .seconds(5)) }
+            sure { try queue.flush(until: WorldClock.now() + .seconds(5)) }
         }
     }
 
@@ -65,9 +65,9 @@ import Testing
         try verifyInTime("waits for one of two", executions: 300) { world in
             let queue = WorkQueue(name: "queue", .ordered)
             for name in ["one", "two", "three"] {
-                queue.enqueue(name: name) { Clock.sleep(for: .seconds(4)) }
+                queue.enqueue(name: name) { WorldClock.sleep(for: .seconds(4)) }
             }
-            let start = Clock.now()
+            let start = WorldClock.now()
             let expected = [
                 // It may begin before the wait does, or after.
                 (
@@ -80,11 +80,11 @@ import Testing
                 (6, ["two, for 2.0 seconds; 1 pending"]),
             ]
             for (deadline, endings) in expected {
-                do throws(WorkError) {
+                do throws(QuiesceError) {
                     try queue.flush(until: start + .seconds(deadline))
                     expect(false, "it was in time")
                 } catch {
-                    let beginning = "queue was not done in time, with running: "
+                    let beginning = "the wait for queue was not over in time: "
                     expect(endings.contains { error.description == beginning + $0 }, "\(error)")
                 }
             }
@@ -100,11 +100,11 @@ import Testing
         queue.enqueue(item)
         // Another worker has seen that it runs.
         waitUntil { queue.serving.withLock { $0.servers.contains { unsafe $0.following != nil } } }
-        let error = #expect(throws: WorkError.self) { try queue.flush(until: Clock.now()) }
+        let error = #expect(throws: QuiesceError.self) { try queue.flush(until: WorldClock.now()) }
         guard case .timedOut(_, let running, let pending) = error else { throw try #require(error) }
         #expect(running.map(\.name) == ["W"] && pending == 1)
         held.release()
-        try queue.destroy()
+        try queue.close()
     }
 
     @Test func `a tracer that waits for the item it is told of is refused`() throws {
@@ -117,7 +117,7 @@ import Testing
             func ended(_ event: WorkEvent) { wait() }
 
             private func wait() {
-                do { try item.value.disableAndWait() } catch {
+                do { try item.value.close() } catch {
                     errors.withLock { $0.append("\(error)") }
                 }
             }
@@ -126,7 +126,7 @@ import Testing
         let queue = WorkQueue(name: "queue", tracer: tracer)
         tracer.item.set(Work(name: "W") {})
         queue.enqueue(tracer.item.value)
-        try queue.destroy()
+        try queue.close()
         let errors = tracer.errors.withLock { $0 }
         #expect(
             errors
@@ -142,7 +142,7 @@ import Testing
             for _ in 0..<16 { queue.enqueue { runs.run { released.wait(for: 1) } } }
             waitUntil { runs.current == limit }
             released.advance(to: 1)
-            try queue.destroy()
+            try queue.close()
             #expect(runs.total == 16 && runs.most == limit)
         }
     }
@@ -154,18 +154,18 @@ import Testing
         queue.enqueue(name: "item") {
             queue.enqueue(pending)
             let waits: [() throws -> Void] = [
-                { try queue.flush() }, { try queue.drain() }, { try queue.destroy() },
+                { try queue.flush() }, { try queue.drain() }, { try queue.close() },
                 { try pending.flush() },
             ]
             for wait in waits {
                 do { try wait() } catch {
-                    if case .inside(item: "item", queue: "queue")? = error as? WorkError {
+                    if case .inside(of: "queue", item: "item")? = error as? QuiesceError {
                         refusals.count()
                     }
                 }
             }
         }
-        try queue.destroy()
+        try queue.close()
         #expect(refusals.total == 4)
     }
 
@@ -179,7 +179,7 @@ import Testing
                 }
                 queue.enqueue(item, after: .seconds(seconds))
             }
-            Clock.sleep(for: .seconds(3))
+            WorldClock.sleep(for: .seconds(3))
             let found = timeline.all.map(\.description)
             expect(found == ["0 after 0", "1000 after 1", "2000 after 2"], "\(found)")
         }

@@ -36,7 +36,9 @@ import Testing
             try mine.add(5)
             for _ in 0..<5 { #expect(try others.take() == 1) }
         }
-        let player = try Thread.spawn { #expect(throws: Never.self) { try play(first, second) } }
+        let player = try WorldThread.spawn {
+            #expect(throws: Never.self) { try play(first, second) }
+        }
         try play(second, first)
         player.join()
         #expect(first.value == 0 && second.value == 0)
@@ -55,12 +57,12 @@ import Testing
     @Test func close_sends_hup_to_waiters_while_context_ref_held() async throws {
         let context = EventCounter()
         let hangUps = Mutex(0)
-        let notifier = try context.attach(
-            onSignal: { _ in }, onHangUp: { _ in hangUps.withLock { $0 += 1 } })
+        let notifier = try context.subscribe(
+            onSignal: { _ in }, onClose: { _ in hangUps.withLock { $0 += 1 } })
         let waiter = Task { try await context.take() }
         Reference(context).drop()
-        await #expect(throws: EventError.hungUp) { try await waiter.value }
-        #expect(hangUps.withLock { $0 } == 1 && !notifier.isAttached)
+        await #expect(throws: QuiesceError.closed("the event")) { try await waiter.value }
+        #expect(hangUps.withLock { $0 } == 1 && !notifier.isOpen)
         #expect(context.value == 0, "the context lives")
     }
 
@@ -79,38 +81,40 @@ import Testing
     @Test func remove_wait_queue_returns_pending_count() throws {
         let counter = EventCounter()
         let calls = Mutex(0)
-        let notifier = try counter.attach(onSignal: { _ in calls.withLock { $0 += 1 } })
+        let notifier = try counter.subscribe(onSignal: { _ in calls.withLock { $0 += 1 } })
         #expect(try counter.tryAdd(7))
         #expect(calls.withLock { $0 } == 1)
-        #expect(try notifier.detachAndTake() == 7)
-        #expect(try notifier.detachAndTake() == nil)
+        #expect(try notifier.closeAndTake() == 7)
+        #expect(try notifier.closeAndTake() == nil)
     }
 
     @Test func remove_wait_queue_wakes_writers() throws {
         let counter = EventCounter()
-        let notifier = try counter.attach { _ in }
+        let notifier = try counter.subscribe { _ in }
         #expect(try counter.tryAdd(18_446_744_073_709_551_614))
         let sleeper = Sleeper()
-        let writer = try Thread.spawn {
+        let writer = try WorldThread.spawn {
             sleeper.announce()
             #expect(throws: Never.self) { try counter.add(1) }
         }
         sleeper.waitUntilAsleep()
-        #expect(try notifier.detachAndTake() == 18_446_744_073_709_551_614)
+        #expect(try notifier.closeAndTake() == 18_446_744_073_709_551_614)
         writer.join()
         #expect(counter.value == 1)
     }
 
     @Test func signal_from_own_wakeup_rejected() throws {
         let counter = EventCounter()
-        let refusal = Mutex<EventError?>(nil)
-        let notifier = try counter.attach { _ in
-            do throws(EventError) { try counter.signal() } catch { refusal.withLock { $0 = error } }
+        let refusal = Mutex<QuiesceError?>(nil)
+        let notifier = try counter.subscribe { _ in
+            do throws(QuiesceError) { try counter.signal() } catch {
+                refusal.withLock { $0 = error }
+            }
         }
         try counter.signal()
         #expect(refusal.withLock { $0 } == .insideCallback)
         #expect(counter.value == 1)
-        try notifier.detach()
+        try notifier.close()
     }
 
     @Test func unregister_vs_hup_exactly_once() throws {
@@ -121,9 +125,9 @@ import Testing
             let returned = Atomic(false)
             let reference = file.take()
             let notifier = reference.withObject { counter in
-                try! counter.attach(
+                try! counter.subscribe(
                     onSignal: { _ in },
-                    onHangUp: { _ in
+                    onClose: { _ in
                         expect(
                             !returned.load(ordering: .acquiring),
                             "a callback after unregister returned")
@@ -133,7 +137,7 @@ import Testing
             let closing = Handed(reference)
             world.thread("close") { closing.take().drop() }
             world.thread("unregister") {
-                _ = try? notifier.detach()
+                _ = try? notifier.close()
                 returned.store(true, ordering: .releasing)
             }
             world.afterwards {
@@ -147,11 +151,11 @@ import Testing
     @Test func hup_callback_detaches_under_lock() throws {
         let counter = EventCounter()
         let releases = Mutex(0)
-        let notifier = try counter.attach(
-            onSignal: { _ in }, onHangUp: { _ in releases.withLock { $0 += 1 } })
-        counter.hangUp()
+        let notifier = try counter.subscribe(
+            onSignal: { _ in }, onClose: { _ in releases.withLock { $0 += 1 } })
+        counter.close()
         #expect(releases.withLock { $0 } == 1)
-        #expect(try notifier.detach() == false)
+        #expect(try notifier.close() == false)
         #expect(releases.withLock { $0 } == 1)
     }
 }
@@ -205,15 +209,15 @@ import Testing
     private final class Consumer: Sendable {
         let shutdowns = Atomic(0)
         private let isActive = Mutex(true)
-        private let notifier = Mutex<Notifier?>(nil)
+        private let notifier = Mutex<Subscription?>(nil)
         private let cleanup: Cleanup
 
         init(_ counter: EventCounter, _ cleanup: Cleanup) {
             self.cleanup = cleanup
             isActive.label("active")
             shutdowns.label("shutdowns")
-            let attached = try? counter.attach(
-                onSignal: { _ in }, onHangUp: { [unowned self] _ in deactivate() })
+            let attached = try? counter.subscribe(
+                onSignal: { _ in }, onClose: { [unowned self] _ in deactivate() })
             notifier.withLock { $0 = attached }
         }
 
@@ -232,7 +236,7 @@ import Testing
 
         func shutDown() {
             expect(!CallbackScope.isActive, "shut down inside the wake-up")
-            _ = try? notifier.withLock { $0.take() }?.detach()
+            _ = try? notifier.withLock { $0.take() }?.close()
             shutdowns.wrappingAdd(1, ordering: .relaxed)
         }
 
@@ -247,7 +251,7 @@ import Testing
             world.thread("cleanup") { cleanup.run() }
             consumer.deassign()
             expect(consumer.count == 1)
-            counter.hangUp()
+            counter.close()
             world.afterwards { expect(consumer.count == 1) }
         }
     }
@@ -258,7 +262,7 @@ import Testing
             let cleanup = Cleanup()
             let consumer = Consumer(counter, cleanup)
             world.thread("cleanup") { cleanup.run() }
-            counter.hangUp()
+            counter.close()
             consumer.deassign()
             expect(consumer.count == 1, "deassign waits for the shutdown that the hang-up began")
         }
@@ -270,7 +274,7 @@ import Testing
             let cleanup = Cleanup()
             let consumer = Consumer(counter, cleanup)
             world.thread("cleanup") { cleanup.run() }
-            world.thread("close") { counter.hangUp() }
+            world.thread("close") { counter.close() }
             consumer.deassign()
             expect(consumer.count == 1)
             world.afterwards { expect(consumer.count == 1) }

@@ -130,7 +130,7 @@ private func close(_ gate: Gate) {
     @Test func remove_idle() throws {
         let gate = Gate()
         // In the past: it must not have to wait.
-        try gate.close(until: Clock.Instant(nanoseconds: 1))
+        try gate.close(until: WorldClock.Instant(nanoseconds: 1))
     }
 
     @Test func concurrent_removers_all_return_after_drain() throws {
@@ -165,7 +165,7 @@ private func close(_ gate: Gate) {
 
     @Test func plain_remove_from_own_op() {
         let gate = Gate()
-        _ = gate.withEntry { _ in #expect(throws: GateError.self) { try gate.close() } }
+        _ = gate.withEntry { _ in #expect(throws: QuiesceError.self) { try gate.close() } }
     }
 
     @Test func remove_self_twice_concurrent() throws {
@@ -201,7 +201,7 @@ private func close(_ gate: Gate) {
         _ = gate.withOwnedEntry { entry in
             guard let entry = try? entry.closeFromInside() else { return }
             // From inside it is refused, as it would wait for its own operation.
-            #expect(throws: GateError.self) { try gate.close() }
+            #expect(throws: QuiesceError.self) { try gate.close() }
             entry.leave()
             // After that it does nothing.
             #expect(throws: Never.self) { try gate.close() }
@@ -240,7 +240,7 @@ private func close(_ gate: Gate) {
     @Test func already_open_after_del_plain() throws {
         let driver = Revocable([1, 2, 3])
         #expect(driver.withValue { $0.count } == 3)
-        try driver.revoke()
+        try driver.close()
         #expect(driver.withValue { _ in Issue.record("the driver was touched") } == nil)
     }
 
@@ -250,7 +250,7 @@ private func close(_ gate: Gate) {
             let journal = Journal()
             _ = driver.withValue { _ in
                 world.thread("T2") {
-                    do { try driver.revoke() } catch { expect(false, "\(error)") }
+                    do { try driver.close() } catch { expect(false, "\(error)") }
                     journal.note("unbound")
                 }
                 journal.note("ioctl returns")
@@ -265,8 +265,8 @@ private func close(_ gate: Gate) {
             let gate = Gate(whenClosing: { frames.close() })
             world.thread("reader") {
                 _ = gate.withEntry { _ in
-                    do throws(WaitQueue.WaitError) { try frames.wait { false } } catch {
-                        expect(error == .closed)
+                    do throws(QuiesceError) { try frames.wait { false } } catch {
+                        expect(error == .closed("frames"))
                     }
                 }
             }

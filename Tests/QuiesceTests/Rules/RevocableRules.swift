@@ -27,7 +27,7 @@ private struct Resource: ~Copyable, Sendable {
 }
 
 private func revoke<Value: ~Copyable>(_ value: Revocable<Value>) -> Bool {
-    do { return try value.revoke() } catch {
+    do { return try value.close() } catch {
         expect(false, "\(error)")
         return false
     }
@@ -45,13 +45,13 @@ private func revoke<Value: ~Copyable>(_ value: Revocable<Value>) -> Bool {
     @Test func basic() throws {
         let value = Revocable("res")
         #expect(value.withValue { $0 } == "res")
-        #expect(try value.revoke())
+        #expect(try value.close())
     }
 
     @Test func revocation() throws {
         let value = Revocable("res")
         #expect(value.withValue { $0 } == "res")
-        try value.revoke()
+        try value.close()
         #expect(value.withValue { $0 } == nil)
     }
 
@@ -59,8 +59,8 @@ private func revoke<Value: ~Copyable>(_ value: Revocable<Value>) -> Bool {
         let value = Revocable("res")
         let handle = value
         #expect(handle.withValue { $0 } == "res")
-        try value.revoke()
-        #expect(handle.withValue { $0 } == nil && handle.isRevoked)
+        try value.close()
+        #expect(handle.withValue { $0 } == nil && handle.isClosing)
     }
 
     @Test func revoke_waits_for_access() throws {
@@ -80,14 +80,14 @@ private func revoke<Value: ~Copyable>(_ value: Revocable<Value>) -> Bool {
 
     @Test func double_revoke() throws {
         let value = Revocable(0)
-        #expect(try value.revoke())
-        #expect(try value.revoke() == false)
+        #expect(try value.close())
+        #expect(try value.close() == false)
     }
 
     @Test func deinit_after_revoke_frees_provider() throws {
         var handle: Revocable<Int>? = Revocable(0)
         weak let provider = handle
-        try handle?.revoke()
+        try handle?.close()
         #expect(provider != nil)
         handle = nil
         #expect(provider == nil)
@@ -145,21 +145,21 @@ extension Mutex where Value == Revocable<Resource>? {
     @Test func try_access_after_revoke() throws {
         let value = Revocable(Resource(Resource.Drops(), 10, 20))
         #expect(value.withValue { $0.sum } == 30)
-        #expect(try value.revoke())
+        #expect(try value.close())
         #expect(value.withValue { $0.sum } == nil)
     }
 
     @Test func revoke_twice() throws {
         let value = Revocable(Resource(Resource.Drops()))
-        #expect(try value.revoke())
-        #expect(try !value.revoke())
+        #expect(try value.close())
+        #expect(try !value.close())
     }
 
     @Test func revoke_drops_value_once() throws {
         let drops = Resource.Drops()
         do {
             let value = Revocable(Resource(drops))
-            try value.revoke()
+            try value.close()
             #expect(drops.count == 1)
         }
         #expect(drops.count == 1)

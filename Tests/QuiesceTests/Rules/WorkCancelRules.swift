@@ -53,7 +53,7 @@ extension WorkRules {
         try item.value.cancelAndWait()
         #expect(item.value.activity == [] && runs.current == 0)
         let total = runs.total
-        try queue.destroy()
+        try queue.close()
         #expect(runs.total == total)
     }
 
@@ -85,7 +85,7 @@ extension WorkRules {
         #expect(queue.enqueue(item) == .disabled)
         #expect(item.enable())
         #expect(queue.enqueue(item) == .queued)
-        try queue.destroy()
+        try queue.close()
         #expect(runs.total == 1)
     }
 
@@ -106,7 +106,7 @@ extension WorkRules {
         try verify("disabled while it runs, and waited for") { world in
             let (queue, item, held, runs) = startHeld()
             world.thread("releaser") { held.release() }
-            expect(sure { try item.disableAndWait() } == false)
+            expect(sure { try item.close() } == false)
             expect(runs.total == 1 && runs.current == 0)
             expect(queue.enqueue(item) == .disabled)
         }
@@ -158,7 +158,7 @@ extension WorkRules {
                     }
                 }
                 world.thread("other path") { queue.enqueue(item) }
-                _ = sure { isDisabling ? try item.disableAndWait() : try item.cancelAndWait() }
+                _ = sure { isDisabling ? try item.close() : try item.cancelAndWait() }
                 isFreed.store(true, ordering: .relaxed)
                 world.afterwards { outcomes.note(hasRunAfter.load(ordering: .relaxed)) }
             }

@@ -34,7 +34,7 @@ extension WorkRules {
 
     /// As above.
     @Test func queue_after_destroy_started() throws {
-        try expectRefusal("destroyed", opensAgain: false) { try $0.destroy() }
+        try expectRefusal("destroyed", opensAgain: false) { try $0.close() }
     }
 
     private func expectRefusal(
@@ -83,26 +83,26 @@ extension WorkRules {
         let queue = WorkQueue(name: "queue")
         let runs = Runs()
         for _ in 0..<5 { queue.enqueue { runs.run() } }
-        try queue.destroy()
+        try queue.close()
         #expect(runs.total == 5 && runs.current == 0)
     }
 
     @Test func destroy_from_own_item() throws {
         let queue = WorkQueue(name: "the queue")
-        let caught = Mutex<WorkError?>(nil)
+        let caught = Mutex<QuiesceError?>(nil)
         queue.enqueue(name: "the item") {
-            do throws(WorkError) { try queue.destroy() } catch { caught.withLock { $0 = error } }
+            do throws(QuiesceError) { try queue.close() } catch { caught.withLock { $0 = error } }
         }
         try queue.flush()
         let error = try #require(caught.withLock { $0 })
-        guard case .inside(let item, let name) = error else {
+        guard case .inside(let name, let item) = error else {
             Issue.record("\(error)")
             return
         }
         #expect(item == "the item" && name == "the queue")
         // Nothing was changed.
         #expect(queue.enqueue {} == .queued)
-        try queue.destroy()
+        try queue.close()
     }
 
     // MARK: How many at a time
@@ -112,7 +112,7 @@ extension WorkRules {
         let (runs, journal) = (Runs(), Journal())
         let names = (0..<10).map { "w\($0)" }
         for name in names { queue.enqueue(name: name) { runs.run { journal.note(name) } } }
-        try queue.destroy()
+        try queue.close()
         #expect(journal.all == names && runs.most == 1)
     }
 
@@ -136,7 +136,7 @@ extension WorkRules {
                 queue.enqueue {
                     runs.run {
                         timeline.note(name)
-                        Clock.sleep(for: .milliseconds(10))
+                        WorldClock.sleep(for: .milliseconds(10))
                     }
                 }
             }
@@ -166,7 +166,7 @@ extension WorkRules {
         for each in held { each.waitUntilStarted() }
         #expect(runs.current == 3)
         for each in held { each.release() }
-        try queue.destroy()
+        try queue.close()
     }
 
     /// Linux takes 0 for the default; here the default is what is not said, and 0 traps, as nothing
@@ -192,9 +192,9 @@ extension WorkRules {
             expect(queue.pool.census.workers >= 10)
             for each in held { each.release() }
             sure { try queue.flush() }
-            Clock.sleep(for: .seconds(299))
+            WorldClock.sleep(for: .seconds(299))
             expect(queue.pool.census.workers >= 10, "a thread ended early")
-            Clock.sleep(for: .seconds(2))
+            WorldClock.sleep(for: .seconds(2))
             let census = queue.pool.census
             expect(census.workers == 2 && census.idle == 2, "\(census)")
         }

@@ -138,7 +138,7 @@ import Testing
         // While the first runs.
         second.wait(for: 1)
         first.release()
-        try queue.destroy()
+        try queue.close()
     }
 
     @Test func completion_inside_work_then_free_by_waiter() throws {
@@ -232,7 +232,7 @@ import Testing
         // The second cannot have ended: it is held.
         #expect(item.value.activity != [])
         second.release()
-        try queue.destroy()
+        try queue.close()
         #expect(runs.total == 2)
     }
 
@@ -246,7 +246,7 @@ import Testing
                 queue.enqueue { later.run() }
             }
         }
-        let enqueuer = try Thread.spawn {
+        let enqueuer = try WorldThread.spawn {
             while !isOver.load(ordering: .relaxed) { queue.enqueue {} }
         }
         try queue.flush()
@@ -255,7 +255,7 @@ import Testing
         enqueuer.join()
         // It was enqueued after the flush had begun, and has been held all the time.
         later.release()
-        try queue.destroy()
+        try queue.close()
     }
 
     /// Linux tells fifteen flushes apart at a time, and has the others wait for one of those.

@@ -23,7 +23,7 @@ import Testing
         func burn(_ milliseconds: Int) {
             let ticket = tickets.add(1, ordering: .relaxed).oldValue
             spin { served.load(ordering: .acquiring) != ticket }
-            BlockingObserver().observe { Clock.sleep(for: .milliseconds(milliseconds)) }
+            BlockingObserver().observe { WorldClock.sleep(for: .milliseconds(milliseconds)) }
             served.store(ticket + 1, ordering: .releasing)
         }
     }
@@ -48,7 +48,7 @@ import Testing
                         timeline.note("\(item) burn")
                         processor.burn(5)
                         timeline.note("\(item) sleep")
-                        Clock.sleep(for: .milliseconds(10))
+                        WorldClock.sleep(for: .milliseconds(10))
                         if item == "w0" {
                             timeline.note("\(item) burn")
                             processor.burn(5)
@@ -137,10 +137,12 @@ import Testing
                 WorkQueue(name: "intensive", isCPUIntensive: true), WorkQueue(name: "normal")
             )
             let runs = Runs()
-            intensive.enqueue { Clock.sleep(for: .milliseconds(100)) }
+            intensive.enqueue { WorldClock.sleep(for: .milliseconds(100)) }
             for _ in 0..<2 {
                 normal.enqueue {
-                    runs.run { BlockingObserver().observe { Clock.sleep(for: .milliseconds(5)) } }
+                    runs.run {
+                        BlockingObserver().observe { WorldClock.sleep(for: .milliseconds(5)) }
+                    }
                 }
             }
             world.afterwards {

@@ -86,10 +86,14 @@ struct Mutant: Sendable, CustomTestStringConvertible {
 }
 
 /// A mutant must fail, and the changed operation must have been met.
-func expectCaught(_ mutant: Mutant, location: SourceLocation = #_sourceLocation) throws {
+func expectCaught(
+    _ mutant: Mutant, time: ExplorationOptions.Time = .any,
+    location: SourceLocation = #_sourceLocation
+) throws {
     var options = ExplorationOptions()
     options.granularity = .fine
     options.mutation = mutant.mutation
+    options.time = time
     options.minimizes = false
     options.stepLimit = 1_000
     options.executionLimit = 20_000

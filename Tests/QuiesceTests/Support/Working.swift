@@ -58,13 +58,13 @@ final class Timeline: Sendable {
         var description: String { "\(time) \(event)" }
     }
 
-    private let start = Clock.now()
+    private let start = WorldClock.now()
     private let entries = Mutex<[Entry]>([])
 
     init() { entries.label("timeline") }
 
     func note(_ event: String) {
-        let time = (Clock.now() - start) / Duration.milliseconds(1)
+        let time = (WorldClock.now() - start) / Duration.milliseconds(1)
         entries.withLock { $0.append(Entry(Int64(time), event)) }
     }
 
@@ -79,11 +79,13 @@ final class Timeline: Sendable {
 @discardableResult
 func verifyInTime(
     _ name: String, processors: Int = 2, executions: Int = .max, abandons: Bool = false,
+    granularity: ExplorationOptions.Granularity? = nil,
     location: SourceLocation = #_sourceLocation,
     _ body: @escaping (ExploredWorld) throws -> Void
 ) throws -> ExplorationReport {
     var options = ExplorationOptions()
     options.time = .discrete
+    if let granularity { options.granularity = granularity }
     options.processorCount = processors
     options.executionLimit = executions
     options.secondsLimit = 100

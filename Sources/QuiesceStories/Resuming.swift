@@ -1,21 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import ArgumentParser
-import Explorer
+package import ArgumentParser
+package import Explorer
 import Foundation
 
 /// How long a subcommand explores, and where it goes on.
-struct LimitOptions: ParsableArguments {
+package struct LimitOptions: ParsableArguments {
     @Option(help: "The most seconds to explore; of several stories, each.")
-    var seconds: Double?
+    package var seconds: Double?
 
     @Option(help: "The most executions; of several stories, each.")
-    var executions: Int?
+    package var executions: Int?
 
     @Option(help: "Go on from a file that an interrupted run wrote.")
-    var resume: String?
+    package var resume: String?
 
-    func validate() throws {
+    package init() {}
+
+    package func validate() throws {
         if let seconds, !(seconds > 0) {
             throw BadInput("--seconds takes a number above 0, not \(seconds)")
         }
@@ -24,7 +26,7 @@ struct LimitOptions: ParsableArguments {
         }
     }
 
-    func apply(to options: inout ExplorationOptions) {
+    package func apply(to options: inout ExplorationOptions) {
         options.secondsLimit = seconds ?? .infinity
         options.executionLimit = executions ?? .max
     }
@@ -32,8 +34,8 @@ struct LimitOptions: ParsableArguments {
 
 /// Ctrl-C and SIGTERM: explorations stop after their current executions. A second signal ends the
 /// process as it does without us.
-enum Interruption {
-    static func catchSignals() {
+package enum Interruption {
+    package static func catchSignals() {
         // Reads it once, so that it is there when the handler runs.
         _ = Exploration.isInterrupted
         var signals = sigset_t()
@@ -54,12 +56,12 @@ enum Interruption {
 }
 
 /// What an interrupted run leaves for the next one: the explorations that were not finished.
-struct ResumeFile: Codable {
+package struct ResumeFile: Codable {
     /// Which program wrote it: another one may have other steps in its explorations.
     let build: UInt64
-    let checkpoints: [Checkpoint]
+    package let checkpoints: [Checkpoint]
 
-    static func read(_ path: String) throws -> ResumeFile {
+    package static func read(_ path: String) throws -> ResumeFile {
         let file: ResumeFile
         do {
             file = try JSONDecoder().decode(
@@ -68,14 +70,14 @@ struct ResumeFile: Codable {
             throw BadInput("\(path) is not a file that an interrupted run wrote")
         }
         guard file.build == thisBuild else {
-            throw BadInput("\(path) was written by another build of quiesce")
+            throw BadInput("\(path) was written by another build of this program")
         }
         if file.checkpoints.isEmpty { throw BadInput("\(path) has nothing to go on from") }
         return file
     }
 
     /// The checkpoint of this exploration, which must be there.
-    func checkpoint(of name: String) throws -> Checkpoint {
+    package func checkpoint(of name: String) throws -> Checkpoint {
         guard let checkpoint = checkpoints.first(where: { $0.name == name }) else {
             throw BadInput("the file to go on from has nothing of \"\(name)\"")
         }
@@ -83,7 +85,7 @@ struct ResumeFile: Codable {
     }
 
     /// Writes what was not finished, and says what was covered and how to go on.
-    static func write(_ reports: [ExplorationReport], toGoOn command: String) throws {
+    package static func write(_ reports: [ExplorationReport], toGoOn command: String) throws {
         let checkpoints = reports.compactMap(\.checkpoint)
         let stopped = reports.count { $0.coverage == .bounded(by: "an interruption") }
         let lost = max(0, stopped - checkpoints.count)
@@ -100,7 +102,7 @@ struct ResumeFile: Codable {
         let executions = checkpoints.reduce(0) { $0 + $1.executions }
         let count = checkpoints.count
         print("interrupted after \(executions) executions of what is not finished; go on with")
-        print("    quiesce \(command) --resume \(path)")
+        print("    \(command) --resume \(path)")
         if count > 1 { print("which explores the \(count) stories that are left") }
     }
 

@@ -1,53 +1,61 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import ArgumentParser
+package import ArgumentParser
 import Explorer
 import Foundation
-import Families
-import Scenarios
 
-struct List: ParsableCommand {
-    static let configuration = CommandConfiguration(
-        abstract: "List the stories of the catalogue and the families.")
+package struct List<Catalog: StoryCatalog>: ParsableCommand {
+    package static var configuration: CommandConfiguration {
+        CommandConfiguration(commandName: "list", abstract: "List the stories.")
+    }
 
     @Flag(help: "Print the list as JSON.")
     var json = false
 
-    private struct Item: Encodable {
+    package init() {}
+
+    package func run() throws {
+        try Catalog.checkNames()
+        let listing = StoryListing(Catalog.stories)
+        if json { try printJSON(listing) } else { listing.print() }
+    }
+}
+
+/// What `list` prints.
+package struct StoryListing: Encodable {
+    package struct Item: Encodable {
         let name, text, form, title, expected: String
     }
 
-    private struct Listing: Encodable {
-        let stories: [Item]
-        let families: [String]
-    }
+    package let stories: [Item]
 
-    func run() throws {
-        let items = Story.all.map {
+    package init(_ stories: [Story]) {
+        self.stories = stories.map {
             Item(
                 name: $0.name, text: $0.text, form: $0.form.rawValue, title: $0.title,
                 expected: $0.expected?.rawValue ?? "verified")
         }
-        if json { return try printJSON(Listing(stories: items, families: Family.all.map(\.name))) }
+    }
+
+    package func print() {
         var text = ""
-        for item in items {
+        for item in stories {
             if item.text != text {
                 text = item.text
-                print("  \(text)")
+                Swift.print("  \(text)")
             }
-            print("    " + item.name.padded(32) + item.form.padded(10) + item.title)
-        }
-        print("  families, for quiesce explore-family")
-        for family in Family.all {
-            print("    " + family.name.padded(32) + "--size " + family.sizeHint)
+            Swift.print("    " + item.name.padded(32) + item.form.padded(10) + item.title)
         }
     }
 }
 
-struct Show: ParsableCommand {
-    static let configuration = CommandConfiguration(
-        abstract: "Explore one story and show what it finds, as a table of steps.",
-        discussion: "Exits with 0 when the story ends as it should, with 1 when it does not.")
+package struct Show<Catalog: StoryCatalog>: AsyncParsableCommand {
+    package static var configuration: CommandConfiguration {
+        CommandConfiguration(
+            commandName: "show",
+            abstract: "Explore one story and show what it finds, as a table of steps.",
+            discussion: "Exits with 0 when the story ends as it should, with 1 when it does not.")
+    }
 
     @Argument(help: "The story.")
     var name: String
@@ -60,12 +68,14 @@ struct Show: ParsableCommand {
 
     @OptionGroup var limits: LimitOptions
 
-    func run() throws {
-        let story = try Catalogue.story(named: name)
-        let terminal = Terminal()
+    package init() {}
+
+    package func run() async throws {
+        let story = try Catalog.story(named: name)
+        let terminal = Terminal(command: Catalog.commandName)
         let checkpoint = try limits.resume.map { try ResumeFile.read($0).checkpoint(of: name) }
         Interruption.catchSignals()
-        let result = try Explorations.explore(
+        let result = try await Explorations.explore(
             story, limits, checkpoint, terminal, showsEveryEvent: all)
         let report = result.report
         terminal.endProgress()
@@ -74,23 +84,26 @@ struct Show: ParsableCommand {
                 TraceOutput(
                     story: story.name, found: result.found, counterexample: report.counterexample))
         } else if let counterexample = report.counterexample {
-            print(StoryTrace.text(counterexample, of: story, Terminal()))
+            print(StoryTrace.text(counterexample, of: story, terminal))
         } else {
             print(
                 "\(report.coverage == .all ? "✓" : "–") \"\(story.title)\": \(report.result), "
                     + "\(report.executions) executions, coverage \(report.coverage)")
         }
         if Exploration.isInterrupted {
-            try ResumeFile.write([report], toGoOn: "show \(name)")
+            try ResumeFile.write([report], toGoOn: "\(Catalog.commandName) show \(name)")
         }
         if !result.isAsExpected { throw ExitCode(1) }
     }
 }
 
-struct Replay: ParsableCommand {
-    static let configuration = CommandConfiguration(
-        abstract: "Run the one schedule that a token tells.",
-        discussion: "Exits with 0 when the schedule ends well, with 1 when it fails.")
+package struct Replay<Catalog: StoryCatalog>: AsyncParsableCommand {
+    package static var configuration: CommandConfiguration {
+        CommandConfiguration(
+            commandName: "replay",
+            abstract: "Run the one schedule that a token tells.",
+            discussion: "Exits with 0 when the schedule ends well, with 1 when it fails.")
+    }
 
     @Argument(help: "The story.")
     var name: String
@@ -104,8 +117,10 @@ struct Replay: ParsableCommand {
     @Flag(help: "Show every event, also those that have no part in the failure.")
     var all = false
 
-    func run() throws {
-        let story = try Catalogue.story(named: name)
+    package init() {}
+
+    package func run() async throws {
+        let story = try Catalog.story(named: name)
         let token: ReplayToken
         do { token = try ReplayToken(self.token) } catch { throw BadInput("\(error)") }
         guard token.belongs(to: story.name) else {
@@ -113,16 +128,21 @@ struct Replay: ParsableCommand {
         }
         var options = ExplorationOptions()
         options.showsEveryEvent = all
+        let settled = options
         let counterexample: Counterexample?
-        do { counterexample = try story.exploration(options: options).replay(token) } catch {
-            throw BadInput("\(error)")
-        }
+        do {
+            counterexample = try await ExploringThreads.run {
+                try story.exploration(options: settled).replay(token)
+            }
+        } catch { throw BadInput("\(error)") }
         if json {
             let found = counterexample?.verdict.kind.rawValue ?? "this schedule ends well"
             try printJSON(
                 TraceOutput(story: story.name, found: found, counterexample: counterexample))
         } else if let counterexample {
-            print(StoryTrace.text(counterexample, of: story, Terminal()))
+            print(
+                StoryTrace.text(
+                    counterexample, of: story, Terminal(command: Catalog.commandName)))
         } else {
             print("✓ \"\(story.title)\": this schedule ends well")
         }

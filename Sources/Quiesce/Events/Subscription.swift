@@ -1,20 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 
-public import Substrate
+package import Substrate
 
 /// A client's callbacks at an event: called at each signal, and once when it hangs up, until they
 /// are detached.
 ///
-/// - **After `detach()` returned no callback runs or will run.** It is detached once, however often
+/// - **After `close()` returned no callback runs or will run.** It is detached once, however often
 ///   this is asked; whoever asks waits for a callback that is running.
 /// - One callback of a notifier runs at a time. A signal that comes meanwhile does not wait: its
 ///   callback follows on the thread that is running one.
 /// - The callback for the hang-up is the last; after it the notifier is detached. Whether a detach
 ///   or the hang-up comes first is decided by one atomic bit.
-/// - From inside its own callback, `detach()` returns at once: the running callback is the last
+/// - From inside its own callback, `close()` returns at once: the running callback is the last
 ///   one.
 /// - A callback may block, attach and detach. It cannot signal: that is refused with
-///   `EventError.insideCallback`. Two callbacks that detach each other's notifiers wait for each
+///   `QuiesceError.insideCallback`. Two callbacks that detach each other's notifiers wait for each
 ///   other; a deadline tells.
 ///
 /// The notifier keeps the counter's memory, and the counter keeps an attached notifier. Once it is
@@ -22,15 +22,15 @@ public import Substrate
 /// thread that ended the last one.
 ///
 /// Kernel counterparts: `eventfd_notifier` of the text it comes from, and a KVM irqfd.
-public final class Notifier: Sendable {
+public final class Subscription: Sendable {
     private let counter: EventCounter
     private let callbacks: Unsynchronized<Callbacks?>
     private let state = Atomic<UInt64>(State.active)
     private let waiters = Waiters()
 
     struct Callbacks: Sendable {
-        let onSignal: @Sendable (Notifier) -> Void
-        let onHangUp: @Sendable (Notifier) -> Void
+        let onSignal: @Sendable (Subscription) -> Void
+        let onClose: @Sendable (Subscription) -> Void
     }
 
     /// From the low end: two bits, the signals whose callbacks have not started, and the thread
@@ -45,24 +45,29 @@ public final class Notifier: Sendable {
         static let signals: UInt64 = 0xffff_fffc
         static let runnerShift: UInt64 = 32
 
-        static func runner(_ state: UInt64) -> UInt32 { UInt32(state >> runnerShift) }
+        /// The thread that runs callbacks; 0 when none does, and in a forked child of another thread.
+        static func runner(_ state: UInt64) -> UInt32 {
+            let number = UInt32(state >> runnerShift)
+            return number != 0 && World.hasStayedBehind(number) ? 0 : number
+        }
     }
 
-    private static let detaching = WaitClass(.callback)
+    static let detaching = WaitClass(.callback)
+    private static let name = "a notifier's callback"
 
     init(
-        _ counter: EventCounter, onSignal: @escaping @Sendable (Notifier) -> Void,
-        onHangUp: @escaping @Sendable (Notifier) -> Void
+        _ counter: EventCounter, onSignal: @escaping @Sendable (Subscription) -> Void,
+        onClose: @escaping @Sendable (Subscription) -> Void
     ) {
         self.counter = counter
-        callbacks = Unsynchronized(Callbacks(onSignal: onSignal, onHangUp: onHangUp))
+        callbacks = Unsynchronized(Callbacks(onSignal: onSignal, onClose: onClose))
         callbacks.label("callbacks")
         state.label("notifier")
         waiters.label("detaching")
     }
 
     /// Whether callbacks may start.
-    public var isAttached: Bool { state.load(ordering: .acquiring) & State.active != 0 }
+    public var isOpen: Bool { state.load(ordering: .acquiring) & State.active != 0 }
 
     // MARK: Calling
 
@@ -82,7 +87,10 @@ public final class Notifier: Sendable {
             }
             var desired = found + what
             let isIdle = State.runner(found) == 0
-            if isIdle { desired |= UInt64(World.currentThread) << State.runnerShift }
+            if isIdle {
+                let others = desired & (State.active | State.hangUp | State.signals)
+                desired = others | UInt64(World.currentThread) << State.runnerShift
+            }
             let (isExchanged, now) = state.compareExchange(
                 expected: found, desired: desired, ordering: .acquiringAndReleasing)
             if isExchanged {
@@ -126,11 +134,11 @@ public final class Notifier: Sendable {
 
     private func call(_ callback: Callback) {
         guard let callbacks = callbacks.load() else { return }
-        Self.detaching.of(self).section("a notifier's callback") {
+        Self.detaching.of(self).section(Self.name) {
             CallbackScope.run {
                 switch callback {
                 case .signal: callbacks.onSignal(self)
-                case .hangUp: callbacks.onHangUp(self)
+                case .hangUp: callbacks.onClose(self)
                 }
             }
         }
@@ -156,28 +164,44 @@ public final class Notifier: Sendable {
         message: "it would block a thread of the cooperative pool; await the other spelling"
     )
     @discardableResult
-    public func detach(until deadline: Clock.Instant? = nil) throws(EventError) -> Bool {
+    public func close(within timeout: Duration? = nil) throws(QuiesceError) -> Bool {
+        try close(until: WorldClock.deadline(within: timeout))
+    }
+
+    @available(
+        *, noasync,
+        message: "it would block a thread of the cooperative pool; await the other spelling"
+    )
+    @discardableResult
+    package func close(until deadline: WorldClock.Instant?) throws(QuiesceError) -> Bool {
         let isMine = deactivate()
         if isInside || isQuiet { return isMine }
-        if let ending = waiters.wait(
-            for: Self.detaching.of(self), "a notifier's callback", until: deadline, { isQuiet })
-        {
-            throw failure(ending)
+        let start = deadline.map { _ in WorldClock.now() }
+        let ending = waiters.wait(
+            for: Self.detaching.of(self), Self.name, until: deadline, { isQuiet })
+        if ending != nil {
+            throw failure(since: start)
         }
         return isMine
     }
 
     /// Detaches the callbacks, and waits for one that is running, as the blocking spelling.
     ///
-    /// - Throws: as the blocking spelling, and `.cancelled`; they are detached all the same.
+    /// - Throws: as the blocking spelling, and `CancellationError`; they are detached all the same.
     @discardableResult
-    public func detach(until deadline: Clock.Instant? = nil) async throws(EventError) -> Bool {
+    public func close(within timeout: Duration? = nil) async throws -> Bool {
+        try await close(until: WorldClock.deadline(within: timeout))
+    }
+
+    @discardableResult
+    package func close(until deadline: WorldClock.Instant?) async throws -> Bool {
         let isMine = deactivate()
         if isInside || isQuiet { return isMine }
+        let start = deadline.map { _ in WorldClock.now() }
         if let ending = await waiters.wait(
-            for: Self.detaching.of(self), "a notifier's callback", until: deadline, { isQuiet })
+            for: Self.detaching.of(self), Self.name, until: deadline, { isQuiet })
         {
-            throw failure(ending)
+            throw ending.error(failure(since: start))
         }
         return isMine
     }
@@ -190,17 +214,35 @@ public final class Notifier: Sendable {
         *, noasync,
         message: "it would block a thread of the cooperative pool; await the other spelling"
     )
-    public func detachAndTake(until deadline: Clock.Instant? = nil) throws(EventError) -> UInt64? {
-        try detach(until: deadline)
+    public func closeAndTake(within timeout: Duration? = nil) throws(QuiesceError)
+        -> UInt64?
+    {
+        try closeAndTake(until: WorldClock.deadline(within: timeout))
+    }
+
+    @available(
+        *, noasync,
+        message: "it would block a thread of the cooperative pool; await the other spelling"
+    )
+    package func closeAndTake(until deadline: WorldClock.Instant?) throws(QuiesceError)
+        -> UInt64?
+    {
+        try close(until: deadline)
         return counter.tryTake()
     }
 
     /// Detaches the callbacks, waits for one that is running, and takes what the counter holds, as
     /// the blocking spelling.
-    public func detachAndTake(until deadline: Clock.Instant? = nil) async throws(EventError)
+    public func closeAndTake(within timeout: Duration? = nil) async throws
         -> UInt64?
     {
-        try await detach(until: deadline)
+        try await closeAndTake(until: WorldClock.deadline(within: timeout))
+    }
+
+    package func closeAndTake(until deadline: WorldClock.Instant?) async throws
+        -> UInt64?
+    {
+        try await close(until: deadline)
         return counter.tryTake()
     }
 
@@ -220,10 +262,13 @@ public final class Notifier: Sendable {
 
     private var isQuiet: Bool { State.runner(state.load(ordering: .sequentiallyConsistent)) == 0 }
 
-    private func failure(_ ending: Waiter.Ending) -> EventError {
-        if ending == .cancelled { return .cancelled }
+    /// - Parameter start: when the wait began; nil for one without a deadline.
+    private func failure(since start: WorldClock.Instant?) -> QuiesceError {
         let thread = State.runner(state.load(ordering: .relaxed))
-        return .timedOut(
-            running: thread == 0 ? "nothing any more" : "thread " + World.name(ofThread: thread))
+        guard thread != 0 else { return .timedOut(of: Self.name, occupants: []) }
+        let now = WorldClock.now()
+        let occupant = Occupant(
+            "thread " + World.name(ofThread: thread), since: start ?? now, isExact: false, at: now)
+        return .timedOut(of: Self.name, occupants: [occupant])
     }
 }

@@ -4,7 +4,7 @@ import CSubstrate
 
 /// The monotonic clock. While explored, time passes only when a timer fires, and a pending timer
 /// may fire at any step.
-public enum Clock {
+public enum WorldClock {
     /// A point in time.
     public struct Instant: Comparable, Hashable, Sendable {
         /// Nanoseconds since an arbitrary start.

@@ -2,11 +2,12 @@
 
 import Explorer
 import Foundation
-import Scenarios
 
 /// A folder of pages: an index, and one page for each counterexample.
 enum HTMLReport {
-    static func write(_ results: [StoryResult], to folder: String) throws {
+    static func write(
+        _ results: [StoryResult], to folder: String, _ terminal: Terminal
+    ) throws {
         do {
             let directory = URL(fileURLWithPath: folder, isDirectory: true)
             try FileManager.default.createDirectory(
@@ -15,25 +16,28 @@ enum HTMLReport {
                 guard let counterexample = result.report.counterexample else { continue }
                 let page = page(
                     result.story.title,
-                    "<pre>\(escaped(text(counterexample, of: result.story)))</pre>")
+                    "<pre>\(escaped(text(counterexample, of: result.story, terminal)))</pre>")
                 try Data(page.utf8).write(
                     to: directory.appendingPathComponent("\(result.story.name).html"))
             }
-            try Data(index(results).utf8).write(to: directory.appendingPathComponent("index.html"))
+            try Data(index(results, terminal).utf8).write(
+                to: directory.appendingPathComponent("index.html"))
         } catch {
             throw BadInput(
                 "the report cannot be written to \"\(folder)\": \(error.localizedDescription)")
         }
     }
 
-    private static func text(_ counterexample: Counterexample, of story: Story) -> String {
+    private static func text(
+        _ counterexample: Counterexample, of story: Story, _ terminal: Terminal
+    ) -> String {
         let style = TraceStyle(
             title: story.title, location: story.text,
-            replay: "quiesce replay \(story.name) \(counterexample.token)")
+            replay: "\(terminal.command) replay \(story.name) \(counterexample.token)")
         return TraceRenderer(style).render(counterexample)
     }
 
-    private static func index(_ results: [StoryResult]) -> String {
+    private static func index(_ results: [StoryResult], _ terminal: Terminal) -> String {
         let rows = results.map { result in
             let title = escaped(result.story.title)
             let link =
@@ -44,7 +48,9 @@ enum HTMLReport {
                 + "<td>\(escaped(result.found))</td><td>\(result.report.executions)</td></tr>"
         }
         let head = "<tr><th>form</th><th>story</th><th>found</th><th>executions</th></tr>"
-        return page("quiesce check", "<table>\(head)\n\(rows.joined(separator: "\n"))</table>")
+        return page(
+            "\(terminal.command) check",
+            "<table>\(head)\n\(rows.joined(separator: "\n"))</table>")
     }
 
     private static func page(_ title: String, _ body: String) -> String {

@@ -5,7 +5,7 @@ import CSubstrate
 /// A thread of the operating system; while explored, a thread of the exploration.
 ///
 /// `join` waits for its end. A thread that is not joined goes on by itself.
-public struct Thread: ~Copyable, Sendable {
+public struct WorldThread: ~Copyable, Sendable {
     private let handle: UInt
     private let isWatched: Bool
     private var isJoined = false
@@ -25,10 +25,10 @@ public struct Thread: ~Copyable, Sendable {
         name: String = "thread", isService: Bool = false, blocksSignals: Bool = false,
         file: StaticString = #filePath, line: UInt = #line,
         _ body: @escaping @Sendable () -> Void
-    ) throws(ThreadError) -> Thread {
+    ) throws(ThreadError) -> WorldThread {
         let site = Site(file, line)
         if let observer = Watch.observer {
-            return Thread(
+            return WorldThread(
                 handle: observer.with { $0.spawn(name: name, isService: isService, body) },
                 isWatched: true, name, site)
         }
@@ -42,7 +42,7 @@ public struct Thread: ~Copyable, Sendable {
             unsafe Unmanaged<Body>.fromOpaque(context).release()
             throw .refused(error)
         }
-        return Thread(handle: handle, isWatched: false, name, site)
+        return WorldThread(handle: handle, isWatched: false, name, site)
     }
 
     private init(handle: UInt, isWatched: Bool, _ name: String, _ site: Site) {

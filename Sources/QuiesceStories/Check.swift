@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import ArgumentParser
+package import ArgumentParser
 import Explorer
 import Foundation
-import Scenarios
 
-struct Check: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(
-        abstract: "Explore the catalogue: find every break, verify every repair.",
-        discussion: "Exits with 0 when every story ends as it should, with 1 when one does not.")
+package struct Check<Catalog: StoryCatalog>: AsyncParsableCommand {
+    package static var configuration: CommandConfiguration {
+        CommandConfiguration(
+            commandName: "check",
+            abstract: "Explore the catalogue: find every break, verify every repair.",
+            discussion: "Exits with 0 when every story ends as it should, with 1 when one does not."
+        )
+    }
 
     @Argument(help: "Stories or texts; all when none is given.")
     var names: [String] = []
@@ -24,49 +27,30 @@ struct Check: AsyncParsableCommand {
 
     @OptionGroup var limits: LimitOptions
 
-    func run() async throws {
+    package init() {}
+
+    package func run() async throws {
         let file = try limits.resume.map(ResumeFile.read)
-        let stories = try Catalogue.stories(
+        let stories = try Catalog.stories(
             named: names.isEmpty ? file?.checkpoints.map(\.name) ?? [] : names)
         if let jobs, jobs < 1 { throw BadInput("--jobs takes a number from 1, not \(jobs)") }
-        let terminal = Terminal()
+        let terminal = Terminal(command: Catalog.commandName)
         let start = ContinuousClock.now
         let jobs = jobs ?? ProcessInfo.processInfo.activeProcessorCount
         Interruption.catchSignals()
         let results = try await Explorations.run(stories, jobs: jobs, limits, file, terminal)
         let elapsed = ContinuousClock.now - start
-        if let report { try HTMLReport.write(results, to: report) }
+        if let report { try HTMLReport.write(results, to: report, terminal) }
         if json {
             try printJSON(CheckSummary(results))
         } else {
             CheckTable(terminal: terminal).print(results, seconds: elapsed / .seconds(1))
         }
         if Exploration.isInterrupted {
-            try ResumeFile.write(results.map(\.report), toGoOn: "check")
+            try ResumeFile.write(
+                results.map(\.report), toGoOn: "\(Catalog.commandName) check")
         }
         if !results.allSatisfy(\.isAsExpected) { throw ExitCode(1) }
-    }
-}
-
-/// Stories by the names that a user gives.
-enum Catalogue {
-    static func stories(named names: [String]) throws -> [Story] {
-        guard !names.isEmpty else { return Story.all }
-        return try names.flatMap { name in
-            let found = Story.named(name)
-            guard !found.isEmpty else {
-                throw BadInput(
-                    "there is no story or text called \"\(name)\"; quiesce list shows them")
-            }
-            return found
-        }
-    }
-
-    static func story(named name: String) throws -> Story {
-        guard let story = Story.all.first(where: { $0.name == name }) else {
-            throw BadInput("there is no story called \"\(name)\"; quiesce list shows them")
-        }
-        return story
     }
 }
 
@@ -97,7 +81,7 @@ enum Explorations {
                 next += 1
                 let checkpoint = file?.checkpoints.first { $0.name == stories[index].name }
                 group.addTask {
-                    (index, try explore(stories[index], limits, checkpoint, terminal))
+                    (index, try await explore(stories[index], limits, checkpoint, terminal))
                 }
             }
             for _ in 0..<jobs { startNext() }
@@ -113,14 +97,19 @@ enum Explorations {
     static func explore(
         _ story: Story, _ limits: LimitOptions, _ checkpoint: Checkpoint?, _ terminal: Terminal,
         showsEveryEvent: Bool = false
-    ) throws -> StoryResult {
+    ) async throws -> StoryResult {
         var options = ExplorationOptions()
         options.stopsAtFirstFailure = false
         options.showsEveryEvent = showsEveryEvent
         options.progress = { terminal.progress($0) }
         limits.apply(to: &options)
+        let settled = options
         let report: ExplorationReport
-        do { report = try story.exploration(options: options).run(from: checkpoint) } catch {
+        do {
+            report = try await ExploringThreads.run {
+                try story.exploration(options: settled).run(from: checkpoint)
+            }
+        } catch {
             guard checkpoint != nil else { throw error }
             throw BadInput("\(error)")
         }
@@ -224,7 +213,7 @@ enum StoryTrace {
     {
         var style = TraceStyle(
             title: story.title, location: story.text,
-            replay: "quiesce replay \(story.name) \(counterexample.token)")
+            replay: "\(terminal.command) replay \(story.name) \(counterexample.token)")
         style.rest = "--all"
         style.usesColor = terminal.hasColor
         return TraceRenderer(style).render(counterexample)

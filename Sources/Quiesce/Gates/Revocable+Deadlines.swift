@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Waits that end at an instant.
+extension Revocable where Value: ~Copyable {
+    /// As `close(within:)`, until an instant.
+    @available(
+        *, noasync,
+        message: "it would block a thread of the cooperative pool; await the other spelling"
+    )
+    @discardableResult
+    public func close(until deadline: ContinuousClock.Instant) throws(QuiesceError) -> Bool {
+        try close(within: deadline.timeLeft)
+    }
+
+    /// As `close(within:)`, until an instant.
+    @discardableResult
+    public func close(until deadline: ContinuousClock.Instant) async throws -> Bool {
+        try await close(within: deadline.timeLeft)
+    }
+}

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// Why an operation did nothing, or why a wait ended without what it waited for.
+///
+/// Every type of this module throws this type. An `async` wait whose task is cancelled throws
+/// `CancellationError` instead.
+public enum QuiesceError: Error, Sendable, Equatable, CustomStringConvertible {
+    /// The caller is inside the object, or runs on it, and would wait for itself. Nothing has
+    /// changed. `item` is the work item that the caller is the function of.
+    case inside(of: String, item: String? = nil)
+    /// The deadline passed. `occupants` are those whom the wait was for; `pending` counts the work
+    /// items that have not started.
+    case timedOut(of: String, occupants: [Occupant], pending: Int = 0)
+    /// The object is closed, or is being closed.
+    case closed(String)
+    /// An event was signalled from inside a callback of an event.
+    case insideCallback
+    /// `UInt64.max` cannot be added to an event: it stands for an overflow.
+    case invalidValue
+    /// The system refused, with this error number.
+    case refused(errorNumber: Int32)
+
+    public var description: String {
+        switch self {
+        case .inside(let object, nil):
+            "\(object) was closed from inside, which would wait for itself; leave first, or use closeFromInside()"
+        case .inside(let object, let item?):
+            "\(item), which runs on \(object), would wait for itself to end"
+        case .timedOut(let object, let occupants, let pending):
+            "the wait for \(object) was not over in time"
+                + (occupants.isEmpty && pending == 0 ? "" : ": ")
+                + (occupants.map(\.description) + (pending == 0 ? [] : ["\(pending) pending"]))
+                .joined(separator: "; ")
+        case .closed(let object): "\(object) is closed"
+        case .insideCallback:
+            "an event was signalled from inside a callback of an event, which is refused"
+        case .invalidValue: "\(UInt64.max) cannot be added to an event: it stands for an overflow"
+        case .refused(let number): "the system refused the operation, with error number \(number)"
+        }
+    }
+}
