@@ -118,7 +118,7 @@ struct RWLockWords: ~Copyable {
     }
 
     @inline(__always)
-    private borrowing func tryTakeRead() -> Bool {
+    borrowing func tryTakeRead() -> Bool {
         var found = state.load(ordering: .relaxed)
         while found & readerBarrier == 0 {
             let (exchanged, original) = state.weakCompareExchange(
@@ -130,7 +130,7 @@ struct RWLockWords: ~Copyable {
     }
 
     @inline(__always)
-    private borrowing func giveReadBack() {
+    borrowing func giveReadBack() {
         // A writer that sleeps while readers are inside has left its mark in the very word that it
         // sleeps on.
         if state.wrappingSubtract(1, ordering: .releasing).newValue == writerWaits { wakeAll() }
@@ -165,7 +165,7 @@ struct RWLockWords: ~Copyable {
     }
 
     @inline(__always)
-    private borrowing func tryTakeWrite() -> Bool {
+    borrowing func tryTakeWrite() -> Bool {
         var found = state.load(ordering: .relaxed)
         while found & (writing | readers) == 0 {
             let (exchanged, original) = state.weakCompareExchange(
@@ -177,7 +177,7 @@ struct RWLockWords: ~Copyable {
     }
 
     @inline(__always)
-    private borrowing func giveWriteBack() {
+    borrowing func giveWriteBack() {
         state.bitwiseAnd(~writing, ordering: .releasing)
         wakeAll()
     }
