@@ -4,8 +4,8 @@ extension Mutant {
     /// Every footprint and every rule of the reduction, of the clocks and of the verdicts on
     /// memory, each weakened in turn.
     static let all =
-        steps + locks + states + places + history + reduction + scheduling + operations + tasks
-        + clocks
+        steps + locks + states + places + history + reduction + scheduling + shared + operations
+        + tasks + clocks
 
     // MARK: What steps touch
 
@@ -496,6 +496,64 @@ extension Mutant {
         Mutant(
             "who was woken waits for those inside", deadlocks,
             "record.kind == .reacquire) && !record.isWoken", "record.kind == .reacquire)"),
+    ]
+
+    // MARK: Locks that threads outside take too
+
+    private static let sharedLocks = "Scheduling/Scheduler+SharedLocks.swift"
+    private static let shared = [
+        Mutant(
+            "a mutex is taken without its word", "Scheduling/Scheduler+Mutexes.swift",
+            "if kind == .lock, !takeWord(lock, address, thread, site) {", "if false {"),
+        Mutant(
+            "a mutex keeps its word", "Scheduling/Scheduler+Mutexes.swift",
+            "if kind == .unlock { freeWord(at: address, site) }", ""),
+        Mutant(
+            "a try does not look at the word", "Scheduling/Scheduler+Mutexes.swift",
+            "if objects[lock].lock.isHeld || tryWord(.mutex, lock) {", "if true {"),
+        Mutant(
+            "a lock with readers is taken without its word",
+            "Scheduling/Scheduler+ReaderWriterLocks.swift", "if isFree, !tryWord(word, lock) {",
+            "if false {"),
+        Mutant(
+            "a wait ends without the word of its mutex", "Scheduling/Scheduler+Waits.swift",
+            "guard takeWord(lock, objects[lock].address, thread, site) else {",
+            "guard lock >= 0 else {"),
+        Mutant(
+            "words stay taken after an execution", "Scheduling/Scheduler.swift",
+            "        freeWords()\n", ""),
+        Mutant(
+            "a trapped reader's lock is given back at the end", "Scheduling/Scheduler+Ending.swift",
+            "        leaveWords(of: thread)\n        let report", "        let report"),
+        Mutant(
+            "what is wound up keeps nobody out", sharedLocks,
+            "guard isHeld(lock) || windUpWord(mode, lock, isTry: isTry) else { return false }",
+            "guard isTry || lock >= 0 else { return false }"),
+        Mutant(
+            "whoever waits outside is not let in", sharedLocks,
+            "switch SharedLock(mode, at: address, as: lockToken).giveBack() {",
+            "switch SharedLock.Release.notHeld {"),
+        Mutant(
+            "a thread that is kept out keeps the others out", sharedLocks,
+            "if awaitedLock() >= 0 { return .entangled }", ""),
+        Mutant(
+            "a lock that is held outside is waited for for ever", sharedLocks,
+            "if isTooLong(since: start) { return .tooLong }",
+            "if start == 0 { return .tooLong }"),
+        Mutant(
+            "a wake-up from outside is lost", sharedLocks,
+            "guard wakes != sharedLocks.waits[index].wakes else { continue }",
+            "guard false else { continue }"),
+        Mutant(
+            "a wake-up for a thread outside is lost", "Scheduling/Scheduler+Waits.swift",
+            "        wakeOutside(operation, condition)\n", ""),
+        Mutant(
+            "nobody outside is waited for", sharedLocks,
+            "guard !kept.isEmpty || mayBeWokenOutside() else { return false }",
+            "guard !kept.isEmpty else { return false }"),
+        Mutant(
+            "threads outside bound nothing", "API/Exploration.swift",
+            "if let place = scheduler.sharedLocks.met {", "if let place = Optional<String>.none {"),
     ]
 
     private static let operation = "Scheduling/Scheduler+Operations.swift"

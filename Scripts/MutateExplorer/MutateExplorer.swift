@@ -149,7 +149,7 @@ struct Mutant {
     /// The tests that are asked, the quickest first.
     private static let stages = [
         "CommutationTests|OracleTests|SemaphoreTests", "FuzzTests", "TruthTests", "SearchTests",
-        "FamilyTests|VerdictTests|RandomProgramTests|TaskTests|MutationTests|ReplayTests|EndingTests",
+        "SharedLockTests|FamilyTests|VerdictTests|RandomProgramTests|TaskTests|MutationTests|ReplayTests|EndingTests",
         "GranularityTests|AsyncWaitTests|WorkQueueTests",
     ]
 

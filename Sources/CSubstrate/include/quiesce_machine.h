@@ -51,6 +51,17 @@ static inline __attribute__((always_inline)) void quiesce_word_store(uintptr_t a
     default: return __atomic_store_n((uint32_t *)address, (uint32_t)value, __ATOMIC_RELEASE);
     }
 }
+/// Takes the lock whose word is at `address` if it is free: the word becomes `token`.
+static inline __attribute__((always_inline)) bool quiesce_lock_take(uintptr_t address, uint32_t token) {
+    uint32_t expected = 0;
+    return __atomic_compare_exchange_n((uint32_t *)address, &expected, token, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
+}
+/// Frees the lock whose word is at `address` if the word is `token`, so that nobody waits for it.
+static inline __attribute__((always_inline)) bool quiesce_lock_free(uintptr_t address, uint32_t token) {
+    return __atomic_compare_exchange_n((uint32_t *)address, &token, 0, false, __ATOMIC_RELEASE, __ATOMIC_RELAXED);
+}
+/// Whether there is memory at `word` that can be read.
+bool quiesce_is_readable(const void *_Nonnull word);
 void quiesce_yield(void);
 
 uint64_t quiesce_monotonic_nanoseconds(void);

@@ -32,6 +32,7 @@ public struct Checkpoint: Sendable, Codable {
         var found: Found?
         /// What bounds the coverage: see `Scheduler`.
         var foreign: String?
+        var sharedLock: String?
         var hasSeenWork = false
         var hasSeenOthers = false
     }

@@ -15,6 +15,7 @@ extension Exploration {
         var report = ExplorationReport(name: name)
         let pace = Pace(after: report)
         let scheduler = recorder(StepDetail())
+        scheduler.sharedLocks.hasWaitedInVain = false
         var count = Self.foreignExecutions
         var seed: UInt64 = 1
         if case .random(let executions, let chosen) = options.strategy {

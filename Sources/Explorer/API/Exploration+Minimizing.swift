@@ -108,6 +108,9 @@ extension Exploration {
         scheduler.wanted.steps = detail
         scheduler.wanted.names = true
         scheduler.wanted.jobs = true
+        scheduler.wanted.waits = true
+        // What was found has waited for those outside.
+        scheduler.sharedLocks.hasWaitedInVain = true
         return scheduler
     }
 

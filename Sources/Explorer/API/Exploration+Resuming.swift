@@ -26,6 +26,7 @@ extension Exploration {
         else { throw .foreignCheckpoint(of: checkpoint.name) }
         scheduler.wanted = checkpoint.attention
         scheduler.foreign = checkpoint.counts.foreign.map { ForeignCall(known: $0) }
+        scheduler.sharedLocks.met = checkpoint.counts.sharedLock
         scheduler.hasSeenWork = checkpoint.counts.hasSeenWork
         scheduler.hasSeenOthers = checkpoint.counts.hasSeenOthers
         scheduler.threads.numbers = checkpoint.threads
@@ -47,6 +48,7 @@ extension Exploration {
         counts.abandonedThreads += scheduler.abandoned
         counts.mutations += scheduler.mutant?.hits ?? 0
         counts.foreign = scheduler.foreign?.description
+        counts.sharedLock = scheduler.sharedLocks.met
         counts.hasSeenWork = scheduler.hasSeenWork
         counts.hasSeenOthers = scheduler.hasSeenOthers
         return Checkpoint(

@@ -139,6 +139,10 @@ public struct Exploration {
                     }
                     outcome = run()
                 }
+                // What threads shared with others may be different each time.
+                if scheduler.divergence != nil, scheduler.sharedLocks.met != nil {
+                    scheduler.sharedLocks.hasDecided = true
+                }
                 if scheduler.hasForeignPart, !scheduler.mustStop {
                     if let verdict = scheduler.verdict, scheduler.divergence == nil,
                         !scheduler.mustRepeat
@@ -191,8 +195,13 @@ public struct Exploration {
         report.seconds = pace.seconds
         // An interruption does not wait for the search of a shorter schedule.
         if !Exploration.isInterrupted, let found = report.counterexample {
-            report.counterexample = try minimized(
-                found.verdict, schedule, number, scheduler.attention.steps)
+            do throws(Failure) {
+                report.counterexample = try minimized(
+                    found.verdict, schedule, number, scheduler.attention.steps)
+            } catch {
+                guard scheduler.sharedLocks.met != nil else { throw error }
+                report.counterexample = withoutTrace(found.verdict, schedule, number)
+            }
         }
         return report
     }
@@ -264,6 +273,7 @@ public struct Exploration {
     /// Calls `work` with a function that runs one execution.
     func exploring<Result>(_ scheduler: Scheduler, _ work: (() -> Outcome) -> Result) -> Result {
         let world = ExploredWorld(scheduler)
+        scheduler.lockToken = SharedLock.token()
         func executions(_ main: Scheduler.Beginning) -> Result {
             Watchdog.watching(scheduler.heartbeat, seconds: scheduler.patience) {
                 scheduler.watchingRuntime {
@@ -339,6 +349,10 @@ public struct Exploration {
         }
         if let call = scheduler.foreign {
             return .bounded(by: "what goes through Substrate: \(call) does not")
+        }
+        if let place = scheduler.sharedLocks.met {
+            return .bounded(
+                by: "what it orders itself: a thread that is not explored used what \(place) uses")
         }
         if scheduler.hasSeenOthers, !scheduler.hasSeenWork {
             return .bounded(

@@ -30,6 +30,15 @@ final class ReadSections {
         return event
     }
 
+    /// Whether `thread` is a reader of the lock.
+    func isInside(_ lock: Int32, _ thread: Int32) -> Bool {
+        for index in 0..<sections.count
+        where sections[index].lock == lock && sections[index].thread == thread {
+            return true
+        }
+        return false
+    }
+
     /// The reader of the lock that came first, of those other than `thread`; -1 for none.
     func reader(of lock: Int32, except thread: Int32) -> Int32 {
         for index in 0..<sections.count

@@ -13,6 +13,8 @@ struct Attention: Equatable, Codable {
     var jobs = false
     /// Names of threads: the program asks for one.
     var names = false
+    /// Whether what threads wait on is older than the execution: one waits there for ever.
+    var waits = false
     var steps = StepDetail()
 }
 

@@ -21,6 +21,12 @@ final class ObjectTable {
         var lifetime: Int32 = -1
         /// The subject that the object is a part of, `everySubject`, or -1.
         var subject: Int32 = -1
+        /// Whether it is a lock with readers.
+        var isReaderWriterLock = false
+        /// Whether its holder trapped and its word was given back.
+        var isWordless = false
+        /// What is known of waiters outside, once a thread has waited here; -1 before.
+        var sharedWait: Int32 = -1
         /// The state of a lock, and that of a condition or a wait point's queue.
         var lock = LockState()
         var waiters = WaiterState()

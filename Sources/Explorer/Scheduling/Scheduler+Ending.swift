@@ -9,6 +9,7 @@ extension Scheduler {
         heartbeat.tick()
         suspendOperation(of: thread)
         threads[thread].state = .dead
+        leaveWords(of: thread)
         let report = TrapReport(trap, fiber: threads[thread].fiber!)
         if attention.steps.creations, mode == .exploring, report.isStuck || report.isSecondLock {
             // If it was not the extra steps that did it, it will be seen without them.
@@ -83,17 +84,23 @@ extension Scheduler {
     /// In turns of a few operations, since what one thread waits for another may still do.
     func drain() {
         mode = .draining
+        letAllIn()
         if jobs.isUsed { cancelTasks() }
         var isLeft = isAnyParked
         var rounds = options.drainLimit / Scheduler.drainTurn + 1
         while isLeft, rounds > 0 {
-            rounds -= 1
+            sharedLocks.keptOut = 0
             for thread in 0..<threads.count where isDrainable(thread) {
                 drainSteps = 0
                 enter(thread)
-                if traps.take() != nil { threads[thread].state = .dead }
+                if traps.take() != nil {
+                    threads[thread].state = .dead
+                    leaveWords(of: thread)
+                }
             }
             isLeft = isAnyParked
+            // A round in which somebody waits for a lock in real time does not count.
+            if sharedLocks.keptOut == 0 { rounds -= 1 }
         }
         guard isLeft else { return }
         for thread in 0..<threads.count where isDrainable(thread) {

@@ -306,27 +306,38 @@ extension Scheduler {
             storages[index].isFreed = true
             storages[index].freedBy = current
             storages[index].freed = Int32(recorder.map { $0.count - 1 } ?? -1)
-        case .readLock, .writeLock, .tryWriteLock: return mutexAfterwards(kind, address, site)
         default:
+            if let mode = SharedLock.Mode(kind) {
+                return lockAfterwards(kind, mode, address, site)
+            }
             checkAfterwards(address, site)
+            wakeOutside(operation, -1)
         }
         return true
     }
 
     /// A lock is taken or given back once every thread has ended.
-    func mutexAfterwards(_ kind: OperationKind, _ address: UInt, _ site: Site) -> Bool {
-        if kind == .unlock {
-            checkAfterwards(address, site)
-            return true
+    func lockAfterwards(
+        _ kind: OperationKind, _ mode: SharedLock.Mode, _ address: UInt, _ site: Site
+    ) -> Bool {
+        switch kind {
+        case .unlock, .readUnlock, .writeUnlock: checkAfterwards(address, site)
+        default: if !mayLockAfterwards(kind, object(at: address), site) { return false }
         }
-        let lock = object(at: address)
+        return windUpLock(kind, mode, address, site)
+    }
+
+    /// False when a try finds a lock that is still held; a wait for it is a deadlock.
+    private func mayLockAfterwards(_ kind: OperationKind, _ lock: Int32, _ site: Site) -> Bool {
         let owner = objects[lock].lock.owner
         guard owner >= 0 else { return true }
-        if kind == .tryLock || kind == .tryWriteLock { return false }
+        if kind == .tryLock || kind == .tryReadLock || kind == .tryWriteLock { return false }
         recorder?.note(thread: current, .late("lock", of: name(of: lock)), site: site)
         fail(
             .deadlock,
-            "\(name(of: lock)) is still held by \(name(ofThread: owner)), which has ended",
+            owner == current
+                ? "\(name(ofThread: owner)) waits for \(name(of: lock)), which it holds itself"
+                : "\(name(of: lock)) is still held by \(name(ofThread: owner)), which has ended",
             steps: recorder.map { [$0.count - 1] } ?? [], objects: [lock])
         return true
     }

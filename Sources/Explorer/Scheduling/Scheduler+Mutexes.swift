@@ -21,16 +21,16 @@ extension Scheduler {
         case .exploring, .finishing: break
         case .draining:
             drainStep(current)
-            return true
-        case .afterwards: return mutexAfterwards(operation, address, site)
+            return windUpLock(operation, .mutex, address, site)
+        case .afterwards: return lockAfterwards(operation, .mutex, address, site)
         case .idle: return true
         }
         if case .skipped = mutant?.effect(on: operation, site) { return true }
         if threads[current].operations > 0 {
-            if joinOperation(), let result = mutexWithin(operation, object(at: address)) {
+            if joinOperation(), let result = mutexWithin(operation, address, site) {
                 return result
             }
-            if mode == .draining { return true }
+            if mode == .draining { return windUpLock(operation, .mutex, address, site) }
         }
         threads[current].site = site
         return stepMutex(operation, address, site)
@@ -49,7 +49,10 @@ extension Scheduler {
             threads[thread].kind = kind
             park(thread)
         }
-        if mode == .draining { return true }
+        if mode == .draining { return windUpLock(operation, .mutex, address, site) }
+        if kind == .lock, !takeWord(lock, address, thread, site) {
+            return windUpLock(operation, .mutex, address, site)
+        }
         if kind == .unlock, objects[lock].lock.owner != thread {
             fail(
                 .misuse,
@@ -57,14 +60,30 @@ extension Scheduler {
         }
         var succeeds = true
         if kind == .tryLock {
-            succeeds = take(thread, site).succeeds
+            succeeds = tryMutex(thread, lock, site)
         } else if repeats(thread, kind, lock) {
             change(lock, kind, by: thread, at: steps &- 1)
         } else {
             takeMutex(thread, kind, lock, site)
         }
+        if kind == .unlock { freeWord(at: address, site) }
         if succeeds, attention.races { noteTransfer(of: lock, by: thread, kind) }
         return succeeds
+    }
+
+    private func tryMutex(_ thread: Int32, _ lock: Int32, _ site: Site) -> Bool {
+        if objects[lock].lock.isHeld || tryWord(.mutex, lock) { return take(thread, site).succeeds }
+        return failTry(thread, lock, site)
+    }
+
+    /// A try finds the lock held by a thread that is not explored.
+    func failTry(_ thread: Int32, _ lock: Int32, _ site: Site) -> Bool {
+        letOtherDecide("that \(name(of: lock)) is free", site)
+        var event = Event(threads[thread].step(of: thread))
+        event.traits = .silent
+        event.footprint = footprint(lock, writes: false)
+        commit(event, site: site)
+        return false
     }
 
     /// As `take` does, without asking what kind of step it is.

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import CSubstrate
 import Substrate
 
 /// An operation of a primitive that is one step, and what of it has happened.
@@ -182,8 +183,9 @@ extension Scheduler {
 
     /// A mutex is locked or unlocked within a step. Nil when it ends the step, and is to be done as
     /// one of its own.
-    func mutexWithin(_ kind: OperationKind, _ lock: Int32) -> Bool? {
+    func mutexWithin(_ kind: OperationKind, _ address: UInt, _ site: Site) -> Bool? {
         let thread = current
+        let lock = object(at: address)
         switch kind {
         case .unlock:
             // Taken by a step of its own, it is given back by one.
@@ -192,14 +194,18 @@ extension Scheduler {
             else { break }
             touch(lock, writes: true)
             noteMutex(lock, .unlock, by: thread)
+            freeWord(at: address, site)
             publish(lock, by: thread)
             return true
         default:
-            guard !objects[lock].lock.isHeld else {
-                if kind == .lock { break }
+            let isHeld = objects[lock].lock.isHeld
+            guard !isHeld, quiesce_lock_take(address, lockToken) else {
+                // Nor does it wait in real time.
+                if kind == .lock || !isHeld { break }
                 touch(lock, writes: false)
                 return false
             }
+            heldWords += 1
             touch(lock, writes: true)
             noteMutex(lock, .lock, by: thread)
             acquire(lock, by: thread, .lock)
@@ -226,6 +232,7 @@ extension Scheduler {
             guard waiters.choices(.wake) == 0, waiters.timed == 0, operation.operand.low > 0 else {
                 break
             }
+            wakeOutside(operation, queue)
             touch(queue, writes: true)
             guard waiters.waiting != 0 else { return true }
             let waiter = waiters.waiting.trailingZeroBitCount

@@ -10,6 +10,10 @@ extension Scheduler {
         case .exploring, .finishing: break
         case .draining:
             drainStep(thread)
+            wakeOutside(operation, -1)
+            if let mode = SharedLock.Mode(operation.kind) {
+                return windUpLock(operation.kind, mode, operation.object, operation.site)
+            }
             return operation.kind != .free || storages.endLife(at: operation.object)
         case .afterwards:
             return performAfterwards(operation)

@@ -82,8 +82,10 @@ extension Scheduler {
             } else {
                 if steps >= options.stepLimit { cut() }
                 if options.time == .discrete, timePasses() { continue }
+                if sharedLocks.keptOut > 0 || !isSearching { lookOutside() }
                 decision = mode == .exploring ? strategy.with { $0.choose() } : fairDecision()
                 guard decision.thread >= 0 else {
+                    if decision.thread == -1, awaitOutside() { continue }
                     if decision.thread == -1, jobs.isUsed, awaitForeign() {
                         if jobs.hasChores { return Self.choresFirst }
                         continue

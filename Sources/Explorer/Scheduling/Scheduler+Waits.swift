@@ -22,10 +22,14 @@ extension Scheduler {
                 .misuse,
                 "\(name(ofThread: thread)) waited with \(name(of: lock)), which it does not hold")
         }
+        markWait(on: condition, at: operation.object)
         take(thread, operation.site)
         publish(lock, by: thread)
+        freeWord(at: operation.other, operation.site)
         threads[index].kind = .reacquire
-        guard let isInTime = endWait(thread, operation.site) else { return true }
+        guard let isInTime = endWait(thread, operation.site) else {
+            return windUpLock(.lock, .mutex, operation.other, operation.site)
+        }
         acquire(lock, by: thread, .reacquire)
         return isInTime
     }
@@ -51,6 +55,15 @@ extension Scheduler {
                 disarm(index)
                 return nil
             }
+            if threads[index].kind == .reacquire,
+                !objects[threads[index].object].waiters.contains(thread)
+            {
+                let lock = threads[index].other
+                guard takeWord(lock, objects[lock].address, thread, site) else {
+                    disarm(index)
+                    return nil
+                }
+            }
             guard take(thread, site).kind == .timeout else { return !threads[index].isTimedOut }
             clock.pass(to: threads[index].deadline)
             threads[index].isTimedOut = true
@@ -69,6 +82,7 @@ extension Scheduler {
         let condition = object(at: operation.object)
         wakeUp(
             thread, condition, operation.kind == .broadcast ? .broadcast : .signal, operation.site)
+        wakeOutside(operation, condition)
     }
 
     /// Wakes one waiter of `object`, which the schedule chooses, or all.
@@ -94,6 +108,8 @@ extension Scheduler {
         threads[index].kind = .park
         park(thread)
         if mode == .draining { return true }
+        // Before the step looks at the word.
+        markWait(on: queue, at: operation.object)
         guard take(thread, operation.site).waits else { return true }
         threads[index].object = queue
         threads[index].kind = .unpark
@@ -107,7 +123,11 @@ extension Scheduler {
         let count = operation.operand.low
         // More than one, but not all, is one after the other.
         if count == 0 { return }
-        if count >= 64 { return wakeUp(thread, queue, .broadcast, operation.site) }
-        for _ in 0..<count { wakeUp(thread, queue, .wake, operation.site) }
+        if count >= 64 {
+            wakeUp(thread, queue, .broadcast, operation.site)
+        } else {
+            for _ in 0..<count { wakeUp(thread, queue, .wake, operation.site) }
+        }
+        wakeOutside(operation, queue)
     }
 }

@@ -33,6 +33,8 @@ final class Scheduler: Observer, @unchecked Sendable {
     /// the last execution's, which this one repeats.
     let history = History()
     private(set) var keepsHistory = false
+    /// Whether an execution follows others.
+    private(set) var isSearching = false
     var replayedSteps = 0
     var mode = Mode.idle {
         didSet { notePlainness() }
@@ -77,6 +79,10 @@ final class Scheduler: Observer, @unchecked Sendable {
     /// The subject whose parts are being labelled, -1 for none.
     var labelledSubject: Int32 = -1
     let readSections = ReadSections()
+    let sharedLocks = SharedLocks()
+    /// What the words of locks contain that threads of the exploration hold, and how many do.
+    var lockToken: UInt32 = 0
+    var heldWords = 0
     let declaredWaits = DeclaredWaits()
     /// Where the running thread's atomic operation is.
     var pendingSite = Site("", 0)
@@ -149,6 +155,7 @@ final class Scheduler: Observer, @unchecked Sendable {
     func use(_ strategy: Strategy) {
         self.strategy = Borrowed(strategy)
         keepsHistory = strategy.keepsHistory
+        isSearching = strategy.isSearch
         history.removeAll()
         replayedSteps = 0
     }
@@ -216,6 +223,7 @@ final class Scheduler: Observer, @unchecked Sendable {
             concluded(verdict?.kind)
         }
         drain()
+        freeWords()
         mode = .idle
         release()
         return outcome
@@ -253,6 +261,7 @@ final class Scheduler: Observer, @unchecked Sendable {
         order.beginExecution()
         names.beginExecution()
         readSections.beginExecution()
+        sharedLocks.beginExecution()
         references.beginExecution(attention.steps.types)
         declaredWaits.beginExecution()
         changes.removeAll()

@@ -8,6 +8,8 @@ struct ThreadRecord: BitwiseCopyable {
         case unused
         /// Waits to take its next step, which may not be possible yet.
         case parked
+        /// As above; a thread that is not explored holds the lock that it is to take.
+        case keptOut
         /// A task that waits for something other than a step: for a queue to serve it, for somebody
         /// to resume it.
         case suspended

@@ -15,6 +15,8 @@ final class RandomWalk: Strategy, Resumable {
         super.init(scheduler)
     }
 
+    override var isSearch: Bool { false }
+
     override func beginExecution() {
         // Each execution has a stream of its own, so that it can be run again.
         bits = seed &+ UInt64(done) &* 0x9E37_79B9_7F4A_7C15

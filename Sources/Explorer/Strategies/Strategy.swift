@@ -25,6 +25,8 @@ class Strategy {
 
     /// Whether the scheduler keeps a history for it.
     var keepsHistory: Bool { false }
+    /// Whether its executions follow others, so that what happens must be the schedule's doing.
+    var isSearch: Bool { true }
     /// A new execution begins.
     func beginExecution() {}
     /// Picks the next step.

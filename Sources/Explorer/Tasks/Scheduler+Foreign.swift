@@ -10,7 +10,9 @@ import Substrate
 // run a number of times, and coverage says so.
 extension Scheduler {
     /// Whether a thread that nobody explores has taken part, or was given something to do.
-    var hasForeignPart: Bool { jobs.hasHandedOver || jobs.inbox.wasUsed }
+    var hasForeignPart: Bool {
+        jobs.hasHandedOver || jobs.inbox.wasUsed || sharedLocks.hasDecided
+    }
 
     /// The running thread hands work to a thread that nobody explores, or perhaps wakes one.
     func noteHandOver(mayOnlyWake: Bool) {

@@ -11,7 +11,8 @@ import Synchronization
 /// an exclusive wait.
 public struct Condition: ~Copyable, Sendable {
     private let sequence = Synchronization.Atomic<UInt32>(0)
-    private let waiters = Synchronization.Atomic<UInt32>(0)
+    // Beside the word: see `SharedWaiters`.
+    private let waiters = Sleepers()
 
     public init() {}
 
@@ -48,7 +49,7 @@ public struct Condition: ~Copyable, Sendable {
                 BlockingObserver.told { observer.perform(operation) }
             }
         }
-        waiters.wrappingAdd(1, ordering: .relaxed)
+        waiters.word.wrappingAdd(1, ordering: .relaxed)
         let seen = sequence.load(ordering: .relaxed)
         mutex.release(site)
         let end = deadline.map { max($0.nanoseconds, 1) } ?? 0
@@ -58,7 +59,7 @@ public struct Condition: ~Copyable, Sendable {
             }
         }
         mutex.acquire(site)
-        waiters.wrappingSubtract(1, ordering: .relaxed)
+        waiters.word.wrappingSubtract(1, ordering: .relaxed)
         return result == 0
     }
 
@@ -79,7 +80,7 @@ public struct Condition: ~Copyable, Sendable {
         }
         // A waiter counted itself while it held the mutex, so whoever changed the state under the
         // mutex sees it here.
-        guard waiters.load(ordering: .relaxed) > 0 else { return }
+        guard waiters.areToBeWoken() else { return }
         sequence.wrappingAdd(1, ordering: .relaxed)
         unsafe withUnsafePointer(to: sequence) { _ = unsafe quiesce_futex_wake($0, count) }
     }

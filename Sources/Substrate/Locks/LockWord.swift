@@ -8,6 +8,8 @@ import Synchronization
 @usableFromInline
 enum LockWord {
     static let contended: UInt32 = 1 << 31
+    /// Set where an exploration holds the lock; the number is that of the thread that explores.
+    static let explored: UInt32 = 1 << 30
     private static let spins = 64
 
     /// The running thread's number, registering the thread at its first use.

@@ -11,8 +11,8 @@ import Synchronization
 public struct WaitPoint: ~Copyable, Sendable {
     /// The word. Whoever changes it so that a wait should end calls `wake` afterwards.
     public let word: Atomic<UInt32>
-    /// How many threads sleep, or are about to: a waker who finds none asks nothing of the system.
-    private let sleepers = Synchronization.Atomic<UInt32>(0)
+    // Beside the word: see `SharedWaiters`.
+    private let sleepers = Sleepers()
 
     public init(_ initialValue: UInt32 = 0) {
         word = Atomic(initialValue)
@@ -52,8 +52,8 @@ public struct WaitPoint: ~Copyable, Sendable {
         let end = deadline.map { max($0.nanoseconds, 1) } ?? 0
         // Before the system looks at the word; a waker changes the word before it looks for
         // sleepers.
-        sleepers.wrappingAdd(1, ordering: .sequentiallyConsistent)
-        defer { sleepers.wrappingSubtract(1, ordering: .relaxed) }
+        sleepers.word.wrappingAdd(1, ordering: .sequentiallyConsistent)
+        defer { sleepers.word.wrappingSubtract(1, ordering: .relaxed) }
         return unsafe withUnsafePointer(to: word) { unsafe quiesce_futex_wait($0, value, end) } == 0
     }
 
@@ -144,7 +144,7 @@ public struct WaitPoint: ~Copyable, Sendable {
         // The kernel takes a count of 0 for 1.
         guard count > 0 else { return }
         Synchronization.atomicMemoryFence(ordering: .sequentiallyConsistent)
-        guard sleepers.load(ordering: .relaxed) > 0 else { return }
+        guard sleepers.areToBeWoken() else { return }
         unsafe withUnsafePointer(to: word) {
             _ = unsafe quiesce_futex_wake($0, Int32(clamping: count))
         }

@@ -139,6 +139,11 @@ public final class World: Sendable {
         if let observer = Watch.observer {
             return observer.with { $0.name(ofThread: number) } ?? "number \(number)"
         }
+        return nameInProcess(ofThread: number)
+    }
+
+    /// The same for a thread of the process's world, whatever the running thread's is.
+    static func nameInProcess(ofThread number: UInt32) -> String {
         let thread = process.presence.threadID(of: number)
         var name = [CChar](repeating: 0, count: 16)
         let isKnown = unsafe name.withUnsafeMutableBufferPointer {
@@ -170,7 +175,7 @@ public final class World: Sendable {
             threads.live.append(id)
             return id
         }
-        precondition(id < LockWord.contended, "more threads than a lock word can name")
+        precondition(id < LockWord.explored, "more threads than a lock word can name")
         unsafe block.pointee.id = id
         if unsafe block.pointee.listener == nil {
             unsafe block.pointee.listener = PassiveListener.defaultPointer
