@@ -58,12 +58,12 @@ struct ForeignSemaphore: ~Copyable, Sendable {
             let (waiting, giving) = (WorkQueue(name: "waiting"), WorkQueue(name: "giving"))
             let (shared, runs) = (Shared(), Runs())
             for index in 0..<waiters {
-                waiting.enqueue(name: "waiter \(index)") {
+                _ = waiting.enqueue(name: "waiter \(index)") {
                     wait(shared.semaphore)
                     runs.count()
                 }
             }
-            giving.enqueue(name: "giver") {
+            _ = giving.enqueue(name: "giver") {
                 for _ in 0..<waiters { shared.semaphore.signal() }
             }
             world.afterwards {
@@ -78,11 +78,11 @@ struct ForeignSemaphore: ~Copyable, Sendable {
         let pool = World.current.value(WorkerPool.key) { WorkerPool(size: 1) }
         let (first, second) = (WorkQueue(name: "first"), WorkQueue(name: "second"))
         let runs = Runs()
-        first.enqueue(name: "blocking") {
+        _ = first.enqueue(name: "blocking") {
             withBlocking { withBlocking { runs.count() } }
             withBlocking { runs.count() }
         }
-        world.thread("other") { second.enqueue(name: "arriving") { runs.count() } }
+        world.thread("other") { _ = second.enqueue(name: "arriving") { runs.count() } }
         world.afterwards {
             expect(runs.total == 3, "an item was lost")
             expectSettled(pool)
@@ -96,12 +96,12 @@ struct ForeignSemaphore: ~Copyable, Sendable {
         let pool = World.current.value(WorkerPool.key) { WorkerPool(size: 1) }
         let queue = WorkQueue(name: "queue")
         let runs = Runs()
-        queue.enqueue(name: "throwing") {
+        _ = queue.enqueue(name: "throwing") {
             do throws(Failure) {
                 try withBlocking { () throws(Failure) in throw Failure() }
             } catch { runs.count() }
         }
-        queue.enqueue(name: "next") { runs.count() }
+        _ = queue.enqueue(name: "next") { runs.count() }
         world.afterwards {
             expect(runs.total == 2, "an item was lost")
             expectSettled(pool)
@@ -149,8 +149,8 @@ struct ForeignSemaphore: ~Copyable, Sendable {
         { world in
             let pool = World.current.value(WorkerPool.key) { WorkerPool(size: 1) }
             let queue = WorkQueue(name: "queue", .ordered)
-            queue.enqueue(name: "section", section)
-            queue.enqueue(name: "next") {
+            _ = queue.enqueue(name: "section", section)
+            _ = queue.enqueue(name: "next") {
                 expect(pool.census.running == 1, "the worker runs, and does not count")
             }
         }
@@ -187,7 +187,7 @@ struct ForeignSemaphore: ~Copyable, Sendable {
         try verifyInTime("sections, then quiet", executions: 200) { world in
             let queue = WorkQueue(name: "queue")
             let held = (0..<5).map { _ in Held() }
-            for each in held { queue.enqueue { withBlocking { each.run() } } }
+            for each in held { _ = queue.enqueue { withBlocking { each.run() } } }
             for each in held { each.waitUntilStarted() }
             expect(queue.pool.census.workers >= 5)
             for each in held { each.release() }
@@ -220,8 +220,8 @@ struct ForeignSemaphore: ~Copyable, Sendable {
         }
         let (first, second) = (WorkQueue(name: "first"), WorkQueue(name: "second"))
         let runs = Runs()
-        first.enqueue(name: "blocking") { withBlocking { runs.count() } }
-        second.enqueue(name: "other") { runs.count() }
+        _ = first.enqueue(name: "blocking") { withBlocking { runs.count() } }
+        _ = second.enqueue(name: "other") { runs.count() }
         world.thread("looker") { for _ in 0..<2 { _ = pool.rescue() } }
         world.afterwards {
             expect(runs.total == 2, "an item was lost")
@@ -240,12 +240,12 @@ struct ForeignSemaphore: ~Copyable, Sendable {
         }
         let (waiting, giving) = (WorkQueue(name: "waiting", .ordered), WorkQueue(name: "giving"))
         let shared = Shared()
-        waiting.enqueue(name: "waiter") { shared.semaphore.wait() }
-        waiting.enqueue(name: "next") {
+        _ = waiting.enqueue(name: "waiter") { shared.semaphore.wait() }
+        _ = waiting.enqueue(name: "next") {
             let census = pool.census
             expect(census.running == census.workers - census.idle, "\(census)")
         }
-        giving.enqueue(name: "giver") { shared.semaphore.signal() }
+        _ = giving.enqueue(name: "giver") { shared.semaphore.signal() }
     }
 
     @Test func `a worker that was stuck counts again`() throws {
@@ -258,8 +258,8 @@ struct ForeignSemaphore: ~Copyable, Sendable {
         let (waiting, giving) = (WorkQueue(name: "waiting"), WorkQueue(name: "giving"))
         let shared = Shared()
         for _ in 0..<2 {
-            waiting.enqueue(name: "waiter") { shared.semaphore.wait() }
-            giving.enqueue(name: "giver") { shared.semaphore.signal() }
+            _ = waiting.enqueue(name: "waiter") { shared.semaphore.wait() }
+            _ = giving.enqueue(name: "giver") { shared.semaphore.signal() }
             for queue in [waiting, giving] { sure { try queue.flush() } }
             WorldClock.sleep(for: .seconds(2))
         }
@@ -294,9 +294,9 @@ struct ForeignSemaphore: ~Copyable, Sendable {
                 WorkQueue(name: "normal"),
             ]
             let semaphore = DispatchSemaphore(value: 0)
-            for _ in 0..<2 * count { queues[0].enqueue { semaphore.wait() } }
+            for _ in 0..<2 * count { _ = queues[0].enqueue { semaphore.wait() } }
             for queue in queues[1...] {
-                queue.enqueue { for _ in 0..<count { semaphore.signal() } }
+                _ = queue.enqueue { for _ in 0..<count { semaphore.signal() } }
             }
             for queue in queues { try await queue.flush(until: WorldClock.now() + .seconds(60)) }
             waitUntil { queues[0].pool.census.running == 0 }
@@ -309,13 +309,13 @@ struct ForeignSemaphore: ~Copyable, Sendable {
             let (stuck, writing) = (WorkQueue(name: "stuck"), WorkQueue(name: "writing"))
             let started = Atomic(0)
             for _ in 0..<count {
-                stuck.enqueue {
+                _ = stuck.enqueue {
                     started.add(1, ordering: .relaxed)
                     pipe.read()
                 }
             }
             waitUntil { started.load(ordering: .relaxed) == count }
-            writing.enqueue { for _ in 0..<count { pipe.write() } }
+            _ = writing.enqueue { for _ in 0..<count { pipe.write() } }
             try await stuck.flush(until: WorldClock.now() + .seconds(60))
             try await writing.close()
         }
@@ -326,8 +326,8 @@ struct ForeignSemaphore: ~Copyable, Sendable {
             let pool = WorkerPool(size: 1)
             _ = World.current.value(WorkerPool.key) { pool }
             let (pipe, queue) = (Pipe(), WorkQueue(name: "queue"))
-            for _ in 0..<20 { queue.enqueue { withBlocking { pipe.read() } } }
-            queue.enqueue { for _ in 0..<20 { pipe.write() } }
+            for _ in 0..<20 { _ = queue.enqueue { withBlocking { pipe.read() } } }
+            _ = queue.enqueue { for _ in 0..<20 { pipe.write() } }
             try await queue.flush(until: WorldClock.now() + .seconds(60))
             waitUntil { pool.census.running == 0 }
         }

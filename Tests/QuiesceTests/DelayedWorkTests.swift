@@ -28,7 +28,7 @@ import Testing
         let item = DelayedWork(name: "item") {
             expect(!isGone.load(), "an item ran after it was disabled")
         }
-        queue.enqueue(item, after: .seconds(1))
+        _ = queue.enqueue(item, after: .seconds(1))
         sure { try item.close() }
         isGone.store(true)
         expect(queue.enqueue(item, after: .seconds(1)) == .disabled)
@@ -39,7 +39,7 @@ import Testing
         let queue = WorkQueue(name: "queue", .ordered)
         let value = Unsynchronized(0)
         let item = DelayedWork(name: "item") { value.withValue { $0 += 1 } }
-        queue.enqueue(item, after: .seconds(1))
+        _ = queue.enqueue(item, after: .seconds(1))
         sure { try item.flush() }
         expect(value.load() == 1, "a flush waited neither for the timer nor for the function")
         expect(!item.isPending)
@@ -49,7 +49,7 @@ import Testing
         let queue = WorkQueue(name: "queue", .ordered)
         let runs = Runs()
         let item = DelayedWork(name: "item") { runs.count() }
-        queue.enqueue(item, after: .seconds(1))
+        _ = queue.enqueue(item, after: .seconds(1))
         world.thread("other") {
             sure { try item.flush() }
             expect(runs.total == 1, "a flush was over before the function")
@@ -62,7 +62,7 @@ import Testing
         let queue = WorkQueue(name: "queue", .ordered)
         let runs = Unsynchronized(0)
         for name in ["one", "other"] {
-            queue.enqueue(
+            _ = queue.enqueue(
                 DelayedWork(name: name) { runs.withValue { $0 += 1 } }, after: .seconds(1))
         }
         sure { try queue.close() }
@@ -73,7 +73,7 @@ import Testing
         let queue = WorkQueue(name: "queue", .ordered)
         let runs = Runs()
         let item = DelayedWork(name: "item") { runs.count() }
-        queue.enqueue(item, after: .seconds(2))
+        _ = queue.enqueue(item, after: .seconds(2))
         let answer = queue.reschedule(item, after: .seconds(1))
         world.afterwards {
             switch answer {
@@ -108,9 +108,11 @@ import Testing
         let item = Later<DelayedWork>()
         item.set(
             DelayedWork(name: "item") {
-                runs.run { if runs.total == 1 { queue.enqueue(item.value, after: .seconds(1)) } }
+                runs.run {
+                    if runs.total == 1 { _ = queue.enqueue(item.value, after: .seconds(1)) }
+                }
             })
-        queue.enqueue(item.value, after: .seconds(1))
+        _ = queue.enqueue(item.value, after: .seconds(1))
         sure { try item.value.close() }
         expect(
             runs.current == 0 && item.value.activity == [], "an item went on after it was disabled")
@@ -120,7 +122,7 @@ import Testing
         let queue = WorkQueue(name: "queue", .ordered)
         let runs = Runs()
         let item = DelayedWork(name: "item") { runs.count() }
-        queue.enqueue(item, after: .seconds(1))
+        _ = queue.enqueue(item, after: .seconds(1))
         let cancelled = Runs("cancelled")
         world.thread("canceller") { if item.cancel() { cancelled.count() } }
         let answer = queue.enqueue(item)
@@ -160,7 +162,7 @@ import Testing
         let queue = WorkQueue(name: "queue", .ordered)
         let value = Unsynchronized(0)
         let item = DelayedWork(name: "item") { value.store(1) }
-        queue.enqueue(item, after: .seconds(1))
+        _ = queue.enqueue(item, after: .seconds(1))
         sure { try queue.close() }
         expect(value.load() == 1, "a timer was lost")
         expect(queue.enqueue(item, after: .seconds(1)) == .draining)

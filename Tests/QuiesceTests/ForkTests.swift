@@ -319,7 +319,7 @@ private final class Used: Sendable {
                 _ = try? notifier?.close()
             case 3: _ = try? queue.wait(until: WorldClock.now() + .microseconds(10)) { rounds == 0 }
             default:
-                queues[rounds % 2].enqueue(item)
+                _ = queues[rounds % 2].enqueue(item)
                 item.cancel()
             }
         }
@@ -343,14 +343,14 @@ private final class Used: Sendable {
         waiter.join()
         precondition(!item.activity.contains(.running) && item.identity != nil)
         let new = WorkQueue(name: "new")
-        new.enqueue {}
+        _ = new.enqueue {}
         try! new.close(until: soon())
     }
 }
 
 private func forkAmongUsers() throws {
     let used = Used()
-    used.queues[0].enqueue(used.item)
+    _ = used.queues[0].enqueue(used.item)
     let threads = try WorldThread.spawn { try! together(5) { used.use($0) } }
     for _ in 0..<100 { precondition(forkedChild { used.useInChild() } == 0) }
     used.isOver.store(true, ordering: .relaxed)

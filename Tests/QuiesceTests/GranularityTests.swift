@@ -104,7 +104,7 @@ import Testing
         Use("an item is disabled, and looked at") { world, log in
             let queue = WorkQueue(name: "queue", .ordered)
             let item = Work(name: "item") {}
-            queue.enqueue(item)
+            _ = queue.enqueue(item)
             world.thread("disabler") { log.set("disable said pending", item.disable()) }
             world.thread("observer") { if item.isDisabled { log.set("pending", item.isPending) } }
         },
@@ -127,7 +127,7 @@ import Testing
             let chained = Atomic(false)
             runs.label("runs")
             chained.label("chained")
-            queue.enqueue {
+            _ = queue.enqueue {
                 chained.store(
                     queue.enqueue { runs.add(1, ordering: .relaxed) } == .queued, ordering: .relaxed
                 )
@@ -143,7 +143,7 @@ import Testing
             let queue = WorkQueue(name: "queue", .ordered)
             let order = Mutex("")
             for name in ["a", "b"] {
-                world.thread(name) { queue.enqueue { order.withLock { $0 += name } } }
+                world.thread(name) { _ = queue.enqueue { order.withLock { $0 += name } } }
             }
             world.afterwards { log.set("order", order.withLock { $0 }) }
         },
@@ -151,7 +151,7 @@ import Testing
             let queue = WorkQueue(name: "queue")
             let order = Mutex("")
             for name in ["a", "b"] {
-                queue.enqueue {
+                _ = queue.enqueue {
                     order.withLock { $0 += name }
                     order.withLock { $0 += name.uppercased() }
                 }

@@ -113,6 +113,36 @@ private final class Register: Sendable {
         try expectCaught(mutant)
     }
 
+    // MARK: Tasks
+
+    /// The value is there until the task that uses it has ended its use, however often it suspends.
+    @Test func `a task keeps a value while it is suspended`() async throws {
+        try await verifyTasks("revoke under a task", granularity: .coarse) { _ in
+            let register = Register()
+            let value = Revocable(Mapping(register: register))
+            let user = Task(name: "user") {
+                await value.withValue { (mapping: borrowing Mapping) async in
+                    mapping.read()
+                    await Task.yield()
+                    mapping.read()
+                }
+            }
+            do {
+                let isMine = try await value.close()
+                expect(isMine, "the only one who revokes destroys")
+            } catch { expect(false, "\(error)") }
+            expect(register.isUnmapped)
+            _ = await user.value
+        }
+    }
+
+    @Test func `a task does not reach a value that is revoked`() async throws {
+        let value = Revocable(1)
+        #expect(await value.withValue { (number: Int) async in number + 1 } == 2)
+        try await value.close()
+        #expect(await value.withValue { (number: Int) async in number + 1 } == nil)
+    }
+
     // MARK: Misuse
 
     @Test func `revoking from inside throws, and the value lives on`() throws {

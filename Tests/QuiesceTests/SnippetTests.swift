@@ -70,14 +70,14 @@ final class Printer: ReferenceCounted {
 }
 
 func requestReset(_ printer: borrowing Reference<Printer>, on queue: WorkQueue) {
-    queue.enqueue(printer.withObject { $0.reset }, printer.share())
+    _ = queue.enqueue(printer.withObject { $0.reset }, printer.share())
 }
 
 /// Calls `done` with the next byte of a descriptor.
 func receive(
     from descriptor: Int32, on queue: WorkQueue, _ done: @escaping @Sendable (UInt8?) -> Void
 ) {
-    queue.enqueue {
+    _ = queue.enqueue {
         var byte: UInt8 = 0
         let count = withBlocking { unsafe read(descriptor, &byte, 1) }
         done(count == 1 ? byte : nil)
@@ -161,7 +161,50 @@ final class Bell: Sendable {
     }
 }
 
+/// Draws all parts of a page, and then prints it.
+func printPage(_ parts: [@Sendable () -> Void], on queue: WorkQueue) throws -> Int {
+    let group = WorkGroup(name: "page")
+    for part in parts where group.enqueue(on: queue, part) != .queued {
+        throw QuiesceError.closed(queue.name)
+    }
+    try group.wait(within: .seconds(60))
+    return try queue.run(name: "count") { parts.count }
+}
+
+actor Spooler {
+    private let executor: WorkQueueExecutor
+    private var pages = 0
+
+    init(on queue: WorkQueue) { executor = WorkQueueExecutor(queue) }
+
+    nonisolated var unownedExecutor: UnownedSerialExecutor {
+        unsafe executor.asUnownedSerialExecutor()
+    }
+
+    func add() -> Int {
+        pages += 1
+        return pages
+    }
+}
+
+func spool(on queue: WorkQueue) async -> Int {
+    let spooler = Spooler(on: queue)
+    return await withTaskExecutorPreference(queue) { await spooler.add() }
+}
+
 @Suite struct SnippetTests {
+    @Test func `the parts of a page are drawn, and counted`() throws {
+        let queue = WorkQueue(name: "printer")
+        let drawn = Atomic(0)
+        let part: @Sendable () -> Void = { drawn.add(1, ordering: .relaxed) }
+        #expect(try printPage([part, part], on: queue) == 2)
+        #expect(drawn.load(ordering: .relaxed) == 2)
+    }
+
+    @Test func `a spooler runs on its queue`() async {
+        #expect(await spool(on: WorkQueue(name: "spooler", .ordered)) == 1)
+    }
+
     @Test func `an unplugged camera is read by nobody`() throws {
         try verify("camera") { world in
             let camera = Camera()

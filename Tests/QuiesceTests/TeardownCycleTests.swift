@@ -23,7 +23,7 @@ import Testing
         ) { _ in
             let shared = Shared()
             let queue = WorkQueue(name: "queue")
-            queue.enqueue { shared.lock.withLock { _ in } }
+            _ = queue.enqueue { shared.lock.withLock { _ in } }
             shared.lock.withLock { _ in try? queue.close() }
         }
     }
@@ -40,8 +40,8 @@ import Testing
         ) { _ in
             let outer = WorkQueue(name: "outer")
             let inner = WorkQueue(name: "inner")
-            outer.enqueue {
-                inner.enqueue {
+            _ = outer.enqueue {
+                _ = inner.enqueue {
                     do { try outer.close() } catch { expect(false, "\(error)") }
                 }
                 try? inner.drain()
@@ -58,7 +58,7 @@ import Testing
             ], columns: ["worker 0", "helper"]
         ) { _ in
             let queue = WorkQueue(name: "queue")
-            queue.enqueue {
+            _ = queue.enqueue {
                 try? WorldThread.spawn(name: "helper") { try? queue.close() }.join()
             }
         }
@@ -69,7 +69,7 @@ import Testing
             _ in
             let shared = Shared()
             let queue = WorkQueue(name: "queue")
-            queue.enqueue { shared.lock.withLock { _ in } }
+            _ = queue.enqueue { shared.lock.withLock { _ in } }
             shared.lock.withLock { _ in try? queue.flush() }
         }
     }
@@ -85,7 +85,7 @@ import Testing
             let shared = Shared()
             let queue = WorkQueue(name: "queue")
             let item = Work(name: "item") { shared.lock.withLock { _ in } }
-            queue.enqueue(item)
+            _ = queue.enqueue(item)
             shared.lock.withLock { _ in _ = try? item.cancelAndWait() }
         }
     }
@@ -96,7 +96,7 @@ import Testing
             let shared = Shared()
             let queue = WorkQueue(name: "queue", .ordered)
             let item = Work(name: "item") { shared.lock.withLock { _ in } }
-            queue.enqueue(item)
+            _ = queue.enqueue(item)
             world.thread("closer") {
                 shared.lock.withLock { _ in _ = try? item.close() }
             }

@@ -30,7 +30,7 @@ import Testing
         }
 
         func start() {
-            queue.enqueue(work)
+            _ = queue.enqueue(work)
             started.wait(for: 1)
         }
 
@@ -73,7 +73,7 @@ import Testing
         let queue = WorkQueue(name: "queue", .ordered)
         let runs = Runs()
         let item = Work(name: "item") { runs.run() }
-        queue.enqueue(item)
+        _ = queue.enqueue(item)
         return (queue, item, runs)
     }
 
@@ -203,7 +203,7 @@ import Testing
         held.start()
         let runs = Runs()
         let next = Work(name: "next") { runs.count() }
-        held.queue.enqueue(next)
+        _ = held.queue.enqueue(next)
         // It waits for nothing: the item does not run.
         #expect(try await next.cancelAndWait())
         #expect(held.queue.enqueue(next) == .queued)
@@ -223,7 +223,7 @@ import Testing
         let held = Held(.ordered)
         held.start()
         let next = Work(name: "next") { Issue.record("it was cancelled") }
-        held.queue.enqueue(next)
+        _ = held.queue.enqueue(next)
         let waiter = Task { try await next.flush() }
         await held.untilAwaited()
         #expect(next.cancel())
@@ -236,10 +236,10 @@ import Testing
         let queue = WorkQueue(name: "queue")
         let runs = Runs()
         let item = DelayedWork(name: "item") { runs.count() }
-        queue.enqueue(item, after: .seconds(3600))
+        _ = queue.enqueue(item, after: .seconds(3600))
         _ = try await item.flush()
         #expect(runs.total == 1)
-        queue.enqueue(item, after: .seconds(3600))
+        _ = queue.enqueue(item, after: .seconds(3600))
         try await queue.close()
         #expect(runs.total == 2)
     }
@@ -261,9 +261,9 @@ import Testing
     @Test func `a drain of a task lets a chain go on, and nobody else`() async throws {
         let held = Held()
         let chain = Work(name: "chain") {
-            held.queue.enqueue(name: "second") { _ = held.queue.enqueue(held.work) }
+            _ = held.queue.enqueue(name: "second") { _ = held.queue.enqueue(held.work) }
         }
-        held.queue.enqueue(chain)
+        _ = held.queue.enqueue(chain)
         held.start()
         let waiter = Task { try await held.queue.drain() }
         await held.untilAwaited()

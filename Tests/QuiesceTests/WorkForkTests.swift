@@ -14,9 +14,9 @@ import Testing
             let queue = WorkQueue(name: "queue", .ordered)
             let runs = Atomic(0)
             let status = Atomic<Int32>(-1)
-            queue.enqueue {
+            _ = queue.enqueue {
                 // Pending when the process is forked.
-                queue.enqueue { runs.add(1, ordering: .relaxed) }
+                _ = queue.enqueue { runs.add(1, ordering: .relaxed) }
                 let child = forkedChild {
                     // It blocks, as far as the pool is told of it.
                     WorldClock.sleep(for: .milliseconds(50))
@@ -39,20 +39,20 @@ import Testing
 private func lookFromChild() throws {
     let (queue, item, held, _) = startHeld()
     let pending = Work(name: "pending") {}
-    queue.enqueue(pending)
+    _ = queue.enqueue(pending)
     #expect(forkedChild { _ = try? item.close() } == 0)
     #expect(forkedChild { _ = try? item.flush() } == 0)
     #expect(forkedChild { precondition(item.activity == []) } == 0)
     #expect(forkedChild { precondition(item.identity != nil && !item.isDisabled) } == 0)
     let delayed = DelayedWork(name: "delayed") {}
-    queue.enqueue(delayed, after: .seconds(60))
+    _ = queue.enqueue(delayed, after: .seconds(60))
     delayed.cancel()
     #expect(forkedChild { _ = try? delayed.flush() } == 0)
     // Each says so, and ends the process.
     #expect(forkedChild { pending.cancel() } == nil)
     #expect(forkedChild { _ = try? pending.flush() } == nil)
-    #expect(forkedChild { WorkQueue(name: "new").enqueue(pending) } == nil)
-    #expect(forkedChild { queue.enqueue {} } == nil)
+    #expect(forkedChild { _ = WorkQueue(name: "new").enqueue(pending) } == nil)
+    #expect(forkedChild { _ = queue.enqueue {} } == nil)
     #expect(forkedChild { _ = queue.limit } == nil)
     // One that ran is another's from here on.
     let status = forkedChild {

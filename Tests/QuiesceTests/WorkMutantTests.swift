@@ -13,17 +13,17 @@ import Testing
     private static let again: Program = { world in
         let queue = WorkQueue(name: "queue", .ordered)
         let item = Work(name: "item") {}
-        queue.enqueue(name: "first") {}
-        queue.enqueue(item)
-        queue.enqueue(item)
+        _ = queue.enqueue(name: "first") {}
+        _ = queue.enqueue(item)
+        _ = queue.enqueue(item)
     }
 
     private static let cancelAndEnqueue: Program = { world in
         let queue = WorkQueue(name: "queue", .ordered)
         let item = Work(name: "item") {}
-        queue.enqueue(item)
+        _ = queue.enqueue(item)
         world.thread("canceller") { item.cancel() }
-        queue.enqueue(item)
+        _ = queue.enqueue(item)
     }
 
     private static let disabledBefore: Program = { world in
@@ -51,7 +51,7 @@ import Testing
         let queue = WorkQueue(name: "queue", .ordered)
         let runs = Runs()
         let item = Work(name: "item", on: queue) { runs.count() }
-        world.thread("enqueuer") { queue.enqueue(item) }
+        world.thread("enqueuer") { _ = queue.enqueue(item) }
         item.disable()
         guard item.activity == [] else {
             return expect(!item.isPending, "what is disabled is pending")
@@ -76,7 +76,7 @@ import Testing
         let queue = WorkQueue(name: "queue", .ordered)
         let item = Work(name: "item") {}
         world.thread("other") { sure { try item.flush() } }
-        queue.enqueue(item)
+        _ = queue.enqueue(item)
     }
 
     /// As `WorkQueueTests.destroy`, with an item: enqueueing one takes several steps.
@@ -86,7 +86,7 @@ import Testing
         let item = Work(name: "item") {
             expect(!isGone.load(), "an item ran after its queue had ended")
         }
-        world.thread("another path") { queue.enqueue(item) }
+        world.thread("another path") { _ = queue.enqueue(item) }
         sure { try queue.close() }
         isGone.store(true)
     }
@@ -94,14 +94,14 @@ import Testing
     private static let cancelled: Program = { world in
         let queue = WorkQueue(name: "queue", .ordered)
         let item = Work(name: "item") {}
-        queue.enqueue(item)
+        _ = queue.enqueue(item)
         if item.cancel() { expect(queue.enqueue(item) == .queued, "what was cancelled is pending") }
     }
 
     private static let idle: Program = { world in
         let queue = WorkQueue(name: "queue", .ordered)
         for _ in 0..<2 {
-            queue.enqueue(name: "item") {}
+            _ = queue.enqueue(name: "item") {}
             sure { try queue.flush() }
         }
     }
@@ -109,7 +109,7 @@ import Testing
     private static let twoTimers: Program = { world in
         let queue = WorkQueue(name: "queue", .ordered)
         for name in ["one", "other"] {
-            world.thread(name) { queue.enqueue(DelayedWork(name: name) {}, after: .seconds(1)) }
+            world.thread(name) { _ = queue.enqueue(DelayedWork(name: name) {}, after: .seconds(1)) }
         }
     }
 

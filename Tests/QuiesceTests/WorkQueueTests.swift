@@ -74,7 +74,7 @@ func sure<Result>(_ body: () throws -> Result) -> Result? {
     static let twoItems: Program = { world in
         let queue = WorkQueue(name: "queue")
         let runs = Runs()
-        for name in ["one", "two"] { queue.enqueue(Work(name: name) { runs.count() }) }
+        for name in ["one", "two"] { _ = queue.enqueue(Work(name: name) { runs.count() }) }
         sure { try queue.flush() }
         expect(runs.total == 2, "a flush missed an item")
     }
@@ -87,7 +87,7 @@ func sure<Result>(_ body: () throws -> Result) -> Result? {
             Work(name: "item") {
                 runs.run { if runs.total == 1 { expect(queue.enqueue(item.value) == .queued) } }
             })
-        queue.enqueue(item.value)
+        _ = queue.enqueue(item.value)
         world.afterwards {
             expect(runs.total == 2 && runs.most == 1)
             expect(item.value.activity == [])
@@ -104,7 +104,7 @@ func sure<Result>(_ body: () throws -> Result) -> Result? {
                 hasStarted.wake()
             }
         }
-        queue.enqueue(item)
+        _ = queue.enqueue(item)
         hasStarted.wait(while: 0)
         expect(queue.enqueue(item) == .queued)
         sure { try item.flush() }
@@ -116,8 +116,8 @@ func sure<Result>(_ body: () throws -> Result) -> Result? {
         let runs = Runs()
         let first = Work(name: "first") { runs.run() }
         let second = Work(name: "second") { runs.run() }
-        queue.enqueue(first)
-        queue.enqueue(second)
+        _ = queue.enqueue(first)
+        _ = queue.enqueue(second)
         let cancelled = Runs("cancelled")
         world.thread("canceller") { if second.cancel() { cancelled.count() } }
         world.afterwards {
@@ -133,8 +133,8 @@ func sure<Result>(_ body: () throws -> Result) -> Result? {
         let item = Work(name: "item") {
             expect(!isGone.load(), "an item ran after it was disabled")
         }
-        world.thread("another path") { queue.enqueue(item) }
-        queue.enqueue(item)
+        world.thread("another path") { _ = queue.enqueue(item) }
+        _ = queue.enqueue(item)
         sure { try item.close() }
         isGone.store(true)
         expect(queue.enqueue(item) == .disabled)
@@ -145,8 +145,8 @@ func sure<Result>(_ body: () throws -> Result) -> Result? {
         let runs = Runs()
         let item = Later<Work>()
         item.set(
-            Work(name: "item") { runs.run { if runs.total < 2 { queue.enqueue(item.value) } } })
-        queue.enqueue(item.value)
+            Work(name: "item") { runs.run { if runs.total < 2 { _ = queue.enqueue(item.value) } } })
+        _ = queue.enqueue(item.value)
         sure { try item.value.cancelAndWait() }
         expect(
             runs.current == 0 && item.value.activity == [], "an item went on after it was cancelled"
@@ -157,7 +157,7 @@ func sure<Result>(_ body: () throws -> Result) -> Result? {
         let queue = WorkQueue(name: "queue")
         let value = Unsynchronized(0)
         let item = Work(name: "item") { value.store(1) }
-        queue.enqueue(item)
+        _ = queue.enqueue(item)
         sure { try item.flush() }
         expect(value.load() == 1)
         expect(try! !item.flush())
@@ -166,8 +166,8 @@ func sure<Result>(_ body: () throws -> Result) -> Result? {
     static let flushAmongArrivals: Program = { world in
         let queue = WorkQueue(name: "queue", .ordered)
         let value = Unsynchronized(0)
-        queue.enqueue(Work(name: "early") { value.store(1) })
-        world.thread("arrival") { queue.enqueue(name: "late") {} }
+        _ = queue.enqueue(Work(name: "early") { value.store(1) })
+        world.thread("arrival") { _ = queue.enqueue(name: "late") {} }
         sure { try queue.flush() }
         expect(value.load() == 1)
     }
@@ -183,7 +183,7 @@ func sure<Result>(_ body: () throws -> Result) -> Result? {
             }
             if answer == .queued { queued.count() } else { expect(answer == .draining) }
         }
-        queue.enqueue(name: "first") {
+        _ = queue.enqueue(name: "first") {
             expect(!isGone.load())
             runs.count()
         }
@@ -195,7 +195,7 @@ func sure<Result>(_ body: () throws -> Result) -> Result? {
     static let drain: Program = { world in
         let queue = WorkQueue(name: "queue", .ordered)
         let runs = Runs()
-        queue.enqueue(name: "first") {
+        _ = queue.enqueue(name: "first") {
             expect(
                 queue.enqueue(name: "second") { runs.count() } == .queued,
                 "a chained item was refused")
@@ -276,7 +276,7 @@ func sure<Result>(_ body: () throws -> Result) -> Result? {
         func enqueue(on queue: WorkQueue, _ body: @escaping @Sendable () -> Void) {
             let item = Work(name: "item", body)
             held.withLock { $0.item = item }
-            queue.enqueue(item)
+            _ = queue.enqueue(item)
         }
 
         var isGone: Bool { held.withLock { $0.item == nil } }
@@ -287,9 +287,11 @@ func sure<Result>(_ body: () throws -> Result) -> Result? {
         let runs = Runs()
         let item = Later<Work>()
         item.set(
-            Work(name: "item") { runs.run { if runs.total == 1 { queues[1].enqueue(item.value) } } }
+            Work(name: "item") {
+                runs.run { if runs.total == 1 { _ = queues[1].enqueue(item.value) } }
+            }
         )
-        queues[0].enqueue(item.value)
+        _ = queues[0].enqueue(item.value)
         sure { try item.value.close() }
         expect(runs.current == 0, "an item was running on a queue that it had left")
     }
@@ -297,7 +299,7 @@ func sure<Result>(_ body: () throws -> Result) -> Result? {
     static let limit: Program = { world in
         let queue = WorkQueue(name: "queue", .ordered)
         let runs = Runs()
-        for name in ["one", "two"] { queue.enqueue(name: name) { runs.run() } }
+        for name in ["one", "two"] { _ = queue.enqueue(name: name) { runs.run() } }
         world.afterwards {
             expect(runs.total == 2 && runs.most == 1, "an ordered queue ran two at a time")
         }
@@ -309,9 +311,9 @@ func sure<Result>(_ body: () throws -> Result) -> Result? {
         let beat = Later<DelayedWork>()
         beat.set(
             DelayedWork(name: "beat") {
-                runs.run { if runs.total < 3 { queue.enqueue(beat.value, after: .seconds(1)) } }
+                runs.run { if runs.total < 3 { _ = queue.enqueue(beat.value, after: .seconds(1)) } }
             })
-        queue.enqueue(beat.value, after: .seconds(1))
+        _ = queue.enqueue(beat.value, after: .seconds(1))
         sure { try queue.close() }
         let ran = runs.total
         world.afterwards {
@@ -325,9 +327,9 @@ func sure<Result>(_ body: () throws -> Result) -> Result? {
         let lock = Mutex(())
         let third = Work(name: "third") {}
         lock.lock()
-        queue.enqueue(name: "first") { lock.withLock { _ in } }
-        queue.enqueue(name: "second") { lock.withLock { _ in } }
-        queue.enqueue(third)
+        _ = queue.enqueue(name: "first") { lock.withLock { _ in } }
+        _ = queue.enqueue(name: "second") { lock.withLock { _ in } }
+        _ = queue.enqueue(third)
         sure { try third.flush() }
         lock.unlock()
     }
@@ -338,8 +340,8 @@ func sure<Result>(_ body: () throws -> Result) -> Result? {
         let value = Unsynchronized(0)
         let block = WaitPoint()
         let item = Work(name: "item") { expect(value.load() == 1) }
-        queue.enqueue(name: "block") { block.wait(while: 0) }
-        queue.enqueue(item)
+        _ = queue.enqueue(name: "block") { block.wait(while: 0) }
+        _ = queue.enqueue(item)
         value.store(1)
         expect(queue.enqueue(item) == .alreadyPending)
         block.word.store(1, ordering: .relaxed)
@@ -367,7 +369,7 @@ func sure<Result>(_ body: () throws -> Result) -> Result? {
     static let endingWithin: Program = { world in
         let queue = WorkQueue(name: "queue", .ordered)
         let destroyer = Destroyer(queue)
-        queue.enqueue { destroyer.touch() }
+        _ = queue.enqueue { destroyer.touch() }
     }
 
     struct Case: Sendable, CustomTestStringConvertible {

@@ -82,7 +82,7 @@ import Testing
             let queue = WorkQueue(name: "queue")
             let done = EventCounter()
             let start = WorldClock.now()
-            queue.enqueue(after: .seconds(3)) {
+            _ = queue.enqueue(after: .seconds(3)) {
                 expect(WorldClock.now() >= start + .seconds(3), "it ran too early")
                 try? done.signal()
             }

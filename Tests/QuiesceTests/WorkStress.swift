@@ -325,8 +325,8 @@ import Testing
         let plain = Plain()
         let rounds = Self.total / 40
         for _ in 0..<rounds {
-            queue.enqueue(Work(name: "item") { plain.count += 1 })
-            queue.enqueue { plain.count += 1 }
+            _ = queue.enqueue(Work(name: "item") { plain.count += 1 })
+            _ = queue.enqueue { plain.count += 1 }
             try queue.flush()
         }
         try queue.close()
@@ -419,16 +419,16 @@ import Testing
                     let semaphore = DispatchSemaphore(value: 0)
                     let (here, there) = (queues[random.next(3)], queues[random.next(3)])
                     switch random.next(4) {
-                    case 0: here.enqueue { semaphore.wait() }
-                    case 1: here.enqueue { withBlocking { semaphore.wait() } }
+                    case 0: _ = here.enqueue { semaphore.wait() }
+                    case 1: _ = here.enqueue { withBlocking { semaphore.wait() } }
                     case 2:
-                        here.enqueue {
+                        _ = here.enqueue {
                             withBlocking { WorldClock.sleep(for: .microseconds(1)) }
                             semaphore.wait()
                         }
-                    default: here.enqueue { withBlocking { withBlocking { semaphore.wait() } } }
+                    default: _ = here.enqueue { withBlocking { withBlocking { semaphore.wait() } } }
                     }
-                    there.enqueue {
+                    _ = there.enqueue {
                         runs.count()
                         semaphore.signal()
                     }
@@ -512,7 +512,7 @@ import Testing
         let queue = WorkQueue(name: "queue")
         let started = WaitPoint.Count()
         for _ in 0..<200 {
-            queue.enqueue {
+            _ = queue.enqueue {
                 started.add()
                 started.wait(for: 200)
             }
@@ -521,7 +521,7 @@ import Testing
         try queue.flush()
         #expect(queue.pool.census.workers >= 200)
         let runs = Runs()
-        for _ in 0..<10_000 { queue.enqueue { runs.count() } }
+        for _ in 0..<10_000 { _ = queue.enqueue { runs.count() } }
         try queue.close()
         #expect(runs.total == 10_000)
         waitUntil { queue.pool.census.idle > 0 }
@@ -556,7 +556,7 @@ import Testing
         let runs = Runs()
         let items = (0..<10_000).map { _ in DelayedWork { runs.count() } }
         for (index, item) in items.enumerated() {
-            queue.enqueue(item, after: .seconds(3600 + index))
+            _ = queue.enqueue(item, after: .seconds(3600 + index))
         }
         #expect(threads(named: "timers") == 1)
         for item in items.prefix(5_000) { #expect(item.cancel()) }
@@ -581,10 +581,10 @@ import Testing
             let queue = WorkQueue(name: "queue", .ordered)
             let runs = Runs()
             let isOver = WaitPoint.Shared()
-            queue.enqueue { isOver.wait(for: 1) }
+            _ = queue.enqueue { isOver.wait(for: 1) }
             let function: @Sendable () -> Void = { runs.count() }
             let before = processMemory()?.resident
-            for _ in 0..<count { queue.enqueue(function) }
+            for _ in 0..<count { _ = queue.enqueue(function) }
             if let before, let after = processMemory()?.resident {
                 least = min(least, after - before)
             }

@@ -15,9 +15,9 @@ import Testing
             let normal = (0..<2).map { WorkQueue(name: "normal \($0)") }
             let urgent = (0..<10).map { WorkQueue(name: "urgent \($0)", priority: .high) }
             let journal = Journal()
-            first.enqueue {
+            _ = first.enqueue {
                 // The only worker runs this.
-                for queue in normal + urgent { queue.enqueue { journal.note(queue.name) } }
+                for queue in normal + urgent { _ = queue.enqueue { journal.note(queue.name) } }
             }
             sure { try first.flush() }
             for queue in normal + urgent { sure { try queue.flush() } }
@@ -32,9 +32,9 @@ import Testing
             Self.takesTurns(1)
             let (long, short) = (WorkQueue(name: "long", .ordered), WorkQueue(name: "short"))
             let journal = Journal()
-            long.enqueue {
-                for name in ["a", "b"] { long.enqueue { journal.note(name) } }
-                short.enqueue { journal.note("short") }
+            _ = long.enqueue {
+                for name in ["a", "b"] { _ = long.enqueue { journal.note(name) } }
+                _ = short.enqueue { journal.note("short") }
             }
             for queue in [long, short] { sure { try queue.flush() } }
             world.afterwards { expect(journal.all == ["short", "a", "b"], "\(journal.all)") }
@@ -45,11 +45,11 @@ import Testing
         let (endless, other) = (WorkQueue(name: "endless"), WorkQueue(name: "other"))
         let isOver = Atomic(false)
         @Sendable func again() {
-            if !isOver.load(ordering: .relaxed) { endless.enqueue { again() } }
+            if !isOver.load(ordering: .relaxed) { _ = endless.enqueue { again() } }
         }
-        for _ in 0..<2 * World.current.processorCount { endless.enqueue { again() } }
+        for _ in 0..<2 * World.current.processorCount { _ = endless.enqueue { again() } }
         defer { isOver.store(true, ordering: .relaxed) }
-        other.enqueue {}
+        _ = other.enqueue {}
         try other.flush(until: WorldClock.now() + .seconds(60))
     }
 

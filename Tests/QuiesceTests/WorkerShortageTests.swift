@@ -14,7 +14,7 @@ import Testing
     {
         await #expect(processExitsWith: .success) {
             try waitThroughShortage { queue, first, second in
-                queue.enqueue { second.advance(to: 1) }
+                _ = queue.enqueue { second.advance(to: 1) }
                 first.store(true, ordering: .releasing)
                 WorldClock.sleep(for: .milliseconds(50))
             }
@@ -27,10 +27,10 @@ import Testing
                 first.store(true, ordering: .releasing)
                 // It blocks. Enqueued now, what it waits for has no worker.
                 waitUntil { queue.pool.census.running == 0 }
-                queue.enqueue { second.advance(to: 1) }
+                _ = queue.enqueue { second.advance(to: 1) }
                 #expect(queue.pool.isShort)
             } then: { queue in
-                queue.enqueue {}
+                _ = queue.enqueue {}
                 #expect(!queue.pool.isShort)
             }
         }
@@ -43,14 +43,14 @@ import Testing
     @Test func `an item that was delayed in vain fires once another item is delayed`() async {
         await #expect(processExitsWith: .success) {
             try delayInVain { queue, _ in
-                queue.enqueue(DelayedWork(name: "other") {}, after: .seconds(3600))
+                _ = queue.enqueue(DelayedWork(name: "other") {}, after: .seconds(3600))
             }
         }
     }
 
     @Test func `an item that was delayed in vain fires once an idle queue gets work`() async {
         await #expect(processExitsWith: .success) {
-            try delayInVain { _, _ in WorkQueue(name: "idle").enqueue {} }
+            try delayInVain { _, _ in _ = WorkQueue(name: "idle").enqueue {} }
         }
     }
 
@@ -71,11 +71,11 @@ import Testing
             let queue = WorkQueue(name: "queue", .ordered)
             let runs = Runs()
             try withoutThreads {
-                queue.enqueue { runs.count() }
-                queue.enqueue { runs.count() }
+                _ = queue.enqueue { runs.count() }
+                _ = queue.enqueue { runs.count() }
                 #expect(queue.pool.isShort && queue.pool.census.workers == 0)
             }
-            queue.enqueue { runs.count() }
+            _ = queue.enqueue { runs.count() }
             try await queue.close()
             #expect(runs.total == 3 && !queue.pool.isShort)
         }
@@ -85,7 +85,7 @@ import Testing
         await #expect(processExitsWith: .success) {
             let queue = WorkQueue(name: "queue")
             let runs = Runs()
-            try withoutThreads { queue.enqueue { runs.count() } }
+            try withoutThreads { _ = queue.enqueue { runs.count() } }
             try await queue.flush()
             #expect(runs.total == 1)
         }
@@ -99,16 +99,16 @@ import Testing
             _ = World.current.value(WorkerPool.key) { pool }
             let (stuck, other) = (WorkQueue(name: "stuck"), WorkQueue(name: "other"))
             let flags = Flags()
-            stuck.enqueue {
+            _ = stuck.enqueue {
                 flags.hasStarted.store(true, ordering: .releasing)
                 while !flags.first.load(ordering: .acquiring) { sched_yield() }
             }
             waitUntil { flags.hasStarted.load(ordering: .acquiring) }
             try withoutThreads {
-                other.enqueue { flags.first.store(true, ordering: .releasing) }
+                _ = other.enqueue { flags.first.store(true, ordering: .releasing) }
                 #expect(!pool.state.withLock { $0.isWatched })
             }
-            WorkQueue(name: "third").enqueue {}
+            _ = WorkQueue(name: "third").enqueue {}
             for queue in [stuck, other] {
                 try await queue.flush(until: WorldClock.now() + .seconds(60))
             }
@@ -160,7 +160,7 @@ private func waitThroughShortage(
 ) throws {
     let queue = WorkQueue(name: "queue")
     let flags = Flags()
-    queue.enqueue {
+    _ = queue.enqueue {
         flags.hasStarted.store(true, ordering: .releasing)
         // The pool is not told of this wait.
         while !flags.first.load(ordering: .acquiring) { sched_yield() }

@@ -108,24 +108,24 @@ public enum WorkQueues {
     public static let submit = resubmitting("WorkQueue enqueue + run, ordered") {
         let queue = WorkQueue(name: "bench", .ordered)
         let items = (0..<itemCount).map { _ in Work { countdown.count() } }
-        return { for item in items { queue.enqueue(item) } }
+        return { for item in items { _ = queue.enqueue(item) } }
     }
 
     public static let submitFunction = submitting("WorkQueue enqueue function + run, ordered") {
         let queue = WorkQueue(name: "bench", .ordered)
-        return { queue.enqueue($0) }
+        return { _ = queue.enqueue($0) }
     }
 
     public static let twoProducers = submittingByTwo(
         "WorkQueue enqueue function + run, 2 producers"
     ) {
         let queue = WorkQueue(name: "bench", .ordered)
-        return { queue.enqueue($0) }
+        return { _ = queue.enqueue($0) }
     }
 
     static let submitConcurrent = submitting("WorkQueue enqueue function + run, concurrent") {
         let queue = WorkQueue(name: "bench")
-        return { queue.enqueue($0) }
+        return { _ = queue.enqueue($0) }
     }
 
     public static let roundTrip = Case(
@@ -135,7 +135,7 @@ public enum WorkQueues {
             let item = Work {}
             return { count in
                 for _ in 0..<count {
-                    queue.enqueue(item)
+                    _ = queue.enqueue(item)
                     try! item.flush()
                 }
             }

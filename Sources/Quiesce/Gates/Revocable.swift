@@ -82,6 +82,25 @@ public final class Revocable<Value: ~Copyable & Sendable>: Sendable {
         }
     }
 
+    /// Calls `body` with the value, and the value is there until `body` returns, however often it
+    /// suspends. Returns nil, without calling it, when the value is revoked.
+    ///
+    /// `close()` waits for it, and names the task.
+    public func withValue<Result, Failure: Error>(
+        file: StaticString = #filePath, line: UInt = #line,
+        _ body: (borrowing Value) async throws(Failure) -> Result
+    ) async throws(Failure) -> Result? {
+        try await gate.withTaskEntry { _ async throws(Failure) in
+            try await storage.withBorrow(file: file, line: line) {
+                value async throws(Failure) in
+                switch value {
+                case .some(let value): try await body(value)
+                case .none: fatalError("a value was destroyed with an entry inside its gate")
+                }
+            }
+        }
+    }
+
     // MARK: Revoking
 
     /// Lets nobody reach the value any more, waits for those who use it, and destroys it. Revoking

@@ -34,6 +34,8 @@ struct WorkList: ~Copyable, @unchecked Sendable {
 
     private struct Entry {
         let ticket: UInt64
+        /// Whether it runs alone: after all before it, and before all behind it.
+        let isBarrier: Bool
         var slot: Slot
     }
 
@@ -55,11 +57,16 @@ struct WorkList: ~Copyable, @unchecked Sendable {
     /// The lowest ticket in the list.
     var firstTicket: UInt64? { count == 0 ? nil : unsafe memory[head].ticket }
 
+    /// Whether what is to be taken next is a barrier.
+    @inline(__always)
+    var isBarrierNext: Bool { unsafe count > 0 && memory[head].isBarrier }
+
     /// Adds what is pending from here on, whose ticket is higher than all others.
     @inline(__always)
-    mutating func append(_ slot: consuming Slot, _ ticket: UInt64) {
+    mutating func append(_ slot: consuming Slot, _ ticket: UInt64, isBarrier: Bool) {
         if end == capacity { makeRoom(for: 1) }
-        unsafe (memory + end).initialize(to: Entry(ticket: ticket, slot: slot))
+        unsafe (memory + end).initialize(
+            to: Entry(ticket: ticket, isBarrier: isBarrier, slot: slot))
         end += 1
         count += 1
     }

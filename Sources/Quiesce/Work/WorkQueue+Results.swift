@@ -10,7 +10,6 @@ extension WorkQueue {
     /// be.
     ///
     /// - Returns: `.queued` or `.draining`.
-    @discardableResult
     public func enqueue(
         after delay: Duration, name: String? = nil, file: StaticString = #filePath,
         line: UInt = #line, _ function: @escaping @Sendable () -> Void

@@ -56,6 +56,8 @@ extension WorkQueue {
         var roused: [Waiter.Roused] = []
         let step: Step = serving.withLock { serving in
             worker.id = 0
+            // Only the barrier ran.
+            serving.isBarred = false
             // Mostly nobody waits, and then not even a call is made.
             if !serving.awaited.isEmpty { roused = serving.end(worker.ticket) }
             if unsafe worker.following == nil, !goesOn || serving.servers.count > serving.limit {
@@ -81,7 +83,8 @@ extension WorkQueue {
             serving.leave(worker)
             serving.list.becomeQuiet()
             intake.list.becomeQuiet()
-            Subject.does("find \(name) empty")
+            Subject.does(
+                serving.list.isEmpty ? "find \(name) empty" : "leave \(name) to its barrier")
         }
         // One who finds nothing to run has left nothing to be called for.
         return Step(runs: isFound, calls: attend(&serving, &intake))
@@ -116,7 +119,7 @@ extension WorkQueue {
     /// to be called for that.
     func attend(_ serving: inout Serving, _ intake: inout Intake) -> Bool {
         guard intake.attendance != .called else { return false }
-        if serving.servers.count >= serving.limit {
+        if serving.servers.count >= serving.limit || serving.isHeldUp {
             intake.attendance = .present
             return false
         }
@@ -178,8 +181,13 @@ extension WorkQueue {
 extension WorkQueue.Serving {
     /// Takes the first that can run out of the list. An item that runs does not run beside itself:
     /// it follows.
+    ///
+    /// Nothing runs while a barrier does, so what is taken here, if anything, is the only one that
+    /// `isBarred` is about.
     mutating func popFirst() -> WorkList.Slot {
         while true {
+            if isHeldUp { return .gap }
+            isBarred = list.isBarrierNext
             let slot = list.popFirst()
             guard servers.count > 1, case .item(let item) = slot else { return slot }
             let id = unsafe item._withUnsafeGuaranteedRef { $0.id.load() }
@@ -187,6 +195,10 @@ extension WorkQueue.Serving {
             unsafe other.following = item
         }
     }
+
+    /// Whether those who run have to end before the next begins: one of them is a barrier, or the
+    /// next is. The last of them looks again.
+    var isHeldUp: Bool { isBarred || list.isBarrierNext && servers.contains { $0.id != 0 } }
 
     /// Whether somebody waits who will want to know since when what runs does so.
     var isTimed: Bool { awaited.contains { $0.isTimed } }

@@ -13,8 +13,8 @@ import Substrate
 ///   meanwhile.
 ///
 ///     let queue = WorkQueue(name: "uploads")
-///     queue.enqueue(item)                  // .queued, .alreadyPending, .disabled or .draining
-///     try item.close()            // not running, and never again
+///     let answer = queue.enqueue(item)   // .queued, .alreadyPending, .disabled or .draining
+///     try item.close()                   // not running, and never again
 ///     try queue.close()                  // what is pending has run
 ///
 /// A queue that is let go of runs what is pending before it ends. Kernel counterpart: `struct
@@ -80,9 +80,9 @@ public final class WorkQueue: Sendable {
 
         /// Puts something at the end, and says whether a server has to be called.
         @inline(__always)
-        mutating func append(_ slot: consuming WorkList.Slot) -> Bool {
+        mutating func append(_ slot: consuming WorkList.Slot, isBarrier: Bool = false) -> Bool {
             ticket += 1
-            list.append(slot, ticket)
+            list.append(slot, ticket, isBarrier: isBarrier)
             guard attendance == .none else { return false }
             attendance = .called
             return true
@@ -107,6 +107,8 @@ public final class WorkQueue: Sendable {
         /// The workers that serve the queue, at most `limit` of them.
         var servers: [Worker] = []
         var awaited: [Awaited] = []
+        /// Whether a barrier runs.
+        var isBarred = false
     }
 
     /// Makes a queue on its world's pool.
@@ -153,7 +155,6 @@ public final class WorkQueue: Sendable {
     ///
     /// Two locks that are held for a moment, and a wake-up if no worker looks. What the caller did
     /// before happens before the function. Kernel: `queue_work`.
-    @discardableResult
     public func enqueue(_ item: Work) -> Enqueued { admit(item) }
 
     /// Has `function` be called, after what was enqueued before it has been started.
@@ -162,19 +163,37 @@ public final class WorkQueue: Sendable {
     ///
     /// - Parameter name: what messages and traces call it.
     /// - Returns: `.queued` or `.draining`.
-    @discardableResult
     public func enqueue(name: String? = nil, _ function: @escaping @Sendable () -> Void) -> Enqueued
     {
+        admit(name, isBarrier: false, function)
+    }
+
+    /// Has `function` be called alone: after everything that was enqueued before it has ended, and
+    /// before anything behind it begins. On an ordered queue each function runs so.
+    ///
+    /// - Parameter name: what messages and traces call it.
+    /// - Returns: `.queued` or `.draining`.
+    public func enqueueBarrier(
+        name: String? = nil, _ function: @escaping @Sendable () -> Void
+    ) -> Enqueued {
+        admit(name, isBarrier: true, function)
+    }
+
+    @inline(__always)
+    private func admit(
+        _ name: String?, isBarrier: Bool, _ function: @escaping @Sendable () -> Void
+    ) -> Enqueued {
         if isTraced || name != nil {
             return admit(
-                Work(name: name ?? Self.unnamed, on: self, at: waitClass.site, function))
+                Work(name: name ?? Self.unnamed, on: self, at: waitClass.site, function),
+                isBarrier: isBarrier)
         }
         checkGeneration()
         return whole.write("enqueue on") {
             var calls = false
             let answer: Enqueued = intake.withLock { intake in
                 guard admits(&intake, isArmed: false) else { return .draining }
-                calls = intake.append(.function(function))
+                calls = intake.append(.function(function), isBarrier: isBarrier)
                 return .queued
             }
             call(calls)
@@ -191,14 +210,12 @@ public final class WorkQueue: Sendable {
     ///
     /// An item whose timer fires while the queue is being drained still runs. A queue that is being
     /// destroyed lets no timer be armed, not even by its own items. Kernel: `queue_delayed_work`.
-    @discardableResult
     public func enqueue(_ item: DelayedWork, after delay: Duration = .zero) -> Enqueued {
         admit(item, after: delay)
     }
 
     /// Has the item's function be called with `reference`, at once or after `delay`. The reference
     /// is given back in the answer unless the item was queued.
-    @discardableResult
     public func enqueue<Object>(
         _ item: ObjectWork<Object>, _ reference: consuming Reference<Object>,
         after delay: Duration = .zero
@@ -217,7 +234,6 @@ public final class WorkQueue: Sendable {
     /// - Returns: `.alreadyPending` when it was pending, and now has the new delay; else what
     ///   `enqueue` would have answered. A queue that does not admit it leaves it as it was; one
     ///   that has begun to refuse only in that moment, not pending.
-    @discardableResult
     public func reschedule(_ item: DelayedWork, after delay: Duration) -> Enqueued {
         checkGeneration()
         let isAdmitted: Bool = whole.read("look at") {
@@ -238,14 +254,16 @@ public final class WorkQueue: Sendable {
     /// Whether the caller may enqueue an item, or arm its timer. What the queue's own items enqueue
     /// is waited for; a timer that they arm would outlive the queue.
     private func admits(_ intake: inout Intake, isArmed: Bool) -> Bool {
-        intake.isOpen || isChained && !(isArmed && intake.isEnding)
+        intake.isOpen || runsCaller && !(isArmed && intake.isEnding)
     }
 
     private func admit(_ item: WorkItem, _ payload: UInt = 0, after delay: Duration) -> Enqueued {
         delay > .zero ? timers.arm(item, payload, on: self, after: delay) : admit(item, payload)
     }
 
-    private func admit(_ item: WorkItem, _ payload: UInt = 0) -> Enqueued {
+    private func admit(
+        _ item: WorkItem, _ payload: UInt = 0, isBarrier: Bool = false
+    ) -> Enqueued {
         checkGeneration()
         var hasMoved = false
         var event: WorkEvent?
@@ -254,7 +272,7 @@ public final class WorkQueue: Sendable {
             let answer: Enqueued = intake.withLock { intake in
                 let answer = claim(item, payload, &intake, isArmed: false, &hasMoved)
                 guard answer == .queued else { return answer }
-                calls = accept(item, &intake)
+                calls = accept(item, &intake, isBarrier: isBarrier)
                 if isTraced { event = self.event(item.id.load(), item.name, intake.ticket) }
                 return .queued
             }
@@ -269,7 +287,7 @@ public final class WorkQueue: Sendable {
 
     /// Something was enqueued, for which a server has to be called or not.
     @inline(__always)
-    private func call(_ calls: Bool) {
+    func call(_ calls: Bool) {
         if calls {
             pool.list(self)
             if timers.isShort { timers.tryAgain() }
@@ -314,8 +332,11 @@ public final class WorkQueue: Sendable {
     }
 
     /// Puts a pending item at the end, and says whether a server has to be called.
-    func accept(_ item: WorkItem, _ intake: inout Intake) -> Bool {
-        let calls = unsafe intake.append(.item(Unmanaged.passUnretained(item)))
+    func accept(
+        _ item: WorkItem, _ intake: inout Intake, isBarrier: Bool = false
+    ) -> Bool {
+        let calls = unsafe intake.append(
+            .item(Unmanaged.passUnretained(item)), isBarrier: isBarrier)
         item.ticket.store(intake.ticket)
         return calls
     }
@@ -337,7 +358,7 @@ public final class WorkQueue: Sendable {
     }
 
     /// Whether the caller is an item of this queue.
-    private var isChained: Bool { Worker.running?.queue === self }
+    var runsCaller: Bool { Worker.running?.queue === self }
 
     // MARK: Changing
 

@@ -35,7 +35,7 @@ enum CancelThenFree {
         let (item, context) = Context.make()
         let queue = WorkQueue(name: "queue")
         let callback = SocketCallback()
-        world.thread("socket") { callback.callIfSet { queue.enqueue(item) } }
+        world.thread("socket") { callback.callIfSet { _ = queue.enqueue(item) } }
         world.thread("teardown") {
             do { try item.close() } catch { expect(false, "\(error)") }
             callback.clear()
@@ -54,7 +54,7 @@ enum CancelAndWaitThenFree {
         let (item, context) = Context.make()
         let queue = WorkQueue(name: "queue")
         let callback = SocketCallback()
-        world.thread("socket") { callback.callIfSet { queue.enqueue(item) } }
+        world.thread("socket") { callback.callIfSet { _ = queue.enqueue(item) } }
         world.thread("teardown") {
             do { try endUse(item, callback) } catch { expect(false, "\(error)") }
             unsafe context.free()

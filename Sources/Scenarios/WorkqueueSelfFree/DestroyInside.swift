@@ -28,7 +28,7 @@ enum DestroyInside {
         let queue = WorkQueue(name: "queue")
         let request = Request()
         world.thread("driver") {
-            queue.enqueue(
+            _ = queue.enqueue(
                 Work(name: "item") {
                     expect(isRefused(queue), "an item was let destroy its own queue")
                     request.make()

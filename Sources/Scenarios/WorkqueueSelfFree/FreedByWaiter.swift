@@ -52,7 +52,7 @@ enum FreedByWaiter {
                 request.pointee.result.store(1)
                 done.complete()
             }
-            queue.enqueue(item)
+            _ = queue.enqueue(item)
             done.wait()
             expect(request.pointee.result.load() == 1)
             unsafe request.free()

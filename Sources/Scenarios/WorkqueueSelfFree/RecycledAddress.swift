@@ -43,7 +43,7 @@ enum RecycledAddress {
         let queue = WorkQueue(name: "queue")
         // The queue lets go of the item before it calls the function, and so frees it. The
         // allocator gives the same memory to the second item.
-        queue.enqueue(Work(name: "first") { flushAnother(Work(name: "second") {}, on: queue) })
+        _ = queue.enqueue(Work(name: "first") { flushAnother(Work(name: "second") {}, on: queue) })
     }
 
     /// The same function, too: for Linux that is the same item still.
@@ -58,7 +58,7 @@ enum RecycledAddress {
         "WorkQueue: identity, not function"
     ) { world in
         let queue = WorkQueue(name: "queue")
-        queue.enqueue(probe(on: queue, Runs()))
+        _ = queue.enqueue(probe(on: queue, Runs()))
     }
 
     private final class Runs: Sendable {

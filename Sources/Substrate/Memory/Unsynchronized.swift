@@ -59,6 +59,21 @@ extension Unsynchronized where Value: ~Copyable {
     }
 }
 
+extension Unsynchronized where Value: ~Copyable {
+    /// Calls `body`, which may suspend, with the value, which it only reads. To an observer the read
+    /// is when `body` begins: what keeps writers out meanwhile is the program's.
+    package borrowing func withBorrow<Result, Failure: Error>(
+        file: StaticString = #filePath, line: UInt = #line,
+        _ body: (borrowing Value) async throws(Failure) -> Result
+    ) async throws(Failure) -> Result {
+        if let observer = Watch.observer {
+            _ = observer.perform(Operation(.plainRead, address, .relaxed, site: Site(file, line)))
+        }
+        let value = unsafe cell.address
+        return unsafe try await body(value.pointee)
+    }
+}
+
 // The program promises that its accesses do not race; exploring it checks the promise. Nobody could
 // promise that of a value that is not Sendable and has been taken out.
 extension Unsynchronized: @unchecked Sendable where Value: ~Copyable & Sendable {}

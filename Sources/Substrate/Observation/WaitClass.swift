@@ -28,8 +28,8 @@ public struct WaitClass: Sendable, Hashable {
         case condition, waitQueue
         /// The entries of a gate, and the destruction of a value behind one.
         case gate, destruction
-        /// The items of a work queue, and one item.
-        case workQueue, workItem
+        /// The items of a work queue, one item, and the functions of a group.
+        case workQueue, workItem, workGroup
         /// An event, room in an event, and the callbacks of an event's notifiers.
         case event, room, callback
     }

@@ -32,7 +32,7 @@ import Testing
         func expire(_ item: Storage<Item>) {
             guard stop() else { return }
             if item.pointee.isDelayed.exchange(false, ordering: .sequentiallyConsistent) {
-                queue.enqueue(name: "item") { _ = item.pointee.data.load() }
+                _ = queue.enqueue(name: "item") { _ = item.pointee.data.load() }
             }
             expiry.word.store(1, ordering: .releasing)
             expiry.wake()

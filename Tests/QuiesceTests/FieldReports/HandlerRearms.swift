@@ -30,10 +30,10 @@ import Testing
                     return ticks == 1
                 }
                 guard rearms, isFirst, let timer = own.timer.load() else { return }
-                queue.enqueue(timer, after: .seconds(1))
+                _ = queue.enqueue(timer, after: .seconds(1))
             }
             own.timer.store(timer)
-            queue.enqueue(timer, after: .seconds(1))
+            _ = queue.enqueue(timer, after: .seconds(1))
             stop(timer, queue)
             unsafe cable.free()
         }

@@ -19,14 +19,14 @@ import Testing
             let period = Work(name: "grace period") {}
             let first = Work(name: "first") {
                 lists.lock.withLock { _ in
-                    queue.enqueue(period)
+                    _ = queue.enqueue(period)
                     if waitsUnderLock { _ = try? period.flush() }
                 }
                 if !waitsUnderLock { _ = try? period.flush() }
             }
             let second = Work(name: "second") { lists.lock.withLock { _ in } }
-            queue.enqueue(first)
-            queue.enqueue(second)
+            _ = queue.enqueue(first)
+            _ = queue.enqueue(second)
             try? queue.close()
         }
     }

@@ -27,7 +27,7 @@ import Testing
             guard
                 !registration.pointee.isQueued.exchange(true, ordering: .sequentiallyConsistent)
             else { return }
-            cleanup.enqueue(name: "release") { [self] in
+            _ = cleanup.enqueue(name: "release") { [self] in
                 unsafe registration.free()
                 isReleased.store(true)
             }

@@ -31,7 +31,7 @@ extension WorkRules {
             let queue = WorkQueue(name: "queue", .ordered)
             let (blocker, runs) = (Held(), Runs())
             let item = DelayedWork(name: "W") { runs.run() }
-            queue.enqueue { blocker.run() }
+            _ = queue.enqueue { blocker.run() }
             expect(queue.enqueue(item, after: .zero) == .queued)
             expect(!ItemState.isArmed(item.state.load(ordering: .relaxed)))
             blocker.release()
@@ -43,11 +43,11 @@ extension WorkRules {
         try verifyInTime("rescheduled, and flushed", abandons: true) { world in
             let queue = WorkQueue(name: "queue", .ordered)
             let item = DelayedWork(name: "W") {}
-            queue.enqueue(item, after: .seconds(60))
+            _ = queue.enqueue(item, after: .seconds(60))
             world.thread("flusher") {
                 expect(sure { try item.flush() } == true, "it was not pending")
             }
-            queue.reschedule(item, after: .seconds(120))
+            _ = queue.reschedule(item, after: .seconds(120))
         }
     }
 
@@ -63,7 +63,7 @@ extension WorkRules {
             let queue = WorkQueue(name: "queue", .ordered)
             let (held, runs, answers) = (Held(), Runs(), Seen<Enqueued>())
             let item = DelayedWork(name: "W") { runs.run() }
-            queue.enqueue {
+            _ = queue.enqueue {
                 held.run()
                 answers.note(queue.reschedule(item, after: .seconds(1)))
                 expect(item.isPending, "it is not pending any more")
@@ -79,8 +79,8 @@ extension WorkRules {
 
     @Test func `a flush that throws leaves the timer as it is`() throws {
         try expectRuns(at: [100], "flushed by an item of its ordered queue") { queue, item in
-            queue.enqueue(item, after: .milliseconds(100))
-            queue.enqueue(name: "other") {
+            _ = queue.enqueue(item, after: .milliseconds(100))
+            _ = queue.enqueue(name: "other") {
                 do throws(QuiesceError) {
                     try item.flush()
                     expect(false, "it did not throw")
@@ -128,7 +128,7 @@ extension WorkRules {
                 timeline.note("runs")
                 held.run()
             }
-            queue.enqueue(item)
+            _ = queue.enqueue(item)
             held.waitUntilStarted()
             expect(queue.reschedule(item, after: .milliseconds(5)) == .queued)
             held.release()
@@ -163,9 +163,9 @@ extension WorkRules {
             let (item, runs) = (Later<DelayedWork>(), Runs())
             item.set(
                 DelayedWork(name: "W") {
-                    runs.run { queue.enqueue(item.value, after: .milliseconds(10)) }
+                    runs.run { _ = queue.enqueue(item.value, after: .milliseconds(10)) }
                 })
-            queue.enqueue(item.value, after: .milliseconds(10))
+            _ = queue.enqueue(item.value, after: .milliseconds(10))
             // When a timer fires, so that it is also cancelled while its function runs.
             WorldClock.sleep(for: .milliseconds(20))
             sure { try item.value.cancelAndWait() }

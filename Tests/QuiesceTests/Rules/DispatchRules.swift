@@ -28,7 +28,7 @@ import Testing
         }
         for _ in 0..<2 {
             let (released, runs) = (WaitPoint.Shared(), Runs())
-            for queue in queues { queue.enqueue { runs.run { released.wait(for: 1) } } }
+            for queue in queues { _ = queue.enqueue { runs.run { released.wait(for: 1) } } }
             waitUntil { runs.current == 100 }
             released.advance(to: 1)
             for queue in queues { try queue.flush() }
@@ -41,7 +41,7 @@ import Testing
         try verifyInTime("waits twice", executions: 300) { world in
             let queue = WorkQueue(name: "queue")
             for name in ["one", "two", "three"] {
-                queue.enqueue(name: name) { WorldClock.sleep(for: .seconds(7)) }
+                _ = queue.enqueue(name: name) { WorldClock.sleep(for: .seconds(7)) }
             }
             do throws(QuiesceError) {
                 try queue.flush(until: WorldClock.now() + .seconds(5))
@@ -65,7 +65,7 @@ import Testing
         try verifyInTime("waits for one of two", executions: 300) { world in
             let queue = WorkQueue(name: "queue", .ordered)
             for name in ["one", "two", "three"] {
-                queue.enqueue(name: name) { WorldClock.sleep(for: .seconds(4)) }
+                _ = queue.enqueue(name: name) { WorldClock.sleep(for: .seconds(4)) }
             }
             let start = WorldClock.now()
             let expected = [
@@ -95,9 +95,9 @@ import Testing
         let queue = WorkQueue(name: "queue", .concurrent(limit: 2))
         let held = Held()
         let item = Work(name: "W") { held.run() }
-        queue.enqueue(item)
+        _ = queue.enqueue(item)
         held.waitUntilStarted()
-        queue.enqueue(item)
+        _ = queue.enqueue(item)
         // Another worker has seen that it runs.
         waitUntil { queue.serving.withLock { $0.servers.contains { unsafe $0.following != nil } } }
         let error = #expect(throws: QuiesceError.self) { try queue.flush(until: WorldClock.now()) }
@@ -125,7 +125,7 @@ import Testing
         let tracer = Waiting()
         let queue = WorkQueue(name: "queue", tracer: tracer)
         tracer.item.set(Work(name: "W") {})
-        queue.enqueue(tracer.item.value)
+        _ = queue.enqueue(tracer.item.value)
         try queue.close()
         let errors = tracer.errors.withLock { $0 }
         #expect(
@@ -139,7 +139,7 @@ import Testing
         for limit in 1...4 {
             let queue = WorkQueue(name: "queue", limit == 1 ? .ordered : .concurrent(limit: limit))
             let (runs, released) = (Runs(), WaitPoint.Shared())
-            for _ in 0..<16 { queue.enqueue { runs.run { released.wait(for: 1) } } }
+            for _ in 0..<16 { _ = queue.enqueue { runs.run { released.wait(for: 1) } } }
             waitUntil { runs.current == limit }
             released.advance(to: 1)
             try queue.close()
@@ -151,8 +151,8 @@ import Testing
         let queue = WorkQueue(name: "queue", .ordered)
         let refusals = Runs("refusals")
         let pending = Work(name: "pending") {}
-        queue.enqueue(name: "item") {
-            queue.enqueue(pending)
+        _ = queue.enqueue(name: "item") {
+            _ = queue.enqueue(pending)
             let waits: [() throws -> Void] = [
                 { try queue.flush() }, { try queue.drain() }, { try queue.close() },
                 { try pending.flush() },
@@ -177,7 +177,7 @@ import Testing
                 let item = DelayedWork(name: "after \(seconds)") {
                     timeline.note("after \(seconds)")
                 }
-                queue.enqueue(item, after: .seconds(seconds))
+                _ = queue.enqueue(item, after: .seconds(seconds))
             }
             WorldClock.sleep(for: .seconds(3))
             let found = timeline.all.map(\.description)
@@ -236,7 +236,7 @@ import Testing
                 given.withLock { given in
                     let number = given
                     given += 1
-                    queue.enqueue { [self] in
+                    _ = queue.enqueue { [self] in
                         body(
                             run.withLock { run in
                                 defer { run += 1 }

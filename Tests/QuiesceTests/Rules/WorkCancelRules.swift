@@ -14,8 +14,8 @@ extension WorkRules {
             let queue = WorkQueue(name: "queue", .ordered)
             let (blocker, runs) = (Held(), Runs())
             let item = Work(name: "W") { runs.run() }
-            queue.enqueue { blocker.run() }
-            queue.enqueue(item)
+            _ = queue.enqueue { blocker.run() }
+            _ = queue.enqueue(item)
             expect(item.cancel())
             blocker.release()
             world.afterwards { expect(runs.total == 0 && item.activity == []) }
@@ -47,8 +47,8 @@ extension WorkRules {
     @Test func cancel_sync_self_requeueing() throws {
         let queue = WorkQueue(name: "queue")
         let (item, runs) = (Later<Work>(), Runs())
-        item.set(Work(name: "W") { runs.run { queue.enqueue(item.value) } })
-        queue.enqueue(item.value)
+        item.set(Work(name: "W") { runs.run { _ = queue.enqueue(item.value) } })
+        _ = queue.enqueue(item.value)
         waitUntil { runs.total > 10 }
         try item.value.cancelAndWait()
         #expect(item.value.activity == [] && runs.current == 0)
@@ -94,8 +94,8 @@ extension WorkRules {
             let queue = WorkQueue(name: "queue", .ordered)
             let (blocker, runs) = (Held(), Runs())
             let item = Work(name: "W") { runs.run() }
-            queue.enqueue { blocker.run() }
-            queue.enqueue(item)
+            _ = queue.enqueue { blocker.run() }
+            _ = queue.enqueue(item)
             expect(item.disable())
             blocker.release()
             world.afterwards { expect(runs.total == 0 && item.isDisabled) }
@@ -117,8 +117,8 @@ extension WorkRules {
             let queue = WorkQueue(name: "queue", .ordered)
             let (blocker, runs) = (Held(), Runs())
             let item = Work(name: "W") { runs.run() }
-            queue.enqueue { blocker.run() }
-            queue.enqueue(item)
+            _ = queue.enqueue { blocker.run() }
+            _ = queue.enqueue(item)
             expect(item.disable())
             expect(item.enable())
             blocker.release()
@@ -157,7 +157,7 @@ extension WorkRules {
                         hasRunAfter.store(true, ordering: .relaxed)
                     }
                 }
-                world.thread("other path") { queue.enqueue(item) }
+                world.thread("other path") { _ = queue.enqueue(item) }
                 _ = sure { isDisabling ? try item.close() : try item.cancelAndWait() }
                 isFreed.store(true, ordering: .relaxed)
                 world.afterwards { outcomes.note(hasRunAfter.load(ordering: .relaxed)) }
@@ -172,13 +172,13 @@ extension WorkRules {
             let (blocker, held) = (Held(), Held())
             let item = Work(name: "W") { held.run() }
             expect(item.activity == [])
-            queue.enqueue { blocker.run() }
-            queue.enqueue(item)
+            _ = queue.enqueue { blocker.run() }
+            _ = queue.enqueue(item)
             expect(item.activity == .pending)
             blocker.release()
             held.waitUntilStarted()
             expect(item.activity == .running)
-            queue.enqueue(item)
+            _ = queue.enqueue(item)
             expect(item.activity == [.pending, .running])
             held.release()
         }

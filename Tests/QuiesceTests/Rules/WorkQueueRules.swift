@@ -13,7 +13,7 @@ extension WorkRules {
         try verify("a chain is drained") { world in
             let queue = WorkQueue(name: "queue", .ordered)
             let journal = Journal()
-            queue.enqueue {
+            _ = queue.enqueue {
                 expect(
                     queue.enqueue {
                         expect(queue.enqueue { journal.note("W3") } == .queued)
@@ -45,7 +45,7 @@ extension WorkRules {
             let queue = WorkQueue(name: "queue", .ordered)
             let (held, runs) = (Held(), Runs())
             let item = Work(name: "X") { runs.run() }
-            queue.enqueue { held.run() }
+            _ = queue.enqueue { held.run() }
             world.thread("T2") { sure { try end(queue) } }
             let answer = queue.enqueue(item)
             answers.note(answer)
@@ -70,9 +70,9 @@ extension WorkRules {
                 runs.count()
                 // One round of the drain for each run.
                 waitUntil { queue.isAwaited }
-                if runs.total < 1_100 { queue.enqueue(item.value) }
+                if runs.total < 1_100 { _ = queue.enqueue(item.value) }
             })
-        queue.enqueue(item.value)
+        _ = queue.enqueue(item.value)
         let misuses = try Misuse.collecting { try queue.drain() }
         #expect(runs.total == 1_100)
         // After 10 rounds, then each hundred up to 1000.
@@ -82,7 +82,7 @@ extension WorkRules {
     @Test func destroy_runs_pending_first() throws {
         let queue = WorkQueue(name: "queue")
         let runs = Runs()
-        for _ in 0..<5 { queue.enqueue { runs.run() } }
+        for _ in 0..<5 { _ = queue.enqueue { runs.run() } }
         try queue.close()
         #expect(runs.total == 5 && runs.current == 0)
     }
@@ -90,7 +90,7 @@ extension WorkRules {
     @Test func destroy_from_own_item() throws {
         let queue = WorkQueue(name: "the queue")
         let caught = Mutex<QuiesceError?>(nil)
-        queue.enqueue(name: "the item") {
+        _ = queue.enqueue(name: "the item") {
             do throws(QuiesceError) { try queue.close() } catch { caught.withLock { $0 = error } }
         }
         try queue.flush()
@@ -111,7 +111,7 @@ extension WorkRules {
         let queue = WorkQueue(name: "queue", .ordered)
         let (runs, journal) = (Runs(), Journal())
         let names = (0..<10).map { "w\($0)" }
-        for name in names { queue.enqueue(name: name) { runs.run { journal.note(name) } } }
+        for name in names { _ = queue.enqueue(name: name) { runs.run { journal.note(name) } } }
         try queue.close()
         #expect(journal.all == names && runs.most == 1)
     }
@@ -123,7 +123,7 @@ extension WorkRules {
             let misuses = Misuse.collecting { queue.setLimit(8) }
             expect(misuses.map(\.kind) == [.limitOfOrdered])
             expect(queue.limit == 1)
-            for _ in 0..<2 { queue.enqueue { runs.run() } }
+            for _ in 0..<2 { _ = queue.enqueue { runs.run() } }
             world.afterwards { expect(runs.total == 2 && runs.most == 1) }
         }
     }
@@ -133,7 +133,7 @@ extension WorkRules {
             let queue = WorkQueue(name: "queue", .concurrent(limit: 2))
             let (runs, timeline) = (Runs(), Timeline())
             for name in ["w0", "w1", "w2", "w3", "w4", "w5"] {
-                queue.enqueue {
+                _ = queue.enqueue {
                     runs.run {
                         timeline.note(name)
                         WorldClock.sleep(for: .milliseconds(10))
@@ -153,14 +153,14 @@ extension WorkRules {
         try verify("the limit is raised") { world in
             let queue = WorkQueue(name: "queue", .concurrent(limit: 1))
             let second = Held()
-            queue.enqueue { second.waitUntilStarted() }
-            queue.enqueue { second.run() }
+            _ = queue.enqueue { second.waitUntilStarted() }
+            _ = queue.enqueue { second.run() }
             second.release()
             queue.setLimit(2)
         }
         let queue = WorkQueue(name: "queue", .concurrent(limit: 1))
         let (runs, held) = (Runs(), (0..<3).map { _ in Held() })
-        for each in held { queue.enqueue { runs.run { each.run() } } }
+        for each in held { _ = queue.enqueue { runs.run { each.run() } } }
         held[0].waitUntilStarted()
         queue.setLimit(3)
         for each in held { each.waitUntilStarted() }
@@ -187,7 +187,7 @@ extension WorkRules {
         try verifyInTime("a burst, then quiet", executions: 200) { world in
             let queue = WorkQueue(name: "queue")
             let held = (0..<10).map { _ in Held() }
-            for each in held { queue.enqueue { each.run() } }
+            for each in held { _ = queue.enqueue { each.run() } }
             for each in held { each.waitUntilStarted() }
             expect(queue.pool.census.workers >= 10)
             for each in held { each.release() }

@@ -23,7 +23,7 @@ import Testing
             let queue = WorkQueue(name: "queue", .ordered)
             let (blocker, runs) = (Held(), Runs())
             let item = Work(name: "W") { runs.run() }
-            queue.enqueue { blocker.run() }
+            _ = queue.enqueue { blocker.run() }
             expect(queue.enqueue(item) == .queued)
             expect(queue.enqueue(item) == .alreadyPending)
             blocker.release()
@@ -53,7 +53,7 @@ import Testing
                 Work(name: "W") {
                     runs.run { if runs.total <= 3 { expect(queue.enqueue(item.value) == .queued) } }
                 })
-            queue.enqueue(item.value)
+            _ = queue.enqueue(item.value)
             sure { try queue.drain() }
             expect(runs.total == 4 && runs.most == 1)
         }
@@ -72,7 +72,7 @@ import Testing
                         second.wait(for: 1)
                     }
                 })
-            queues[0].enqueue(item.value)
+            _ = queues[0].enqueue(item.value)
             world.afterwards { expect(runs.total == 2 && runs.most == 2) }
         }
     }
@@ -82,7 +82,7 @@ import Testing
             let queue = WorkQueue(name: "queue", .ordered)
             let (held, runs, queued) = (Held(), Runs(), Runs("queued"))
             let item = Work(name: "W") { runs.run { held.run() } }
-            queue.enqueue(item)
+            _ = queue.enqueue(item)
             held.waitUntilStarted()
             for name in ["T1", "T2"] {
                 world.thread(name) { if queue.enqueue(item) == .queued { queued.count() } }
@@ -105,7 +105,7 @@ import Testing
             let item = owner.withObject { $0.work }
             let answer = queue.enqueue(item, owner).answer
             expect(answer == .queued)
-            queue.enqueue { others.count() }
+            _ = queue.enqueue { others.count() }
             world.afterwards { expect(log.isFreedInside && others.total == 1) }
         }
     }
@@ -122,7 +122,7 @@ import Testing
         do {
             let item = Work(name: "first") { first.run() }
             address = ObjectIdentifier(item)
-            queue.enqueue(item)
+            _ = queue.enqueue(item)
             // The queue has let go of it then, so that this thread is the one that frees it.
             withExtendedLifetime(item) { first.waitUntilStarted() }
         }
@@ -166,7 +166,7 @@ import Testing
         let report = try Exploration("returns inside", options: options) { world in
             let queue = WorkQueue(name: "queue", .ordered)
             let (key, state) = (UInt(0x1000), AtomicBox())
-            queue.enqueue(name: "culprit") {
+            _ = queue.enqueue(name: "culprit") {
                 _ = Presence.enter(
                     key, unless: state.word, has: 1, section: WaitClass(.gate), "gate")
             }
@@ -194,8 +194,8 @@ import Testing
             let queue = WorkQueue(name: "queue", .ordered)
             let (blocker, runs) = (Held(), Runs())
             let item = Work(name: "W") { runs.run() }
-            queue.enqueue { blocker.run() }
-            queue.enqueue(item)
+            _ = queue.enqueue { blocker.run() }
+            _ = queue.enqueue(item)
             world.thread("releaser") { blocker.release() }
             if let answer = sure({ try item.flush() }) { answers.note(answer) }
             expect(runs.total == 1 && runs.current == 0)
@@ -224,10 +224,10 @@ import Testing
                 runs.run {
                     if runs.total > 1 { return second.run() }
                     waitUntil { queue.isAwaited }
-                    queue.enqueue(item.value)
+                    _ = queue.enqueue(item.value)
                 }
             })
-        queue.enqueue(item.value)
+        _ = queue.enqueue(item.value)
         #expect(try item.value.flush())
         // The second cannot have ended: it is held.
         #expect(item.value.activity != [])
@@ -240,14 +240,14 @@ import Testing
         let queue = WorkQueue(name: "queue")
         let (early, later) = (Runs("early"), Held())
         let isOver = Atomic(false)
-        queue.enqueue {
+        _ = queue.enqueue {
             early.run {
                 waitUntil { queue.isAwaited }
-                queue.enqueue { later.run() }
+                _ = queue.enqueue { later.run() }
             }
         }
         let enqueuer = try WorldThread.spawn {
-            while !isOver.load(ordering: .relaxed) { queue.enqueue {} }
+            while !isOver.load(ordering: .relaxed) { _ = queue.enqueue {} }
         }
         try queue.flush()
         #expect(early.total == 1 && early.current == 0)
@@ -265,7 +265,7 @@ import Testing
         try together(20) { _ in
             let runs = Runs()
             for round in 1...50 {
-                queue.enqueue { runs.count() }
+                _ = queue.enqueue { runs.count() }
                 do { try queue.flush() } catch { missed.count() }
                 if runs.total != round { missed.count() }
             }

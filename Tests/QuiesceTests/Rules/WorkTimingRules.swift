@@ -44,7 +44,7 @@ import Testing
             { world in
                 let (processor, timeline) = (Processor(), Timeline())
                 for (item, queue) in zip(names, queues()) {
-                    queue.enqueue(name: item) {
+                    _ = queue.enqueue(name: item) {
                         timeline.note("\(item) burn")
                         processor.burn(5)
                         timeline.note("\(item) sleep")
@@ -137,9 +137,9 @@ import Testing
                 WorkQueue(name: "intensive", isCPUIntensive: true), WorkQueue(name: "normal")
             )
             let runs = Runs()
-            intensive.enqueue { WorldClock.sleep(for: .milliseconds(100)) }
+            _ = intensive.enqueue { WorldClock.sleep(for: .milliseconds(100)) }
             for _ in 0..<2 {
-                normal.enqueue {
+                _ = normal.enqueue {
                     runs.run {
                         BlockingObserver().observe { WorldClock.sleep(for: .milliseconds(5)) }
                     }
