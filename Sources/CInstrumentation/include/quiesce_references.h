@@ -53,7 +53,7 @@ void quiesce_reference_watch_destroy(quiesce_reference_watch *_Nonnull watch);
 /// What is known of a type.
 typedef enum quiesce_type_standing {
     quiesce_type_unknown,
-    /// Who asks whether a reference is the only one need not be told.
+    /// The caller that asks whether a reference is the only one need not be told.
     quiesce_type_ordinary,
     /// It matters who gives up the last reference.
     quiesce_type_matters,
@@ -69,7 +69,7 @@ quiesce_end *_Nullable quiesce_reference_watch_ends(const quiesce_reference_watc
 /// Forgets them.
 void quiesce_reference_watch_forget_ends(quiesce_reference_watch *_Nonnull watch);
 
-/// Has `watcher` told what the calling thread does from now on, where it is observed. False where the
+/// Tells `watcher` what the calling thread does from now on, where it is observed. False where the
 /// runtime shows nothing; else `end` ends it.
 bool quiesce_reference_watch_begin(quiesce_reference_watch *_Nonnull watch, void *_Nonnull watcher,
                                    const quiesce_reference_listener *_Nonnull listener);

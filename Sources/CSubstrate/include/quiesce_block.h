@@ -9,7 +9,8 @@
 /// What Substrate knows of the running thread. One lives in each thread's own storage; a fiber
 /// switch exchanges it.
 typedef struct quiesce_block {
-    /// Who watches this thread's operations; null in production. An unretained Swift `Observer`.
+    /// The observer of this thread's operations; null in production. An unretained Swift
+    /// `Observer`.
     void *_Nullable observer;
     /// `id` of a registered thread that has neither an observer nor a listener, else 0: what a
     /// lock's fast path writes, and what every other fast path tests.

@@ -26,7 +26,7 @@ typedef struct quiesce_replacement {
         before; \
         return __atomic_load_n(&real_##name, __ATOMIC_RELAXED)(a, b, c, d); \
     }
-/// Has `call_NAME` called in the place of NAME.
+/// Calls `call_NAME` in the place of NAME.
 #define QUIESCE_REPLACEMENT(name) {#name, (void *)call_##name, NULL, (void **)&real_##name},
 
 /// Replaces for good.

@@ -14,7 +14,7 @@
 // whose queue no executor sees. Each announcement is a call through a pointer that libswiftCore
 // exports. An explorer listens there; a sanitizer that listened before still hears all.
 
-/// Who is told of the tasks of observed threads. Each is given the thread's observer.
+/// Functions that are told of the tasks of observed threads. Each gets the thread's observer.
 typedef struct quiesce_job_listener {
     /// `task` is about to be put into a queue.
     void (*_Nonnull queued)(void *_Nonnull observer, void *_Nonnull task);
@@ -47,7 +47,7 @@ bool quiesce_jobs_listen(const quiesce_job_listener *_Nonnull listener);
 /// Says what a task looks like: `task` is one. Until then nothing is told.
 void quiesce_jobs_learn(const void *_Nonnull task);
 
-/// Has the job that runs on this thread leave its executor by way of a queue, as if somebody else
+/// Makes the job that runs on this thread leave its executor by way of a queue, as if somebody else
 /// held the next one: what the runtime would otherwise do in place nobody would see.
 void quiesce_jobs_leave_by_queue(void);
 
@@ -57,7 +57,7 @@ void *_Nullable quiesce_jobs_current(void);
 /// The executor into whose queue `task` is about to be put; null for the pool.
 void *_Nullable quiesce_jobs_destination(const void *_Nonnull task);
 
-/// Has an actor serve `job` in its turn, whatever its priority.
+/// Makes an actor serve `job` in its turn, whatever its priority.
 void quiesce_jobs_level(void *_Nonnull job);
 
 /// Where a suspended task goes on: functions, innermost first, at most `capacity`. Returns how
@@ -67,11 +67,11 @@ int32_t quiesce_jobs_frames(const void *_Nonnull task, uintptr_t *_Nonnull frame
 /// The name that was given to `task`, or null. Belongs to the task.
 const char *_Nullable quiesce_jobs_name(void *_Nonnull task);
 
-/// Has `fiber`, which was prepared and runs no task, find the task-local values of `task`, which
+/// Gives `fiber`, which was prepared and runs no task, the task-local values of `task`, which
 /// outlives it.
 void quiesce_jobs_lend_locals(struct quiesce_fiber *_Nonnull fiber, const void *_Nonnull task);
 
-/// Has `releases` and `acquires` of the calling thread's observers called from now on, or not. At
+/// Calls `releases` and `acquires` of the calling thread's observers from now on, or not. At
 /// first they are not called.
 void quiesce_jobs_want_order(bool wants);
 

@@ -29,8 +29,8 @@ public struct Exploration {
     /// An exploration of `body`, which runs once for each execution, as its main task.
     ///
     /// Tasks that it starts are explored, and the threads of Substrate that they start: which job
-    /// runs next is a step. The main task inherits the task-local values of whoever runs the
-    /// exploration.
+    /// runs next is a step. The main task inherits the task-local values of the caller that runs
+    /// the exploration.
     public init(
         _ name: String, options: ExplorationOptions = ExplorationOptions(),
         _ body: @escaping @Sendable (ExploredWorld) async throws -> Void
@@ -257,7 +257,7 @@ public struct Exploration {
 
     private static let hangingBound = "a thread that blocks outside Substrate"
 
-    /// Has the jobs of tasks come to us, if there are tasks.
+    /// Captures the jobs of tasks, if there are tasks.
     private func capture() throws(Failure) {
         guard case .task = body else { return }
         JobCapture.install()

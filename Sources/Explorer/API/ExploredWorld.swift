@@ -38,7 +38,7 @@ public final class ExploredWorld: @unchecked Sendable {
         _ = scheduler.spawnThread(name: name(), isService: true, body)
     }
 
-    /// Has `body` run once when every other thread has ended and no service can run. It may check,
+    /// Runs `body` once when every other thread has ended and no service can run. It may check,
     /// and free.
     public func afterwards(_ body: @escaping @Sendable () -> Void) {
         if isCalledFromInside { unsafe scheduler.afterwards.append(body) }

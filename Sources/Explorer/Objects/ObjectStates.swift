@@ -10,7 +10,7 @@ import Substrate
 protocol ObjectStates: AnyObject {
     func lock(_ object: Int32) -> LockState
     func set(_ object: Int32, _ state: LockState)
-    /// Those who wait on a condition, or in the queue of a wait point.
+    /// The waiters of a condition, or of a wait point.
     func waiters(_ object: Int32) -> WaiterState
     func set(_ object: Int32, _ state: WaiterState)
     /// The state of an object that brings its own machine, and all such machines.

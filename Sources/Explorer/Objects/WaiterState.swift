@@ -2,7 +2,7 @@
 
 import Substrate
 
-/// Those who wait on a condition or in the queue of a wait point, as a state machine: sets of
+/// The waiters of a condition or of a wait point, as a state machine: sets of
 /// threads, one bit each.
 struct WaiterState: BitwiseCopyable, Hashable {
     /// The threads that nobody has woken yet.

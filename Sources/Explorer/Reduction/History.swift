@@ -279,7 +279,7 @@ final class History {
         }
     }
 
-    /// Has room for one more event, and for `thread` in every clock.
+    /// Makes room for one more event, and for `thread` in every clock.
     @inline(never)
     private func makeRoom(for thread: Int) {
         let (oldWidth, oldStride) = (width, stride)

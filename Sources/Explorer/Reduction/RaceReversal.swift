@@ -126,8 +126,8 @@ final class RaceReversal {
         return false
     }
 
-    /// Has `second` happen before `first`: inserts what does not depend on `first`, then `second`
-    /// as it is without `first`.
+    /// Reverses the race of `first` and `second`: inserts what does not depend on `first`, then
+    /// `second` as it is without `first`.
     ///
     /// It may not be possible then: the thread that holds the lock at that place acquired it
     /// before `first` gave it back. That is left out too, with all that depends on it, until the

@@ -2,7 +2,7 @@
 
 import Substrate
 
-/// Who is inside of what, and who waits for what, as primitives declare it.
+/// Which thread is inside of what, and which waits for what, as primitives declare it.
 ///
 /// A thread that waits for a gate, a queue or an item waits for the threads that are inside of its
 /// sections. So a cycle through one of these waits is found as one through locks is.

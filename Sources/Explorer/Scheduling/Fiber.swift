@@ -23,7 +23,7 @@ struct Fiber: BitwiseCopyable {
 
     func destroy() { unsafe quiesce_fiber_destroy(pointer) }
 
-    /// Has the next switch to this fiber begin in `scheduler`, which watches it, as the thread
+    /// Makes the next switch to this fiber begin in `scheduler`, which watches it, as the thread
     /// numbered `id` of `world`.
     func prepare(_ scheduler: Scheduler, world: World, id: UInt32) {
         var block = unsafe quiesce_block()
@@ -40,7 +40,7 @@ struct Fiber: BitwiseCopyable {
             Unmanaged.passUnretained(scheduler).toOpaque(), &block)
     }
 
-    /// Has the fiber, which was prepared for a thread, find the task-local values of the task at
+    /// Gives the fiber, which was prepared for a thread, the task-local values of the task at
     /// `address`.
     func lend(_ address: UInt) {
         unsafe quiesce_jobs_lend_locals(pointer, UnsafeRawPointer(bitPattern: address)!)

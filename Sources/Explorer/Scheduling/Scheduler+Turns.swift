@@ -149,8 +149,8 @@ extension Scheduler {
             || isEnabled(thread)
     }
 
-    /// A schedule that is repeated has a step of a task that cannot take it: whoever made the task
-    /// ready is not explored.
+    /// A schedule that is repeated has a step of a task that cannot take it: the thread that made
+    /// the task ready is not explored.
     @inline(never)
     private func noteMissing(_ thread: Int32) {
         diverge(

@@ -27,7 +27,7 @@ final class Scheduler: Observer, @unchecked Sendable {
     }
 
     let options: ExplorationOptions
-    /// Who picks. Used at every step, so without a retain; whoever sets it keeps it.
+    /// The strategy that picks. Used at every step, so without a retain; the exploration keeps it.
     private(set) var strategy = Borrowed<Strategy>()
     /// The events of the execution, for a strategy that reduces. Those before `replayedSteps` are
     /// the last execution's, which this one repeats.

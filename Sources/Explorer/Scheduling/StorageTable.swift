@@ -53,7 +53,7 @@ final class StorageTable {
     }
 
     /// The life of what is at `address` ends while nobody explores. False where it is not known:
-    /// then whoever ends it gives the memory back.
+    /// then the thread that ends it gives the memory back.
     func endLife(at address: UInt) -> Bool {
         guard let index = block(at: address) else { return false }
         blocks[index].isFreed = true
@@ -61,7 +61,7 @@ final class StorageTable {
     }
 
     /// Ends every value's life and gives all memory back, but for adopted objects that somebody
-    /// still has references to: whoever drops the last one later lets go of the object.
+    /// still has references to: the thread that drops the last one later releases the object.
     func destroyAll() {
         isEmpty = true
         defer { blocks.removeAll() }

@@ -125,7 +125,7 @@ struct ThreadRecord: BitwiseCopyable {
     var hasStepped = false
     /// The thread that stands for the timer of the task's sleep, -1 for none.
     var timer: Int32 = -1
-    /// The last event of whoever held the task's executor before it.
+    /// The last event of the thread that held the task's executor before it.
     var cause: Int32 = -1
 
     enum Standing: UInt8 {

@@ -357,7 +357,7 @@ class OptimalReduction: Strategy {
 
     /// What is known of a footprint of another execution with the same prefix.
     ///
-    /// Whoever stands before a step in the prefix has found what it is done to; what a step finds
+    /// Each step before this one in the prefix has found its object; what a step finds
     /// in its midst is not known.
     private func known(_ footprint: Footprint, at position: Int) -> KnownFootprint {
         let limit = frames[position].objectCount

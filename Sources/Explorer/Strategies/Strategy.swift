@@ -4,14 +4,14 @@ import Substrate
 
 /// How an exploration picks the next step. One of these drives a scheduler through executions.
 class Strategy {
-    /// Who asks. The two hold each other until the exploration is over.
+    /// The scheduler that asks. The two hold each other until the exploration is over.
     let scheduler: Scheduler
 
     init(_ scheduler: Scheduler) {
         self.scheduler = scheduler
     }
 
-    /// Who runs next.
+    /// The thread that runs next.
     struct Decision: Codable {
         var thread: Int32
         /// The waiter that a signal wakes, -1 where there is no choice.

@@ -85,11 +85,11 @@ enum JobCapture {
         #endif
     }
 
-    /// Sees to it that jobs are captured from now on.
+    /// Captures jobs from now on.
     static func install() {
         #if os(Linux)
             installation.withLock { _ in
-                // Whoever installs executors of their own later wins; then ours go in front again.
+                // Another library may install executors later; then ours go in front of those.
                 if !isInstalled { _createExecutors(factory: CapturingFactory.self) }
             }
         #endif

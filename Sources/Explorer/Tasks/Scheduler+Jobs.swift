@@ -25,7 +25,7 @@ extension Scheduler {
         return !threads.started.isEmpty
     }
 
-    /// Has the jobs of tasks that `body` starts on the explorer's own stack come here, and what
+    /// Captures the jobs of tasks that `body` starts on the explorer's own stack, and what
     /// Substrate is asked to do.
     func capturing(_ body: () -> Void) {
         let block = unsafe quiesce_current_block()
@@ -274,7 +274,7 @@ extension Scheduler {
         recorder?.describe(old: "task", new: why())
     }
 
-    /// `thread` goes into a queue: whoever puts it there enables it.
+    /// `thread` goes into a queue: the thread that puts it there enables it.
     private func noteQueued(_ thread: Int32) {
         if current >= 0, thread != current {
             // With its last act a task resumes what awaits it.

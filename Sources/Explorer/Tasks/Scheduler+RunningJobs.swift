@@ -13,7 +13,7 @@ extension Scheduler {
         return fiber
     }
 
-    /// Has a fiber see to the chores and go on from there.
+    /// Runs the chores on a fiber, which goes on from there.
     func enterCarrier() {
         jobs.beforeChores = current
         current = -1

@@ -17,7 +17,7 @@ extension Scheduler {
     ///
     /// A task's records are locked while somebody goes through them: the handlers that a
     /// cancellation calls run meanwhile. All fibers are on one thread of the system, which the
-    /// mutex would let in again; so whoever comes waits here.
+    /// mutex would let in again; so a thread that comes waits here.
     func runtimeLocks(_ mutex: UInt, ofStream isStream: Bool) {
         guard seesAll, mode == .exploring || mode == .finishing, current >= 0 else { return }
         let index = place(of: mutex)

@@ -2,10 +2,10 @@
 
 import Substrate
 
-/// Those who wait at one side of an event descriptor, threads and tasks in one line, and the
+/// The threads and tasks that wait at one side of an event descriptor, in one line, and the
 /// interest that wakes them.
 ///
-/// The interest is there from the first waiter who finds nothing to do until the last one leaves.
+/// The interest is there from the first waiter that finds nothing to do until the last one leaves.
 /// It tells changes only, so a waiter joins the line and tries before it looks whether the interest
 /// is there: what it did not find comes after that, and wakes it. All who wait are woken, as the
 /// kernel does with its readers; those for whom it is not enough wait on.
@@ -108,8 +108,8 @@ final class DescriptorWaiters: Sendable {
         try armed.get()
     }
 
-    /// Takes the interest back when nobody waits any more. Whoever joins meanwhile finds that there
-    /// is none.
+    /// Takes the interest back when nobody waits any more. A waiter that joins meanwhile finds that
+    /// there is none.
     private func disarm() {
         guard isUnused else { return }
         // Behind a closing gate, `close` does it.
@@ -130,7 +130,7 @@ final class DescriptorWaiters: Sendable {
     /// Whether nobody waits and no interest is left.
     var isIdle: Bool { waitingCount == 0 && interest.withLock { $0 == nil } }
 
-    /// Ends every wait with `.hungUp`. The gate is closed: no interest will come after this.
+    /// Ends every wait with `.closed`. The gate is closed: no interest will come after this.
     func close() {
         // Under the lock: another who closes must not find it taken and not yet withdrawn.
         ForkSection.run { interest.withLock { $0.take()?.withdraw() } }

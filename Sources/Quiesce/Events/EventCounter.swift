@@ -2,17 +2,17 @@
 
 public import Substrate
 
-/// A counter that threads and tasks add to, wait for and take from; and that tells its notifiers of
-/// each signal.
+/// A counter that threads and tasks add to, wait for and take from, and that tells its
+/// subscriptions of each signal.
 ///
 /// The semantics are those of `eventfd(2)`, without the descriptor: 64 bits, of which the greatest
 /// value means an overflow; a take returns all of it, or 1 at a time as a semaphore. Uncontended, a
 /// signal and a take are one atomic update each.
 ///
-/// The counter ends by `close()`: waits end with `.hungUp` when there is nothing left to take, and
-/// each notifier is told once. As `Reference<EventCounter>` it hangs up when the last reference is
-/// dropped, as an eventfd does with its last descriptor. Notifiers keep its memory, and do not keep
-/// it from hanging up.
+/// The counter ends by `close()`: waits end with `.closed` when there is nothing left to take, and
+/// each subscription is told once. As `Reference<EventCounter>` it is closed when the last
+/// reference is dropped, as an eventfd is with its last descriptor. Subscriptions keep its memory,
+/// and do not keep it open.
 ///
 /// What was done before a signal happens before the return of the take that sees it.
 ///
@@ -87,12 +87,11 @@ public final class EventCounter: ReferenceCounted {
 
     // MARK: Signalling
 
-    /// Adds 1 and tells everybody. Never waits: a full counter overflows, and stays so until it is
-    /// taken.
+    /// Adds 1, and tells waiters and subscriptions. Never waits: a full counter overflows, and
+    /// stays so until it is taken.
     ///
-    /// Notifiers' callbacks run on this thread, or on the one that is running them already, which
-    /// so runs those of others too. After the hang-up a signal still counts. Kernel counterpart:
-    /// `eventfd_signal`.
+    /// The callbacks of a subscription run on this thread, or on the thread that is running some of
+    /// them already. A signal after the closing still counts. Kernel counterpart: `eventfd_signal`.
     ///
     /// - Throws: `.insideCallback` from inside a callback of any event, and nothing has happened.
     @inlinable
@@ -125,7 +124,7 @@ public final class EventCounter: ReferenceCounted {
 
     /// Adds `amount`, waiting for room. Kernel: `write(2)`.
     ///
-    /// - Throws: `.timedOut`, `.hungUp` when it hangs up while there is no room, and what `tryAdd`
+    /// - Throws: `.timedOut`, `.closed` when it is closed while there is no room, and what `tryAdd`
     ///   throws.
     @available(
         *, noasync,
@@ -213,7 +212,7 @@ public final class EventCounter: ReferenceCounted {
 
     /// Takes the count, or 1 of a semaphore, waiting until it is not 0. Kernel: `read(2)`.
     ///
-    /// - Throws: `.timedOut`; `.hungUp` when there is nothing to take and the event has hung up.
+    /// - Throws: `.timedOut`; `.closed` when there is nothing to take and the event is closed.
     @available(
         *, noasync,
         message: "it would block a thread of the cooperative pool; await the other spelling"
@@ -239,7 +238,8 @@ public final class EventCounter: ReferenceCounted {
 
     /// Takes the count, or 1 of a semaphore, waiting until it is not 0, as the blocking spelling.
     ///
-    /// - Throws: as the blocking spelling, and `CancellationError`; a cancelled wait has taken nothing.
+    /// - Throws: as the blocking spelling, and `CancellationError`; a cancelled wait has taken
+    ///   nothing.
     public func take(within timeout: Duration? = nil) async throws -> UInt64 {
         try await take(until: WorldClock.deadline(within: timeout))
     }
@@ -262,15 +262,15 @@ public final class EventCounter: ReferenceCounted {
         ending == .closed ? .closed(Self.what) : .timedOut(of: Self.what, occupants: [])
     }
 
-    // MARK: Notifiers
+    // MARK: Subscriptions
 
-    /// Has `onSignal` called at each signal from now on, and `onClose` once at the end.
+    /// Calls `onSignal` at each signal from now on, and `onClose` once at the end.
     ///
-    /// The counter keeps the notifier and the notifier the counter, until it is detached or the
-    /// counter hangs up: do one of the two.
+    /// The event and the subscription keep each other until one of them is closed.
     ///
-    /// - Returns: what detaches them. Something may be there to take already: look at `readiness`.
-    /// - Throws: `.hungUp` when the end has come.
+    /// - Returns: the subscription, which ends the calls. Something may be there to take already:
+    ///   look at `readiness`.
+    /// - Throws: `.closed` when the event is closed.
     public func subscribe(
         onSignal: @escaping @Sendable (Subscription) -> Void,
         onClose: @escaping @Sendable (Subscription) -> Void = { _ in }
@@ -306,15 +306,15 @@ public final class EventCounter: ReferenceCounted {
         }
     }
 
-    /// Ends the event: waits end, and every notifier is told. Ending it again does nothing, and
-    /// does not wait for the first.
+    /// Ends the event: waits end, and every subscription is told. Closing again does nothing, and
+    /// does not wait for the first closing.
     ///
-    /// A notifier is told on this thread, or on the one that is running its callbacks, and then
-    /// perhaps after the return.
+    /// A subscription is told on this thread, or on the thread that is running its callbacks, and
+    /// then perhaps after the return.
     ///
     /// Kernel counterpart: the wake-up with `EPOLLHUP` when the last descriptor is closed.
     public func close() {
-        // A forked child of another thread finds it hung up altogether, or not at all.
+        // A forked child of another thread finds it closed altogether, or not at all.
         let told = ForkSection.run {
             let told = notifiers.withLock { notifiers in
                 isHungUp.store(true, ordering: .releasing)
@@ -329,9 +329,9 @@ public final class EventCounter: ReferenceCounted {
         for notifier in told { notifier.hungUp() }
     }
 
-    /// Notifiers keep the counter beyond its hang-up.
+    /// Subscriptions keep the counter when it is closed.
     public static var isUsableAfterRelease: Bool { true }
 
-    /// Hangs up: the last reference is gone.
+    /// Closes the event: the last reference is gone.
     public func release() { close() }
 }

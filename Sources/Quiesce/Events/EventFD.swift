@@ -13,7 +13,7 @@ package import Substrate
 /// A wait tries first. Only when it finds nothing does it use the poller, one thread for the whole
 /// process.
 ///
-/// It ends by `close()`: waits end with `.hungUp`, and so does whatever is tried later. A duplicate
+/// It ends by `close()`: waits end with `.closed`, and so does whatever is tried later. A duplicate
 /// goes on. A forked child shares the counter, and has a descriptor of its own: it can use this
 /// object, and close it, as the parent does.
 ///
@@ -75,7 +75,7 @@ public final class EventFD: Sendable {
 
     /// Adds 1 if there is room for it, and says whether there was. Never waits.
     ///
-    /// A full counter stays as it is, which wakes whoever waits all the same: user space cannot
+    /// A full counter stays as it is, which wakes the waiters all the same: user space cannot
     /// make it overflow.
     ///
     /// - Throws: as `tryAdd`.
@@ -86,7 +86,7 @@ public final class EventFD: Sendable {
     /// `write(2)`.
     ///
     /// - Throws: `.invalidValue` for the greatest value; `.insideCallback` from inside a callback
-    ///   of any event; `.hungUp` once it is closed; `.refused`.
+    ///   of any event; `.closed` once it is closed; `.refused`.
     public func tryAdd(_ amount: UInt64) throws(QuiesceError) -> Bool {
         if CallbackScope.isActive { throw .insideCallback }
         guard amount <= EventCounter.maximum else { throw .invalidValue }
@@ -115,7 +115,8 @@ public final class EventFD: Sendable {
 
     /// Adds `amount`, waiting for room, as the blocking spelling.
     ///
-    /// - Throws: as the blocking spelling, and `CancellationError`; a cancelled wait has added nothing.
+    /// - Throws: as the blocking spelling, and `CancellationError`; a cancelled wait has added
+    ///   nothing.
     public func add(_ amount: UInt64, within timeout: Duration? = nil)
         async throws
     {
@@ -138,7 +139,7 @@ public final class EventFD: Sendable {
     /// Takes the count, or 1 of a semaphore. Returns nil when it is 0. Kernel: a nonblocking
     /// `read(2)`.
     ///
-    /// - Throws: `.hungUp` once it is closed; `.refused`.
+    /// - Throws: `.closed` once it is closed; `.refused`.
     public func tryTake() throws(QuiesceError) -> UInt64? {
         try value(of: gate.withEntry { _ in descriptor.read() })
     }
@@ -165,7 +166,8 @@ public final class EventFD: Sendable {
 
     /// Takes the count, or 1 of a semaphore, waiting until it is not 0, as the blocking spelling.
     ///
-    /// - Throws: as the blocking spelling, and `CancellationError`; a cancelled wait has taken nothing.
+    /// - Throws: as the blocking spelling, and `CancellationError`; a cancelled wait has taken
+    ///   nothing.
     public func take(within timeout: Duration? = nil) async throws -> UInt64 {
         try await take(until: WorldClock.deadline(within: timeout))
     }
@@ -211,7 +213,7 @@ public final class EventFD: Sendable {
 
     /// Another descriptor of the same counter, which is closed by itself. Kernel: `dup(2)`.
     ///
-    /// - Throws: `.hungUp` once it is closed; `.refused` when the system has no descriptor to give.
+    /// - Throws: `.closed` once it is closed; `.refused` when the system has no descriptor to give.
     public func duplicate() throws(QuiesceError) -> EventFD {
         let result: Result<EventDescriptor, QuiesceError>? = gate.withEntry { _ in
             do throws(DescriptorError) {
@@ -224,11 +226,11 @@ public final class EventFD: Sendable {
         return EventFD(try result.get())
     }
 
-    /// Ends every wait with `.hungUp` and closes the descriptor. Closing again does nothing.
+    /// Ends every wait with `.closed` and closes the descriptor. Closing again does nothing.
     ///
     /// It waits only for system calls that are under way, none of which blocks, as for a lock. When
     /// it returns, the descriptor is closed and no operation of this object uses its number,
-    /// whoever closed it. It is closed with this object at the latest.
+    /// also where another caller closed it. It is closed with this object at the latest.
     public func close() {
         do {
             try gate.close()
@@ -238,7 +240,7 @@ public final class EventFD: Sendable {
         }
         takers.close()
         adders.close()
-        // Whoever closes at the same time returns after this as well.
+        // Another thread that closes at the same time returns after this as well.
         ForkSection.run { closing.withLock { _ in descriptor.close() } }
     }
 }

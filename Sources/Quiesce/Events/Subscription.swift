@@ -2,24 +2,24 @@
 
 package import Substrate
 
-/// A client's callbacks at an event: called at each signal, and once when it hangs up, until they
-/// are detached.
+/// A client's callbacks at an event: one for each signal, and one for the closing of the event.
 ///
-/// - **After `close()` returned no callback runs or will run.** It is detached once, however often
-///   this is asked; whoever asks waits for a callback that is running.
-/// - One callback of a notifier runs at a time. A signal that comes meanwhile does not wait: its
-///   callback follows on the thread that is running one.
-/// - The callback for the hang-up is the last; after it the notifier is detached. Whether a detach
-///   or the hang-up comes first is decided by one atomic bit.
+/// - **After `close()` returned no callback runs or will run.** Every `close()` waits for a
+///   callback that is running.
+/// - One callback of a subscription runs at a time. A signal that comes meanwhile does not wait:
+///   its callback follows on the thread that is running one.
+/// - The callback for the closing of the event is the last; after it the subscription is closed.
+///   One atomic bit decides whether a `close()` of the subscription or that of the event comes
+///   first.
 /// - From inside its own callback, `close()` returns at once: the running callback is the last
 ///   one.
-/// - A callback may block, attach and detach. It cannot signal: that is refused with
-///   `QuiesceError.insideCallback`. Two callbacks that detach each other's notifiers wait for each
-///   other; a deadline tells.
+/// - A callback may block, subscribe and close subscriptions. It cannot signal: that is refused
+///   with `QuiesceError.insideCallback`. Two callbacks that close each other's subscriptions wait
+///   for each other; a deadline tells.
 ///
-/// The notifier keeps the counter's memory, and the counter keeps an attached notifier. Once it is
-/// detached, and the last callback is over, the callbacks and what they hold are let go of, on the
-/// thread that ended the last one.
+/// The subscription keeps the event's memory, and the event keeps an open subscription. When the
+/// subscription is closed and its last callback is over, the thread that ran that callback releases
+/// the callbacks and what they hold.
 ///
 /// Kernel counterparts: `eventfd_notifier` of the text it comes from, and a KVM irqfd.
 public final class Subscription: Sendable {
@@ -36,8 +36,8 @@ public final class Subscription: Sendable {
     /// From the low end: two bits, the signals whose callbacks have not started, and the thread
     /// that runs callbacks.
     private enum State {
-        /// Callbacks may start. Whoever clears it, a detach or the hang-up, decides which of the
-        /// two it was.
+        /// Callbacks may start. The thread that clears it, for a close of the subscription or of
+        /// the event, decides which of the two it was.
         static let active: UInt64 = 1
         /// The event has hung up, and its callback has not started.
         static let hangUp: UInt64 = 2
@@ -45,7 +45,8 @@ public final class Subscription: Sendable {
         static let signals: UInt64 = 0xffff_fffc
         static let runnerShift: UInt64 = 32
 
-        /// The thread that runs callbacks; 0 when none does, and in a forked child of another thread.
+        /// The thread that runs callbacks; 0 when none does, and in a forked child of another
+        /// thread.
         static func runner(_ state: UInt64) -> UInt32 {
             let number = UInt32(state >> runnerShift)
             return number != 0 && World.hasStayedBehind(number) ? 0 : number
@@ -82,7 +83,7 @@ public final class Subscription: Sendable {
             guard found & State.active != 0 else { return }
             guard what != State.signal || found & State.signals != State.signals else {
                 fatalError(
-                    "2^30 signals wait for a callback that does not return; a notifier cannot count more"
+                    "2^30 signals wait for a callback that does not return; a subscription counts no more"
                 )
             }
             var desired = found + what
@@ -101,12 +102,12 @@ public final class Subscription: Sendable {
         }
     }
 
-    /// Runs callbacks until there is nothing to do or the notifier is detached.
+    /// Runs callbacks until there is nothing to do or the subscription is closed.
     private func run(_ state: UInt64) {
         var found = state
         while found & State.active != 0 {
             let (next, callback) = nextStep(found)
-            // The callback starts only if the notifier is still attached.
+            // The callback starts only if the subscription is still open.
             let (isExchanged, now) = self.state.compareExchange(
                 expected: found, desired: next, ordering: .acquiringAndReleasing)
             if isExchanged {
@@ -151,14 +152,14 @@ public final class Subscription: Sendable {
         waiters.wake()
     }
 
-    // MARK: Detaching
+    // MARK: Closing
 
-    /// Detaches the callbacks, and waits for one that is running, unless it is called from inside
-    /// that one.
+    /// Ends the callbacks, and waits for one that is running, unless it is called from inside that
+    /// one.
     ///
-    /// - Returns: whether this call detached them; false when an earlier one or the hang-up did.
-    /// - Throws: `.timedOut`, which names the thread that runs the callback. They are detached, and
-    ///   another `detach` goes on waiting.
+    /// - Returns: whether this call ended them; false when an earlier one or the event did.
+    /// - Throws: `.timedOut`, which names the thread that runs the callback. The subscription
+    ///   is closing, and another `close()` goes on waiting.
     @available(
         *, noasync,
         message: "it would block a thread of the cooperative pool; await the other spelling"
@@ -185,9 +186,9 @@ public final class Subscription: Sendable {
         return isMine
     }
 
-    /// Detaches the callbacks, and waits for one that is running, as the blocking spelling.
+    /// Ends the callbacks, and waits for one that is running, as the blocking spelling.
     ///
-    /// - Throws: as the blocking spelling, and `CancellationError`; they are detached all the same.
+    /// - Throws: as the blocking spelling, and `CancellationError`; they have ended all the same.
     @discardableResult
     public func close(within timeout: Duration? = nil) async throws -> Bool {
         try await close(until: WorldClock.deadline(within: timeout))
@@ -206,7 +207,7 @@ public final class Subscription: Sendable {
         return isMine
     }
 
-    /// Detaches the callbacks, waits for one that is running, and takes what the counter holds.
+    /// Ends the callbacks, waits for one that is running, and takes what the counter holds.
     ///
     /// A signal between the two is in what is returned and called nobody back. Kernel counterpart:
     /// `eventfd_ctx_remove_wait_queue`, which does both under one lock.
@@ -231,7 +232,7 @@ public final class Subscription: Sendable {
         return counter.tryTake()
     }
 
-    /// Detaches the callbacks, waits for one that is running, and takes what the counter holds, as
+    /// Ends the callbacks, waits for one that is running, and takes what the counter holds, as
     /// the blocking spelling.
     public func closeAndTake(within timeout: Duration? = nil) async throws
         -> UInt64?
@@ -250,7 +251,7 @@ public final class Subscription: Sendable {
         let found = state.bitwiseAnd(~State.active, ordering: .acquiringAndReleasing).oldValue
         guard found & State.active != 0 else { return false }
         counter.forget(self)
-        // Nobody runs callbacks or ever will: this is the last who may touch them.
+        // No thread runs callbacks or ever will: this one may touch them last.
         if State.runner(found) == 0 { callbacks.store(nil) }
         return true
     }

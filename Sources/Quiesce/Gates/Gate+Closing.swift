@@ -9,8 +9,8 @@ extension Gate {
     /// One barrier on every running thread, and a look at one cache line of each thread of the
     /// process; both again whenever somebody leaves meanwhile. What is found out of waiting for
     /// oneself: entries of this thread, of this task and of those that it is a child of. A detached
-    /// task or another thread that is awaited inside, and closes, is not; nor is an owned entry that
-    /// outlived its scope. Give a deadline.
+    /// task or another thread that is awaited inside, and closes, is not; nor is an owned entry
+    /// that outlived its scope. Give a deadline.
     ///
     /// Kernel counterparts: `kernfs_drain`, `drm_dev_unplug`, `percpu_ref_kill` and the wait for
     /// its release.
@@ -111,7 +111,7 @@ extension Gate {
 
     // MARK: In two steps
 
-    /// Lets nobody in any more and returns at once: the first half of `close()`, which waits.
+    /// Refuses new entries and returns at once: the first half of `close()`, which waits.
     ///
     /// Use it where the closing of one gate makes the users of another leave: begin all, then close
     /// each. Kernel counterpart: `percpu_ref_kill`.

@@ -6,7 +6,7 @@ public import Substrate
 /// inside.
 ///
 /// Entering and leaving is wait-free and writes nothing that threads share: a plain store to a slot
-/// of the thread's own, and a load. Whoever closes pays for that with a barrier on every running
+/// of the thread's own, and a load. Closing pays for that with a barrier on every running
 /// thread (`membarrier(2)`) and a look at every thread's slots. Where the system refuses that
 /// barrier, every entry issues a fence of its own.
 ///
@@ -16,8 +16,8 @@ public import Substrate
 ///
 /// What was done inside happens before `close()` returns.
 ///
-/// In a forked child the thread that forked, and the task that it runs, are inside of what they were
-/// inside of; nobody else is. See <doc:Forking>.
+/// In a forked child the thread that forked, and the task that it runs, are inside of what they
+/// were inside of; nobody else is. See <doc:Forking>.
 ///
 /// Kernel counterparts: the active reference of a kernfs node, `drm_dev_enter`, a character
 /// device's queued mode, and `percpu_ref` for the way it counts.
@@ -120,7 +120,7 @@ public final class Gate: Sendable {
     func enterSlow(_ entrance: Presence.Entrance) -> Entry? {
         switch entrance {
         case .noSlot: return enterCounted()
-        // Whoever closes may have seen the announcement, and sleep until it is over.
+        // A closer may have seen the announcement, and sleep until it is over.
         case .withdrawn: wakeClosers()
         // Nobody has seen anything of this one.
         case .refused, .announced: break
@@ -138,8 +138,8 @@ public final class Gate: Sendable {
     @inlinable
     @inline(__always)
     func withdraw(_ announcement: Presence.Announcement) {
-        // Whoever closes after the look at the state looks at the slot behind its barrier; whoever
-        // closed before is woken.
+        // A closer that comes after the look at the state looks at the slot behind its barrier; one
+        // that closed before is woken.
         if _slowPath(
             Presence.leave(
                 announcement, of: key, andTellWhether: state, has: State.closing,

@@ -12,8 +12,8 @@ extension Gate {
         // Kept by the scope of a borrowed entry, and by the ticket of one that counts.
         @usableFromInline let reference: Unmanaged<Gate>
         @usableFromInline let announcement: Presence.Announcement
-        // Of an entry that counts. The entry's own reference, which it gives back when it ends: were
-        // it Swift's, the path without a ticket would ask for it.
+        // Of an entry that counts. The entry's own reference, which it gives back when it ends:
+        // were it Swift's, the path without a ticket would ask for it.
         @usableFromInline let ticket: Unmanaged<EntryTicket>?
 
         @inlinable
@@ -51,7 +51,7 @@ extension Gate {
             return unsafe ticket.takeUnretainedValue()
         }
 
-        /// Leaves the gate here, before the scope ends. Whoever waits for it need not wait for the
+        /// Leaves the gate here, before the scope ends. A closer need not wait for the
         /// rest of the scope.
         @inlinable
         public consuming func leave() {}
@@ -211,7 +211,7 @@ extension Gate {
         return state.operation("enter", writes: true) {
             if isClosing { return false }
             return ForkSection.run {
-                // Before it counts: whoever finds it inside finds out who it is.
+                // Before it counts, so that a closer that finds it inside finds its name.
                 tickets.withLock { $0.append(ticket) }
                 var found = state.load(ordering: .relaxed)
                 while found & State.closing == 0 {
@@ -243,8 +243,8 @@ extension Gate {
         if found & State.closing != 0 { waiters.wake() }
     }
 
-    /// Ends the section of the running thread on account of an entry, unless that was done. An entry
-    /// that ends on another thread leaves the section to the call that began it.
+    /// Ends the section of the running thread on account of an entry, unless that was done. An
+    /// entry that ends on another thread leaves the section to the call that began it.
     private func endSection(of ticket: EntryTicket) {
         if ticket.isReleased() { waitClass.end(name) }
     }
@@ -256,8 +256,8 @@ extension Gate {
     /// hundred nanoseconds: should it outlive `body`, or end on another thread, the gate waits for
     /// it all the same. Until `body` returns, the thread counts as inside. An entry that outlives
     /// `body` may be on any thread, and so no thread that closes the gate is told that it waits for
-    /// itself. Kernel counterpart: `kernfs_break_active_protection`, whose caller must remember that
-    /// nothing is protected afterwards; here it no longer has the proof.
+    /// itself. Kernel counterpart: `kernfs_break_active_protection`, whose caller must remember
+    /// that nothing is protected afterwards; here it no longer has the proof.
     public func withOwnedEntry<Result: ~Copyable, Failure: Error>(
         _ body: (consuming Entry) throws(Failure) -> Result
     ) throws(Failure) -> Result? {

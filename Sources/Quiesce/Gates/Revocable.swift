@@ -11,8 +11,8 @@ public import Substrate
 ///     let registers = Revocable(Registers(mapping))
 ///     let status = registers.withValue { $0.status }                 // nil once it is revoked
 ///     device.gate.withEntry { entry in                                // one check …
-///         registers.withValue(in: entry) { $0.start() }               // … for as many values as are behind the gate
-///         interrupts.withValue(in: entry) { $0.enable() }
+///         registers.withValue(in: entry) { $0.start() }               // … for as many values as
+///         are behind the gate interrupts.withValue(in: entry) { $0.enable() }
 ///     }
 ///
 /// A noncopyable value cannot be kept beyond the access; a copy of one that can be copied can. So
@@ -101,14 +101,14 @@ public final class Revocable<Value: ~Copyable & Sendable>: Sendable {
         }
     }
 
-    // MARK: Revoking
+    // MARK: Closing
 
-    /// Lets nobody reach the value any more, waits for those who use it, and destroys it. Revoking
+    /// Refuses new users of the value, waits for those it has, and destroys it. Closing
     /// again waits as well.
     ///
     /// - Returns: whether this call destroyed the value. When it returns, the value is destroyed in
     ///   any case.
-    /// - Throws: `GateError`, as closing the gate does: `.inside` also for a value that revokes
+    /// - Throws: `QuiesceError`, as closing the gate does: `.inside` also for a value that closes
     ///   itself as it is destroyed.
     @available(
         *, noasync,
@@ -133,7 +133,7 @@ public final class Revocable<Value: ~Copyable & Sendable>: Sendable {
         return false
     }
 
-    /// Lets nobody reach the value any more, waits for those who use it, and destroys it, as the
+    /// Refuses new users of the value, waits for those it has, and destroys it, as the
     /// blocking spelling.
     @discardableResult
     public func close(within timeout: Duration? = nil) async throws -> Bool {

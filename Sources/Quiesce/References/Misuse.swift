@@ -52,7 +52,7 @@ public struct Misuse: Error, Sendable, Equatable, CustomStringConvertible {
             case .longDrain:
                 "a work queue is drained, and its items enqueue more and more; the drain may not end"
             case .returnedInside:
-                "a work item's function returned inside a gate; whoever closes it would wait for ever"
+                "a work item's function returned inside a gate, whose close() would wait for ever"
             }
         return "\(what)\(culprit.map { ": \($0)" } ?? ""), at \(file):\(line)"
     }

@@ -9,9 +9,9 @@ public import Substrate
 /// keeps. A count that has come to zero is never raised again. Each mistake that is survived so is
 /// reported as a `Misuse`.
 ///
-/// Raising is relaxed: whoever shares a reference has one. Lowering releases, and acquires when it
-/// comes to zero, so that the end of the object sees all that was done to it. Every operation is
-/// one atomic update, or a loop of them.
+/// Raising is relaxed: a thread that shares a reference has one. Lowering releases, and acquires
+/// when it comes to zero, so that the end of the object sees all that was done to it. Every
+/// operation is one atomic update, or a loop of them.
 ///
 /// Kernel counterpart: `refcount_t` (lib/refcount.c), whose results these operations have, case by
 /// case.
@@ -84,7 +84,7 @@ public struct ReferenceCount: ~Copyable, Sendable {
     /// Gives `amount` references back, and says whether they were the last. Kernel:
     /// `refcount_sub_and_test`.
     ///
-    /// Whoever is told so ends the object.
+    /// The caller that gets true ends the object.
     @inlinable
     @inline(__always)
     public func decrementAndTest(

@@ -10,7 +10,7 @@
 ///
 /// Kernel counterpart: a structure with an embedded `struct kref`.
 public protocol ReferenceCounted: AnyObject, Sendable {
-    /// How many references there are. Starts at 1, which belongs to whoever makes the first
+    /// How many references there are. Starts at 1, which belongs to the first
     /// `Reference`.
     var referenceCount: ReferenceCount { get }
 

@@ -26,7 +26,7 @@ public final class TakeOnce<Value: ~Copyable & Sendable>: Sendable {
 
     /// Takes the value; nil when it has been taken.
     ///
-    /// One atomic exchange, which orders nothing but who takes: how a thread came to have the box
+    /// One atomic exchange, which orders nothing else: how a thread came to have the box
     /// orders the value before it.
     public func take() -> Value? {
         guard !isTaken.exchange(true, ordering: .relaxed) else { return nil }

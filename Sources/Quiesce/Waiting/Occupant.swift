@@ -2,7 +2,7 @@
 
 import Substrate
 
-/// One for whom a wait is: a thread or a task inside a gate, or an item that a queue runs.
+/// A thread or a task inside a gate, or an item that a queue runs: what a wait is for.
 public struct Occupant: Sendable, Equatable, CustomStringConvertible {
     /// What thread, task or item it is.
     public let name: String

@@ -73,7 +73,7 @@ public final class WaitQueue: Sendable {
         }
     }
 
-    /// Has those who have waited longest look at their conditions, at most `limit` of them. One
+    /// Wakes those that have waited longest, at most `limit`, to look at their conditions. One
     /// that finds its own still false goes to the end of the line.
     ///
     /// With a limit, all conditions in the queue should be alike: a waiter that finds its own still

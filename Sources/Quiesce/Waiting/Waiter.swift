@@ -2,10 +2,10 @@
 
 import Substrate
 
-/// One who waits: a thread that is parked or a task that is suspended.
+/// A thread that is parked, or a task that is suspended.
 ///
-/// The word of its wait point says how its wait ended. Whoever changes it from *waiting* decides
-/// that, once.
+/// The word of its wait point says how its wait ended. The thread that changes it from *waiting*
+/// decides that, once.
 @safe
 final class Waiter: Sendable, Linked {
     /// How a wait ended.
@@ -61,7 +61,7 @@ final class Waiter: Sendable, Linked {
         case late, unpark, resume
     }
 
-    /// Has the waiter go on, as was decided.
+    /// Lets the waiter go on, as was decided.
     func rouse(_ decision: Decision) {
         switch decision {
         case .late: return

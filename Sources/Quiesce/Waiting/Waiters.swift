@@ -2,7 +2,7 @@
 
 public import Substrate
 
-/// Those who wait for a condition, threads and tasks in one line.
+/// The threads and tasks that wait for a condition, in one line.
 ///
 /// A waiter joins the line before it looks at its condition, and a waker makes the condition true
 /// before it looks at the line: so one of the two sees the other, and no wake-up is lost. Both
@@ -32,7 +32,7 @@ struct Waiters: ~Copyable, Sendable {
         }
     }
 
-    /// Forgets, in a forked child, those who wait in its parent.
+    /// Forgets, in a forked child, the waiters of its parent.
     private func startAfresh(_ line: inout Line) {
         // They are never touched again, not even to be destroyed: a task of the parent must not go
         // on here.
@@ -52,7 +52,7 @@ struct Waiters: ~Copyable, Sendable {
 
     // MARK: Waking
 
-    /// Wakes those who have waited longest, at most `limit`.
+    /// Wakes the waiters that have waited longest, at most `limit`.
     ///
     /// What makes their conditions true was done before, by a sequentially consistent update or
     /// under a lock of theirs.
@@ -80,8 +80,8 @@ struct Waiters: ~Copyable, Sendable {
         rouse(dismissed)
     }
 
-    /// Takes the first out of the line. Their ending is decided under the lock, so that whoever
-    /// leaves the line knows it.
+    /// Takes the first out of the line. Their ending is decided under the lock, so that a waiter
+    /// that leaves the line knows it.
     private func dismiss(_ line: inout Line, _ limit: Int, _ ending: Waiter.Ending) -> [Waiter
         .Roused]
     {

@@ -2,7 +2,7 @@
 
 /// What a tracer is told.
 public struct WorkEvent: Sendable, Hashable {
-    /// Who the item is.
+    /// The identity of the item.
     public let item: WorkID
     public let name: String
     public let queue: String

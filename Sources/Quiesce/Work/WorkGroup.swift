@@ -41,7 +41,7 @@ public final class WorkGroup: Sendable {
         waiters.label(name)
     }
 
-    /// Has `function` be called on `queue`, in its turn, as a member of the group.
+    /// Enqueues `function` on `queue`, as a member of the group.
     ///
     /// - Parameter name: what messages and traces call it.
     /// - Returns: `.queued` or `.draining`. A refused function is no member.
@@ -68,8 +68,8 @@ public final class WorkGroup: Sendable {
 
     /// Blocks this thread until no function of the group is pending or running.
     ///
-    /// - Throws: `.timedOut`, which names those that run; `.inside` when the caller is a function of
-    ///   the group.
+    /// - Throws: `.timedOut`, which names those that run; `.inside` when the caller is a function
+    ///   of the group.
     @available(
         *, noasync,
         message: "it would block a thread of the cooperative pool; await the other spelling"

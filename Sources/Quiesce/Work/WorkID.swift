@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// Who a work item is. No two items of a process have one, whatever their addresses.
+/// Identifies a work item. No two items of a process share an identity, whatever their addresses.
 public struct WorkID: Hashable, Sendable, CustomStringConvertible {
     public let number: UInt64
 

@@ -181,7 +181,7 @@ extension WorkItem {
         for home in homes { try await home.waitForRun(of: id, until: deadline, waitClass, name) }
     }
 
-    /// The queues that it may be running on, and who it is.
+    /// The queues that it may be running on, and its identity.
     private var everyHome: ([WorkQueue], id: UInt64) {
         whole.read("locate") {
             withHomes {

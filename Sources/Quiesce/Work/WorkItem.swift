@@ -10,7 +10,7 @@ import Substrate
 /// the function may let go of the item, which frees it, or enqueue it anew, here or on another
 /// queue. On one queue an item never runs beside itself.
 ///
-/// Items are told apart by who they are, not by where: an item at an address where another one died
+/// Items have an identity that is not their address: an item at an address where another one ended
 /// is a new one.
 ///
 /// Use `Work`, `DelayedWork` or `ObjectWork`. Kernel counterpart: `struct work_struct`.
@@ -25,10 +25,10 @@ public class WorkItem: @unchecked Sendable {
     let state: Atomic<UInt64>
     /// The number that its queue gave to its last enqueueing, under the queue's locks.
     let ticket = Unsynchronized<UInt64>(0)
-    /// What its function is given: a reference's bits, 0 for none. Whoever made it pending writes
-    /// it, whoever ends that takes it.
+    /// What its function is given: a reference's bits, 0 for none. The thread that makes it pending
+    /// writes it, and the thread that ends that takes it.
     let payload = Unsynchronized<UInt>(0)
-    /// Who it is, from when it is first enqueued; 0 before. Written under the locks of its homes
+    /// Its identity, from when it is first enqueued; 0 before. Written under the locks of its homes
     /// and of a queue's intake.
     let id = Unsynchronized<UInt64>(0)
     let body: Body
@@ -85,7 +85,7 @@ public class WorkItem: @unchecked Sendable {
 
     // MARK: Looking
 
-    /// Who the item is, as tracers are told; nil before it is first enqueued.
+    /// The item's identity, as tracers see it; nil before it is first enqueued.
     public var identity: WorkID? {
         let id = knownID
         return id == 0 ? nil : WorkID(number: id)
@@ -195,7 +195,7 @@ public class WorkItem: @unchecked Sendable {
         }
     }
 
-    /// Who it is, for those who do not hold the locks of its queue.
+    /// Its identity, for callers that do not hold the locks of its queue.
     var knownID: UInt64 { whole.read("look at") { withHomes { _ in id.load() } } }
 
     // MARK: Cancelling
@@ -244,7 +244,7 @@ public class WorkItem: @unchecked Sendable {
     func endPending(disabling: Bool) {
         let found = state.load(ordering: .relaxed)
         let idle = (found & ItemState.idleMask) + (disabling ? ItemState.oneDisable : 0)
-        // Whoever finds it pending exchanges it for the same.
+        // A thread that finds it pending exchanges it for the same.
         _ = state.exchange(idle, ordering: .acquiringAndReleasing)
     }
 
@@ -254,7 +254,7 @@ public class WorkItem: @unchecked Sendable {
         unsafe Unmanaged.passUnretained(self).release()
     }
 
-    /// Has every enqueueing be refused from here on, and cancels the item. Does not wait for a
+    /// Refuses every enqueueing from here on, and cancels the item. Does not wait for a
     /// function that is running. Kernel: `disable_work`.
     ///
     /// Nests: it takes as many `enable`s to undo.

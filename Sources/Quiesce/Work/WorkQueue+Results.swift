@@ -4,10 +4,10 @@ import Substrate
 
 // Work whose caller wants what it returns.
 extension WorkQueue {
-    /// Has `function` be called after `delay`, once.
+    /// Enqueues `function` after `delay`, once.
     ///
-    /// For what is never cancelled or waited for by itself; an item of your own, a `DelayedWork`, can
-    /// be.
+    /// For what is never cancelled or waited for by itself; an item of your own, a `DelayedWork`,
+    /// can be.
     ///
     /// - Returns: `.queued` or `.draining`.
     public func enqueue(

@@ -12,7 +12,7 @@ extension WorkQueue {
         let calls: Bool
     }
 
-    /// Has the worker be one of the queue's servers. False when there is nothing to run.
+    /// Makes the worker one of the queue's servers. False when there is nothing to run.
     func begin(_ worker: Worker) -> Bool { whole.write("serve") { call(arrive(worker)) } }
 
     /// Runs items as one of the queue's servers, of which it has begun one, until there are none or
@@ -41,7 +41,7 @@ extension WorkQueue {
         serving.withLock { serving in
             intake.withLock { intake in
                 intake.attendance = .present
-                // If the limit was lowered meanwhile, those who are there look.
+                // If the limit was lowered meanwhile, the servers that are there look.
                 guard serving.servers.count < serving.limit else {
                     return Step(runs: false, calls: false)
                 }
@@ -65,7 +65,7 @@ extension WorkQueue {
                 Subject.does("leave \(name) to others")
                 return Step(runs: false, calls: intake.withLock { attend(&serving, &$0) })
             }
-            // An only server goes on being the one who looks.
+            // An only server goes on being the one that looks.
             if serving.limit == 1, serving.servers.count == 1, pick(&serving, worker) {
                 return Step(runs: true, calls: false)
             }
@@ -86,11 +86,11 @@ extension WorkQueue {
             Subject.does(
                 serving.list.isEmpty ? "find \(name) empty" : "leave \(name) to its barrier")
         }
-        // One who finds nothing to run has left nothing to be called for.
+        // A server that finds nothing to run has left nothing to be called for.
         return Step(runs: isFound, calls: attend(&serving, &intake))
     }
 
-    /// Has the worker start the next that can run. False when there is none.
+    /// Starts the next that can run, on the worker. False when there is none.
     private func pick(_ serving: inout Serving, _ worker: Worker) -> Bool {
         if let following = unsafe worker.following {
             unsafe worker.following = nil
@@ -115,7 +115,7 @@ extension WorkQueue {
         }
     }
 
-    /// Sees to it that somebody looks at what is enqueued, now or later. Says whether a server has
+    /// Makes sure that a server looks at what is enqueued, now or later. Returns whether one has
     /// to be called for that.
     func attend(_ serving: inout Serving, _ intake: inout Intake) -> Bool {
         guard intake.attendance != .called else { return false }

@@ -3,7 +3,7 @@
 package import Substrate
 
 extension WorkQueue {
-    /// Somebody who waits for an enqueueing to be over, or for all up to one.
+    /// A waiter for one enqueueing to be over, or for all up to one.
     struct Awaited {
         let waiter: Waiter
         let end: End
@@ -224,7 +224,7 @@ extension WorkQueue {
 
     // MARK: Waiting
 
-    /// Has the caller be woken when what was enqueued so far is over; nil when it is.
+    /// A waiter that is woken when what was enqueued so far is over; nil when it is.
     private func awaitAll(isTimed: Bool) -> Waiter? {
         whole.write("flush") {
             serving.withLock { serving in

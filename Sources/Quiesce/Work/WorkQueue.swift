@@ -32,12 +32,12 @@ public final class WorkQueue: Sendable {
     let number: UInt64
     private let queues: WaitClass
     private let generation = World.generation
-    /// Whom it was told to wait for in the pool's line, under the pool's lock.
+    /// The next queue in the pool's line, under the pool's lock.
     let nextListed = Unsynchronized<WorkQueue?>(nil)
 
     // Both locks are taken in this order. An item's homes and the pool come after them, the timers
-    // before. Each is on cache lines of its own: those who enqueue and those who run should not
-    // wait for each other's.
+    // before. Each is on cache lines of its own: threads that enqueue and threads that run should
+    // not wait for each other's.
     private let gapBeforeServing = Gap()
     let serving: Mutex<Serving>
     private let gapBeforeIntake = Gap()
@@ -64,7 +64,7 @@ public final class WorkQueue: Sendable {
         case high
     }
 
-    /// What those who enqueue change.
+    /// What enqueueing changes.
     struct Intake: ~Copyable {
         var list = WorkList()
         /// The last ticket that was given out. They are given out in order.
@@ -89,7 +89,7 @@ public final class WorkQueue: Sendable {
         }
     }
 
-    /// Who will look at what is enqueued next.
+    /// Which server will look at what is enqueued next.
     enum Attendance {
         /// Nobody: a server has to be called.
         case none
@@ -99,7 +99,7 @@ public final class WorkQueue: Sendable {
         case present
     }
 
-    /// What those who run items change.
+    /// What running items changes.
     struct Serving: ~Copyable {
         var limit: Int
         /// What is to be run, in order.
@@ -113,9 +113,10 @@ public final class WorkQueue: Sendable {
 
     /// Makes a queue on its world's pool.
     ///
-    /// - Parameters: - isCPUIntensive: whether its items compute for long, so that others should
-    ///   run beside them. Kernel: `WQ_CPU_INTENSIVE`. - tracer: who is told what becomes of the
-    ///   items.
+    /// - Parameters:
+    ///   - isCPUIntensive: whether its items compute for long, so that others should run beside
+    ///     them. Kernel: `WQ_CPU_INTENSIVE`.
+    ///   - tracer: is told what becomes of the items.
     public init(
         name: String, _ kind: Kind = .concurrent(), priority: Priority = .normal,
         isCPUIntensive: Bool = false,
@@ -151,13 +152,13 @@ public final class WorkQueue: Sendable {
 
     // MARK: Enqueueing
 
-    /// Has the item's function be called, after those enqueued before it have been started.
+    /// Enqueues the item: a worker calls its function after starting those enqueued before it.
     ///
     /// Two locks that are held for a moment, and a wake-up if no worker looks. What the caller did
     /// before happens before the function. Kernel: `queue_work`.
     public func enqueue(_ item: Work) -> Enqueued { admit(item) }
 
-    /// Has `function` be called, after what was enqueued before it has been started.
+    /// Enqueues `function`: a worker calls it after starting what was enqueued before it.
     ///
     /// For what is never cancelled or waited for by itself; it costs no item.
     ///
@@ -168,8 +169,8 @@ public final class WorkQueue: Sendable {
         admit(name, isBarrier: false, function)
     }
 
-    /// Has `function` be called alone: after everything that was enqueued before it has ended, and
-    /// before anything behind it begins. On an ordered queue each function runs so.
+    /// Enqueues `function` to run alone: after everything that was enqueued before it has ended,
+    /// and before anything behind it begins. On an ordered queue each function runs so.
     ///
     /// - Parameter name: what messages and traces call it.
     /// - Returns: `.queued` or `.draining`.
@@ -205,7 +206,7 @@ public final class WorkQueue: Sendable {
     /// What a function of no item is called.
     static let unnamed = "a function"
 
-    /// Has the item's function be called after `delay`; at once when that is 0. It is pending
+    /// Enqueues the item after `delay`; at once when that is 0. It is pending
     /// meanwhile.
     ///
     /// An item whose timer fires while the queue is being drained still runs. A queue that is being
@@ -214,7 +215,7 @@ public final class WorkQueue: Sendable {
         admit(item, after: delay)
     }
 
-    /// Has the item's function be called with `reference`, at once or after `delay`. The reference
+    /// Enqueues the item with `reference`, at once or after `delay`. The reference
     /// is given back in the answer unless the item was queued.
     public func enqueue<Object>(
         _ item: ObjectWork<Object>, _ reference: consuming Reference<Object>,
@@ -225,7 +226,7 @@ public final class WorkQueue: Sendable {
         return EnqueuedObject(answer, answer == .queued ? nil : Reference(bits: bits))
     }
 
-    /// Has the item's function be called after `delay` from now, whether it was pending or not.
+    /// Enqueues the item after `delay` from now, whether it was pending or not.
     /// Kernel: `mod_delayed_work`.
     ///
     /// A timer that runs gets the new delay. An item that waits for its turn is cancelled and
@@ -318,7 +319,7 @@ public final class WorkQueue: Sendable {
         return .queued
     }
 
-    /// Has the trace of an exploration say what was enqueued.
+    /// Tells the trace of an exploration what was enqueued.
     @inline(__always)
     func tell(_ answer: Enqueued, _ item: @autoclosure () -> String, isArmed: Bool = false) {
         Subject.does(
@@ -341,8 +342,8 @@ public final class WorkQueue: Sendable {
         return calls
     }
 
-    /// In a forked child the threads of before are not there, and whoever held a lock may not be
-    /// either.
+    /// In a forked child the parent's threads do not exist, and the holder of a lock may be one
+    /// of them.
     @inline(__always)
     func checkGeneration() {
         guard isOfThisProcess else { isOfBeforeFork() }
@@ -354,7 +355,7 @@ public final class WorkQueue: Sendable {
     @inline(never)
     private func isOfBeforeFork() -> Never {
         fatalError(
-            "\(name) is a work queue of before a fork, whose workers stayed behind; make another")
+            "the queue \(name) was made before the fork, and has no workers here; make another")
     }
 
     /// Whether the caller is an item of this queue.

@@ -44,7 +44,7 @@ final class WorkTimers: Sendable, ServiceThread.Owner {
 
     // MARK: Arming
 
-    /// Has the item be enqueued after `delay`.
+    /// Enqueues the item after `delay`.
     func arm(_ item: WorkItem, _ payload: UInt, on queue: WorkQueue, after delay: Duration)
         -> Enqueued
     {
@@ -150,7 +150,7 @@ final class WorkTimers: Sendable, ServiceThread.Owner {
         return withdrawn?.payload
     }
 
-    /// Has the item's timer fire now. False when it does not run.
+    /// Fires the item's timer now. False when it does not run.
     func expire(_ item: WorkItem) -> Bool {
         var isArmed = false
         fire {
@@ -160,7 +160,7 @@ final class WorkTimers: Sendable, ServiceThread.Owner {
         return isArmed
     }
 
-    /// Has every timer of the queue's items fire now, in the order in which they would have.
+    /// Fires every timer of the queue's items now, in the order in which they would have fired.
     func expire(allOf queue: WorkQueue) {
         fire { heap in
             let due = heap.filter { $0.queue === queue }
@@ -174,7 +174,7 @@ final class WorkTimers: Sendable, ServiceThread.Owner {
         }
     }
 
-    /// Has the timers that `take` takes out of the heap fire, and returns when the next does.
+    /// Fires the timers that `take` takes out of the heap, and returns when the next one fires.
     @discardableResult
     private func fire(_ take: (inout [Timer]) -> [Timer]) -> UInt64? {
         var fired: [Timer] = []

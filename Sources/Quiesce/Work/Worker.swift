@@ -8,14 +8,14 @@ final class Worker: BlockingObserver, @unchecked Sendable {
     // Unchecked: what changes belongs to its own thread, or is protected by the lock of its pool or
     // queue.
     let number: Int
-    /// Raised by whoever calls the worker, cleared under the pool's lock by the worker.
+    /// The caller of the worker raises it; the worker clears it under the pool's lock.
     let point = WaitPoint()
     private unowned let pool: WorkerPool
     private var patience = WaitPoint.Patience()
 
     /// The queue whose item it runs. Its own thread's.
     var queue: WorkQueue? { unsafe served }
-    // Kept by who serves it.
+    // The server keeps it.
     private unowned(unsafe) var served: WorkQueue?
     // Under the lock of the queue that it serves; its own thread may read them without.
     /// The item that it runs, 0 while it looks for one, `anonymous` for a function of none. The

@@ -4,7 +4,7 @@ import Substrate
 
 // What is done where items block in ways that the pool does not see.
 extension WorkerPool {
-    /// Has the rescuer look after the pool, since more is listed than those that run can take up at
+    /// Calls the rescuer, since more is listed than those that run can take up at
     /// once.
     func watch(_ state: inout State) -> Call? {
         guard rescuer != nil, !state.isWatched else { return nil }

@@ -26,19 +26,20 @@ final class WorkerPool: Sendable, ServiceThread.Owner {
     private let threadLimit: Int
     /// Looks after the pool while all workers that may run do so; nil in an explored world.
     let rescuer: Rescuer?
-    /// Whether a worker looks after each item who else waits, and gives way to whoever does, as
+    /// Whether a worker looks after each item which queues wait, and gives way to them, as
     /// tests explore it.
     private let givesWay: Bool
     /// Not 0 while something is listed that nobody sees to, for want of a thread.
     private let shortage = Hint()
-    // Who enqueues reads what is before, and should not wait for those who change what is behind.
+    // Threads that enqueue read what stands before the gap, and should not wait for those that
+    // change what stands behind it.
     private let gap = Gap()
     let state = Mutex(State())
     private let hint = Hint()
     let whole = Subject()
 
     struct State {
-        /// Those who wait for a server.
+        /// The queues that wait for a server.
         var urgent = QueueLine()
         var normal = QueueLine()
         var workers: [Worker?] = []
@@ -94,7 +95,7 @@ final class WorkerPool: Sendable, ServiceThread.Owner {
 
     // MARK: Calling
 
-    /// Has a worker serve `queue`.
+    /// Calls a worker for `queue`.
     func list(_ queue: WorkQueue) {
         call("call a worker of") { state in
             if queue.priority == .high {
@@ -127,7 +128,7 @@ final class WorkerPool: Sendable, ServiceThread.Owner {
         }
     }
 
-    /// Has one more worker run if need be, as above.
+    /// Runs one more worker if need be, as above.
     @discardableResult
     func tryAgain() -> Bool { attempt("call a worker of") { _ in } }
 
@@ -152,7 +153,7 @@ final class WorkerPool: Sendable, ServiceThread.Owner {
         case tellLimit
     }
 
-    /// Has one more worker run, if there is something to do and not enough run.
+    /// Runs one more worker, if there is something to do and too few run.
     private func wakeOne(_ state: inout State) -> Call? {
         guard state.isAnyListed else { return nil }
         guard state.running < size else { return watch(&state) }
@@ -319,7 +320,7 @@ final class WorkerPool: Sendable, ServiceThread.Owner {
             | (state.running > size ? Waiting.tooMany : 0)
     }
 
-    /// Says without the lock who waits.
+    /// Publishes, for readers without the lock, which queues wait.
     func tell(_ state: borrowing State) { hint.value = whoWaits(state) }
 
     /// Whether a worker that has run one more item of a queue should look who else waits. Kernel:

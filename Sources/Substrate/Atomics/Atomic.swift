@@ -2,7 +2,7 @@
 
 public import Synchronization
 
-/// An atomic value: `Synchronization.Atomic`, visible to whoever watches the thread.
+/// An atomic value: `Synchronization.Atomic`, visible to an observer of the thread.
 ///
 /// Unwatched, an operation is one predicted branch and the standard library's own operation.
 /// Watched, it is a step that a checker can schedule. While explored, executions are sequentially
@@ -68,8 +68,8 @@ extension Atomic {
         Value.AtomicRepresentation.store(desired, to: raw, ordering: ordering)
     }
 
-    /// Replaces the value by `desired`; whoever must see it at a certain point calls `membarrier()`
-    /// there.
+    /// Replaces the value by `desired`; a thread that must see it at a certain point calls
+    /// `membarrier()` there.
     ///
     /// A releasing store that the compiler keeps in its place and for which this thread pays no
     /// fence: the processor may delay it past later loads of this thread, until it drains its store

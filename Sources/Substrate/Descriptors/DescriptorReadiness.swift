@@ -12,6 +12,6 @@ public struct DescriptorReadiness: OptionSet, Sendable, Hashable {
     public static let readable = DescriptorReadiness(rawValue: quiesce_readable)
     /// Something can be written.
     public static let writable = DescriptorReadiness(rawValue: quiesce_writable)
-    /// It is in error, or its other end is gone. Whoever waits for anything is told.
+    /// It is in error, or its other end is gone. Every waiter is told, whatever it waits for.
     public static let error = DescriptorReadiness(rawValue: quiesce_broken)
 }

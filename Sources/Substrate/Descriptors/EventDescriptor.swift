@@ -9,7 +9,8 @@ import CSubstrate
 /// it is *simulated*: it has no number, and its counter is Substrate's own, so that an exploration
 /// sees what is done with it.
 ///
-/// Whoever closes it sees to it that nobody uses its number at that time, as with any descriptor.
+/// The caller that closes it makes sure that nobody uses its number at that time, as with any
+/// descriptor.
 ///
 /// Kernel counterpart: `eventfd(2)`.
 public final class EventDescriptor: Sendable {
@@ -117,7 +118,7 @@ public final class EventDescriptor: Sendable {
         }
     }
 
-    /// Has `onReady` called when one of `wants` can be done; at once when it can be done now.
+    /// Calls `onReady` when one of `wants` can be done; at once when it can be done now.
     ///
     /// It is called by another thread, or, when this is simulated, by the one that made it ready,
     /// which may be the caller of this: hold no lock that it takes. It may be called when the

@@ -123,7 +123,7 @@ public final class Interest: Sendable {
     }
 }
 
-/// Who knows when an interest is to be called.
+/// Knows when an interest is to be called.
 protocol InterestKeeper: AnyObject, Sendable {
     /// Whether it stayed behind in the process that this one was forked from.
     var isAbandoned: Bool { get }

@@ -2,7 +2,7 @@
 
 import CSubstrate
 
-/// Watches descriptors for those who wait for them: one for a world, with one service thread, which
+/// Watches descriptors for their waiters: one for a world, with one service thread, which
 /// starts with the first interest.
 ///
 /// Several may be interested in one descriptor. A forked child has a poller of its own; interests
@@ -46,7 +46,7 @@ public final class Poller: Sendable, InterestKeeper, ServiceThread.Owner {
 
     // MARK: Waiting
 
-    /// Has `onReady` called, by the poller's thread, when `descriptor` is ready for one of `wants`;
+    /// Calls `onReady`, on the poller's thread, when `descriptor` is ready for one of `wants`;
     /// at once when it is ready now.
     ///
     /// The call should be short: those of other descriptors wait for it. It may come when the
@@ -169,7 +169,7 @@ public final class Poller: Sendable, InterestKeeper, ServiceThread.Owner {
         }
     }
 
-    /// Those to call for what the kernel told; whoever wanted one call is let go of.
+    /// Those to call for what the kernel told; interests that wanted one call end.
     private func takeDue(_ ready: quiesce_ready, from table: inout Table) -> [Interest] {
         let descriptor = Int32(truncatingIfNeeded: ready.data)
         guard var entry = table.entries[descriptor], entry.data(descriptor) == ready.data else {

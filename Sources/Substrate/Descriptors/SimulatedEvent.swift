@@ -3,9 +3,9 @@
 import CSubstrate
 
 /// The counter behind an event descriptor that is explored: what the kernel does, in the sight of
-/// whoever watches.
+/// an observer.
 ///
-/// Whoever changes the counter calls those who wait for that, after its lock is released.
+/// A thread that changes the counter calls its waiters after it has released the lock.
 final class SimulatedEvent: Sendable, InterestKeeper {
     private let isSemaphore: Bool
     private let state: Mutex<State>
@@ -19,7 +19,7 @@ final class SimulatedEvent: Sendable, InterestKeeper {
                 count < UInt64.max - 1 ? .writable : [])
         }
 
-        /// Those to call now that something became possible; whoever wanted one call is let go of.
+        /// Those to call now that something became possible; interests that wanted one call end.
         mutating func takeReady(for change: DescriptorReadiness) -> [Interest] {
             let now = readiness.intersection(change)
             let ready = interests.filter { $0.matches(now) }

@@ -78,8 +78,8 @@ public struct Condition: ~Copyable, Sendable {
             _ = observer.perform(Operation(kind, address, .relaxed, site: site))
             return
         }
-        // A waiter counted itself while it held the mutex, so whoever changed the state under the
-        // mutex sees it here.
+        // A waiter counted itself while it held the mutex, so a thread that changed the state under
+        // the mutex sees it here.
         guard waiters.areToBeWoken() else { return }
         sequence.wrappingAdd(1, ordering: .relaxed)
         unsafe withUnsafePointer(to: sequence) { _ = unsafe quiesce_futex_wake($0, count) }

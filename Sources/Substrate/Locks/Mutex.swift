@@ -3,7 +3,7 @@
 public import CSubstrate
 public import Synchronization
 
-/// A lock that protects a value: `Synchronization.Mutex`, visible to whoever watches the thread.
+/// A lock that protects a value: `Synchronization.Mutex`, visible to an observer of the thread.
 ///
 /// Not recursive: locking it again on the same thread traps with a sentence, and is a deadlock
 /// while explored. Not fair. `lock` acquires, `unlock` releases. An uncontended pair is two

@@ -65,7 +65,7 @@ package struct SharedLock {
         case notHeld
     }
 
-    /// Gives the lock back, and wakes who waits for it.
+    /// Gives the lock back, and wakes its waiters.
     package func giveBack() -> Release {
         switch mode {
         case .mutex:

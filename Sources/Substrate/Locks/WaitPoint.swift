@@ -9,7 +9,7 @@ import Synchronization
 /// never missed. A wait may end for no reason; while explored it ends only by a wake or its
 /// deadline, and which sleeper wakes is a choice of the schedule. Kernel counterpart: `futex(2)`.
 public struct WaitPoint: ~Copyable, Sendable {
-    /// The word. Whoever changes it so that a wait should end calls `wake` afterwards.
+    /// The word. A thread that changes it so that a wait should end calls `wake` afterwards.
     public let word: Atomic<UInt32>
     // Beside the word: see `SharedWaiters`.
     private let sleepers = Sleepers()
@@ -132,7 +132,7 @@ public struct WaitPoint: ~Copyable, Sendable {
 
     /// Wakes at most `count` sleepers.
     ///
-    /// The caller keeps the point: one who sees the word changed must not free it before this
+    /// The caller keeps the point: a waiter that sees the word changed must not free it before this
     /// returns.
     public func wake(_ count: Int = .max, file: StaticString = #filePath, line: UInt = #line) {
         if let observer = Watch.observer {

@@ -33,7 +33,7 @@ public struct AtomicAccess: Sendable, BitwiseCopyable {
     }
 }
 
-// An atomic of at most eight bytes, for who performs the operation.
+// An atomic of at most eight bytes, for an observer that performs the operation.
 extension AtomicAccess {
     @inlinable
     @inline(__always)

@@ -43,7 +43,7 @@ public struct LockClass: Sendable, Hashable, BitwiseCopyable {
         return UInt32(truncatingIfNeeded: (place &* 0x9e37_79b9_7f4a_7c15) &>> 32)
     }
 
-    /// Has locks note where they are made, from now on.
+    /// Makes locks note where they are made, from now on.
     static func wantSites() {
         // Made here, so that no thread forks while another one makes it for the first lock.
         _ = LockSites.shared

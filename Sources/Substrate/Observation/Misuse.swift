@@ -2,7 +2,7 @@
 
 import CSubstrate
 
-/// Tells whoever watches the running thread that something was used wrongly, in a way that the
+/// Tells the observer of the running thread that something was used wrongly, in a way that the
 /// program survives.
 ///
 /// - Returns: whether anybody watches.

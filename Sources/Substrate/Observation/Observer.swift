@@ -2,7 +2,7 @@
 
 public import CSubstrate
 
-/// Who watches the operations of a thread: a checker derives from this class and puts itself into a
+/// Watches the operations of a thread: a checker derives from this class and puts itself into a
 /// thread's block.
 ///
 /// An operation of a watched thread calls its observer instead of the processor's primitive. The
@@ -83,7 +83,7 @@ open class Observer: @unchecked Sendable {
         from initial: Bits, _ site: Site
     ) -> UInt64 { 0 }
 
-    /// Whether the world of the watched thread has ended, so that who serves in it goes home.
+    /// Whether the world of the watched thread has ended, so that its service threads end.
     open var isOver: Bool { false }
 
     /// A spin loop begins to evaluate its condition.
@@ -170,7 +170,7 @@ func described<Value>(_ value: Value) -> String {
     return mirror.children.first.map { described($0.value) } ?? "nil"
 }
 
-/// What every operation asks first: who watches this thread?
+/// What every operation asks first: the observer of this thread, if it has one.
 @usableFromInline
 enum Watch {
     /// The observer of the running thread. One load from the thread's own cache line.
@@ -199,8 +199,8 @@ enum Watch {
     }
 }
 
-/// The observer of a thread, without a reference of its own: whoever put it into the block keeps
-/// it.
+/// The observer of a thread, without a reference of its own: the code that put it into the block
+/// keeps it.
 @safe
 @frozen
 @usableFromInline

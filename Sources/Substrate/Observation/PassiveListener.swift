@@ -21,7 +21,7 @@ import Synchronization
 open class PassiveListener: @unchecked Sendable {
     // Unchecked: what a derived class holds is its own matter.
 
-    /// Has locks note where they are made, from now on.
+    /// Makes locks note where they are made, from now on.
     public init() { LockClass.wantSites() }
 
     /// The running thread is about to perform `operation`, which may block.
@@ -119,7 +119,7 @@ open class PassiveListener: @unchecked Sendable {
         unsafe Watch.setFastPaths(of: block)
     }
 
-    /// Has a forked child, which runs the thread that forked, forget its parent's listeners.
+    /// Makes a forked child, which runs the thread that forked, forget its parent's listeners.
     static func leaveBehind() {
         defaultAddress.store(0, ordering: .relaxed)
         unsafe setListener(nil)

@@ -6,8 +6,8 @@ internal import CSubstrate
 /// grace period.
 ///
 /// A primitive that can block declares its waits with `section(_:)` and `waiting(_:)`, so that an
-/// observer or a listener sees them as the virtual locks they are. Unwatched, both are one predicted
-/// branch.
+/// observer or a listener sees them as the virtual locks they are. Unwatched, both are one
+/// predicted branch.
 ///
 /// What is waited for and where it was made tell a class, as the kernel's validator tells locks by
 /// where they are initialised: all gates that one line makes are of one class. A class needs no
@@ -16,8 +16,8 @@ public struct WaitClass: Sendable, Hashable {
     public let role: Role
     /// Where it was made.
     public let site: Observer.Site
-    /// The one gate, queue or item that is meant, by a number that no other of its role has; 0 where
-    /// the class does not say. No part of the class's identity.
+    /// The one gate, queue or item that is meant, by a number that no other of its role has; 0
+    /// where the class does not say. No part of the class's identity.
     public let instance: UInt
 
     /// What is waited for.
@@ -30,7 +30,7 @@ public struct WaitClass: Sendable, Hashable {
         case gate, destruction
         /// The items of a work queue, one item, and the functions of a group.
         case workQueue, workItem, workGroup
-        /// An event, room in an event, and the callbacks of an event's notifiers.
+        /// An event, room in an event, and the callbacks of an event's subscriptions.
         case event, room, callback
     }
 

@@ -6,7 +6,7 @@ public import Synchronization
 /// What each thread is inside of, announced without a locked instruction.
 ///
 /// A thread writes a key into a slot of its own before it enters something, and clears the slot
-/// when it has left. Whoever wants to wait until nobody is inside makes later entries fail, calls
+/// when it has left. A thread that waits until nobody is inside makes later entries fail, calls
 /// `membarrier()`, and looks at the slots of all threads. The announcement is an asymmetric store:
 /// it costs a plain store, and the barrier of the other side makes it visible.
 ///
@@ -50,9 +50,9 @@ package enum Presence {
         case withdrawn
     }
 
-    /// Announces `key`, and then looks whether `state` has one of `bits`: whoever sets a bit, and
-    /// then looks for announcements behind a `membarrier()`, sees this one, or else this sees the
-    /// bit. Acquires what set `state`.
+    /// Announces `key`, and then looks whether `state` has one of `bits`: a thread that sets a bit,
+    /// and then looks for announcements behind a `membarrier()`, sees this one, or else this sees
+    /// the bit. Acquires what set `state`.
     ///
     /// It looks before it announces as well. That look decides nothing about an entry; it spares
     /// those who wait for announcements to end from seeing one that is about to be withdrawn.

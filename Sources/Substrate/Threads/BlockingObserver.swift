@@ -2,13 +2,13 @@
 
 public import CSubstrate
 
-/// Who is told when a thread blocks, and when it goes on: a pool of threads derives from this
+/// Is told when a thread blocks, and when it goes on: a pool of threads derives from this
 /// class, and has another of its threads run meanwhile.
 ///
-/// It is told of the waits of `WaitPoint`, `Condition`, `WorldClock` and `WorldThread`, and of those for a
-/// lock that is long held, and so of those of everything above. It is not told of what blocks by
-/// other means, such as a read of a file or another library's lock, unless that runs in `told`.
-/// Kernel counterparts: `wq_worker_sleeping`, `wq_worker_running`.
+/// It is told of the waits of `WaitPoint`, `Condition`, `WorldClock` and `WorldThread`, and of
+/// those for a lock that is long held, and so of those of everything above. It is not told of what
+/// blocks by other means, such as a read of a file or another library's lock, unless that runs in
+/// `told`. Kernel counterparts: `wq_worker_sleeping`, `wq_worker_running`.
 open class BlockingObserver: @unchecked Sendable {
     // Unchecked: what a derived class holds is its own matter.
     public init() {}
@@ -28,7 +28,7 @@ open class BlockingObserver: @unchecked Sendable {
         unsafe quiesce_current_block().pointee.blocking = outer
     }
 
-    /// Who is told of the running thread's waits.
+    /// The observer of the running thread's waits.
     public static var current: BlockingObserver? {
         guard let pointer = unsafe quiesce_current_block().pointee.blocking else { return nil }
         return unsafe Unmanaged<BlockingObserver>.fromOpaque(pointer).takeUnretainedValue()

@@ -55,7 +55,7 @@ package struct ServiceThread: Sendable {
         return false
     }
 
-    /// Has a child leave an owner of its parent behind.
+    /// Makes a forked child forget an owner of its parent.
     static func leaveBehind(_ owner: some Owner) {
         owner.leaveBehind()
     }

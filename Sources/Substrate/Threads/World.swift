@@ -30,8 +30,8 @@ public final class World: Sendable {
         var next: UInt32 = 1
         var free: [UInt32] = []
         var live: [UInt32] = []
-        /// The threads that forks left behind in this process's parents. Their numbers are not given
-        /// out again: what they hold names them.
+        /// The threads that forks left behind in this process's parents. Their numbers are not
+        /// given out again: what they hold names them.
         var stayed: [UInt32] = []
     }
 
@@ -61,7 +61,7 @@ public final class World: Sendable {
         return unsafe Unmanaged<World>.fromOpaque(pointer).takeUnretainedValue()
     }
 
-    /// The object of this world that `key` names, made by the first who asks.
+    /// The object of this world that `key` names, made by the first caller.
     ///
     /// Finding it is a few loads and a retain. `make` runs under the world's lock and must not ask
     /// for another.
@@ -130,8 +130,8 @@ public final class World: Sendable {
 
     /// The numbers of the threads that have registered with this world and not ended.
     ///
-    /// A thread that is not among them has ended before the call, and what it did happens before; or
-    /// it registers later, and sees what the caller did before the call.
+    /// A thread that is not among them has ended before the call, and what it did happens before;
+    /// or it registers later, and sees what the caller did before the call.
     package var liveThreads: [UInt32] { threads.withLock { $0.live } }
 
     /// What to call the thread with this number in a message.
@@ -198,7 +198,7 @@ public final class World: Sendable {
         guard id != 0 else { return }
         unsafe block.pointee.row = nil
         if process.presence.isInside(id) {
-            fatalError("a thread ended inside a gate; whoever closes it would wait for ever")
+            fatalError("a thread ended inside a gate, whose close() would wait for ever")
         }
         process.presence.clear(id)
         unsafe block.pointee.id = 0
@@ -267,7 +267,7 @@ public final class World: Sendable {
         return process.threads.withLock { $0.stayed.contains(number) }
     }
 
-    /// Has this world, in a forked child, forget the objects whose threads stayed behind.
+    /// Makes this world, in a forked child, forget the objects whose threads stayed behind.
     private func leaveOwnersBehind() {
         for index in objects.indices {
             let address = objects[index].load(ordering: .relaxed)
