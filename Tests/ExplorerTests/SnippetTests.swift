@@ -5,8 +5,9 @@ import FoundationEssentials
 import Substrate
 import Testing
 
-// The code of the articles, between `snippet` and `end`: what is shown to a reader compiles, and
-// does what is said.
+// The code of the articles that uses Substrate, between `snippet` and `end`: what is shown to a
+// reader compiles, and does what is said. `Synchronization` is not imported: a file that changes to
+// Substrate does without, as Substrate brings what the signatures of its atomics need.
 
 // snippet: account
 final class Account: Sendable {
@@ -76,7 +77,197 @@ final class Door: Sendable {
 }
 // end
 
+// snippet: session
+final class Session: Sendable {
+    let isOpen = Atomic(true)
+    let requests = Atomic(0)
+
+    init() {
+        isOpen.label("isOpen")
+        requests.label("requests")
+    }
+}
+// end
+
+// snippet: latch
+/// Threads wait for it until `countDown` was called a number of times.
+final class Latch: Sendable {
+    private let left: Atomic<Int>
+    private let isOpen = WaitPoint()
+    private let waitClass: WaitClass
+
+    init(_ count: Int, file: StaticString = #filePath, line: UInt = #line) {
+        left = Atomic(count)
+        waitClass = WaitClass(.event, file: file, line: line)
+        left.label("left")
+        isOpen.label("isOpen")
+    }
+
+    /// What was done before the call happens before the return of every `wait`.
+    func countDown() {
+        let rest = left.wrappingSubtract(1, ordering: .acquiringAndReleasing).newValue
+        guard rest == 0 else { return }
+        isOpen.word.store(1, ordering: .releasing)
+        isOpen.wake()
+    }
+
+    func wait() {
+        waitClass.waiting("a latch") {
+            while isOpen.word.load(ordering: .acquiring) == 0 { isOpen.wait(while: 0) }
+        }
+    }
+}
+// end
+
+/// A latch that counts in two steps.
+final class HastyLatch: Sendable {
+    private let left: Atomic<Int>
+    private let isOpen = WaitPoint()
+
+    init(_ count: Int) {
+        left = Atomic(count)
+        left.label("left")
+        isOpen.label("isOpen")
+    }
+
+    // snippet: hasty
+    func countDown() {
+        let rest = left.load(ordering: .acquiring) - 1
+        left.store(rest, ordering: .releasing)
+        guard rest == 0 else { return }
+        isOpen.word.store(1, ordering: .releasing)
+        isOpen.wake()
+    }
+    // end
+
+    func wait() { while isOpen.word.load(ordering: .acquiring) == 0 { isOpen.wait(while: 0) } }
+}
+
+// snippet: results
+final class Results: Sendable {
+    let first = Unsynchronized(0)
+    let second = Unsynchronized(0)
+}
+
+let latchProgram: @Sendable (ExploredWorld) -> Void = { world in
+    let (latch, results) = (Latch(2), Results())
+    world.thread("first") {
+        results.first.store(1)
+        latch.countDown()
+    }
+    world.thread("second") {
+        results.second.store(2)
+        latch.countDown()
+    }
+    world.thread("waiter") {
+        latch.wait()
+        expect(results.first.load() + results.second.load() == 3)
+    }
+}
+// end
+
+// snippet: mailbox
+/// Holds one letter at a time.
+final class Mailbox: Sendable {
+    private let letter = Mutex<String?>(nil)
+    private let hasChanged = Condition()
+
+    init() {
+        letter.label("letter")
+        hasChanged.label("hasChanged")
+    }
+
+    func post(_ text: String) {
+        letter.withLock(waitingFor: hasChanged, while: { $0 != nil }) { $0 = text }
+        hasChanged.broadcast()
+    }
+
+    func collect() -> String {
+        let text = letter.withLock(waitingFor: hasChanged, while: { $0 == nil }) { $0.take()! }
+        hasChanged.broadcast()
+        return text
+    }
+}
+// end
+
 @Suite struct SnippetTests {
+    @Test func `the example of the README fails as it shows`() throws {
+        let failure = try #require(throws: ExplorationFailure.self) { try requests() }
+        let readme = try text("README.md")
+        let shown = failure.description.split(separator: "\n").filter { $0.contains("│") }
+        #expect(shown.count > 5)
+        for line in shown {
+            #expect(readme.contains(line), "the README does not have\n\(line)")
+            #expect(line.count <= 96)
+        }
+    }
+
+    private func requests() throws {
+        // snippet: requests
+        try explore("close waits for requests") { world in
+            let session = Session()
+            world.thread("request") {
+                if session.isOpen.load(ordering: .acquiring) {
+                    session.requests.wrappingAdd(1, ordering: .relaxed)
+                    expect(session.isOpen.load(ordering: .acquiring), "served after close")
+                    session.requests.wrappingSubtract(1, ordering: .releasing)
+                }
+            }
+            world.thread("closer") { session.isOpen.store(false, ordering: .releasing) }
+        }
+        // end
+    }
+
+    @Test func `a latch opens for what was done before`() throws {
+        // snippet: explore-latch
+        var options = ExplorationOptions()
+        options.granularity = .fine
+        let report = try Exploration("a latch", options: options, latchProgram).run()
+        // end
+        #expect(report.result == "verified" && report.coverage == .all, "\(report)")
+    }
+
+    @Test func `a latch without one of its steps or orders is found broken`() throws {
+        var options = ExplorationOptions()
+        options.granularity = .fine
+        // snippet: break-latch
+        let mistakes = [
+            Mutation("SnippetTests.swift", "left.wrappingSubtract(1", .relaxed),
+            Mutation("SnippetTests.swift", "isOpen.word.store(1", .relaxed),
+            Mutation("SnippetTests.swift", "while isOpen.word.load", .relaxed),
+            Mutation("SnippetTests.swift", "isOpen.wake()", .skipped),
+        ]
+        for mistake in mistakes {
+            options.mutation = mistake
+            let report = try Exploration("a broken latch", options: options, latchProgram).run()
+            #expect(report.failed > 0 && report.mutations > 0, "\(mistake)")
+        }
+        // end
+    }
+
+    @Test func `a latch that counts in two steps wakes nobody`() throws {
+        let exploration = Exploration("a hasty latch") { world in
+            let latch = HastyLatch(2)
+            world.thread("first") { latch.countDown() }
+            world.thread("second") { latch.countDown() }
+            world.thread("waiter") { latch.wait() }
+        }
+        let report = try exploration.run()
+        #expect(report.verdicts == [.lostWakeUp: 1])
+    }
+
+    @Test func `a mailbox hands over every letter`() throws {
+        let report = try explore("a mailbox") { world in
+            let mailbox = Mailbox()
+            for text in ["one", "other"] { world.thread(text) { mailbox.post(text) } }
+            world.thread("reader") {
+                let letters = [mailbox.collect(), mailbox.collect()]
+                expect(letters.sorted() == ["one", "other"])
+            }
+        }
+        #expect(report.coverage == .all)
+    }
+
     private func overdraw() throws {
         // snippet: overdraw
         try explore("withdrawals do not overdraw") { world in
@@ -264,35 +455,62 @@ final class Door: Sendable {
     // MARK: The articles
 
     @Test func `every block of code in the articles is in a test`() throws {
-        let this = URL(fileURLWithPath: #filePath)
-        let package = this.deletingLastPathComponent().deletingLastPathComponent()
-            .deletingLastPathComponent()
-        let others = ["Tests/QuiesceTests/SnippetTests.swift", "Tests/Checks/Checks.swift"]
-        let tests = [this] + others.map(package.appendingPathComponent)
-        let code = try tests.flatMap { trimmedLines(try String(contentsOf: $0, encoding: .utf8)) }
-            .joined(
-                separator: "\n")
+        // Where code that is shown is compiled.
+        let places = [
+            "Tests/ExplorerTests/SnippetTests.swift", "Tests/QuiesceTests/SnippetTests.swift",
+            "Tests/QuiesceTests/QuiesceSnippets.swift",
+            "Tests/QuiesceTests/SubstrateSnippets.swift", "Tests/Checks/Checks.swift",
+            "Sources/QuiesceTesting/Documentation.docc/Resources/tutorial-explored.swift",
+            "Sources/QuiesceTesting/Documentation.docc/Resources/tutorial-package.swift",
+        ]
+        let code = try places.flatMap { trimmedLines(try text($0)) }.joined(separator: "\n")
+        var shown = ["README.md"]
+        for module in try FileManager.default.contentsOfDirectory(
+            atPath: package.appendingPathComponent("Sources").path
+        ).sorted() {
+            let catalogue = "Sources/\(module)/Documentation.docc"
+            let names = try? FileManager.default.contentsOfDirectory(
+                atPath: package.appendingPathComponent(catalogue).path)
+            shown += (names ?? []).filter { $0.hasSuffix(".md") }.map { "\(catalogue)/\($0)" }
+        }
         var blocks = 0
-        for catalogue in try catalogues(of: package.appendingPathComponent("Sources")) {
-            for name in try FileManager.default.contentsOfDirectory(atPath: catalogue.path).sorted()
-            where name.hasSuffix(".md") {
-                let article = try String(
-                    contentsOf: catalogue.appendingPathComponent(name), encoding: .utf8)
-                for block in swiftBlocks(of: article) {
-                    blocks += 1
-                    #expect(
-                        code.contains("\n" + block + "\n"),
-                        "\(name) shows code that no test has:\n\(block)")
-                }
+        for name in shown {
+            // `Scripts/check-snippets` runs the first one, with the imports that it shows.
+            for block in swiftBlocks(of: try text(name))
+            where name != "README.md" || !block.hasPrefix("import Explorer") {
+                blocks += 1
+                #expect(
+                    code.contains("\n" + block + "\n"),
+                    "\(name) shows code that no test has:\n\(block)")
             }
         }
-        #expect(blocks > 0)
+        #expect(blocks > 25)
     }
 
-    private func catalogues(of sources: URL) throws -> [URL] {
-        try FileManager.default.contentsOfDirectory(atPath: sources.path).sorted()
-            .map { sources.appendingPathComponent($0).appendingPathComponent("Documentation.docc") }
-            .filter { FileManager.default.fileExists(atPath: $0.path) }
+    /// What a reader imports is what the code that is shown is compiled with.
+    @Test func `the code that is shown is compiled with the imports of a reader`() throws {
+        let imports = { (name: String) in
+            try text(name).split(separator: "\n").filter {
+                $0.hasPrefix("import ") || $0.hasPrefix("@testable import ")
+            }.map(String.init)
+        }
+        #expect(
+            try imports("Tests/QuiesceTests/QuiesceSnippets.swift") == [
+                "import Dispatch", "import Foundation", "import Quiesce", "import Synchronization",
+            ])
+        for name in ["ExplorerTests/SnippetTests", "QuiesceTests/SubstrateSnippets"] {
+            let found = try imports("Tests/\(name).swift")
+            #expect(found.contains("import Substrate") && !found.contains("import Synchronization"))
+        }
+    }
+
+    private var package: URL {
+        URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+            .deletingLastPathComponent()
+    }
+
+    private func text(_ path: String) throws -> String {
+        try String(contentsOf: package.appendingPathComponent(path), encoding: .utf8)
     }
 
     private func trimmedLines(_ text: String) -> [String] {

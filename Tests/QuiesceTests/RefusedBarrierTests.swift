@@ -16,6 +16,25 @@ import Testing
             try useGates()
         }
     }
+
+    @Test(.enabled(if: Membarrier.support == .expedited))
+    func `a barrier that is refused after it was granted ends the process with a sentence`()
+        async throws
+    {
+        let result = try await #require(
+            processExitsWith: .failure, observing: [\.standardErrorContent]
+        ) {
+            try closeGateAsTheBarrierIsRefused()
+        }
+        let text = String(decoding: result.standardErrorContent, as: UTF8.self)
+        #expect(text.contains("was granted and is now refused"))
+    }
+}
+
+private func closeGateAsTheBarrierIsRefused() throws {
+    try Gate().close()
+    refuseMembarrier()
+    try Gate().close()
 }
 
 private final class Resource: Sendable {

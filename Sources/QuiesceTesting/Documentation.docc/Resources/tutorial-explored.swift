@@ -3,6 +3,8 @@
 import QuiesceTesting
 import Testing
 
+@testable import Bank
+
 @Suite struct AccountTests {
     @Test(.everyInterleaving) func withdrawTwice() async {
         let account = Account(balance: 100)

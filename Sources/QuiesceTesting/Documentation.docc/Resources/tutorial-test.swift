@@ -2,6 +2,8 @@
 
 import Testing
 
+@testable import Bank
+
 @Suite struct AccountTests {
     @Test func withdrawTwice() async {
         let account = Account(balance: 100)
