@@ -3,7 +3,9 @@
 #define _GNU_SOURCE
 #include "quiesce_references.h"
 #include "quiesce_block.h"
+#include "quiesce_fiber.h"
 #include "quiesce_interpose.h"
+
 #include <dlfcn.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -332,6 +334,8 @@ static bool find(const quiesce_reference_listener *new_listener) {
     static bool is_sought;
     if (is_sought) return is_found;
     is_sought = true;
+    // A runtime that is linked in is called directly.
+    if (quiesce_runtime_is_linked_in()) return false;
     if (!&_swift_allocObject || !&_swift_release || !&_swift_release_n || !&_swift_enableSwizzlingOfAllocationAndRefCountingFunctions_forInstrumentsOnly) return false;
     quiesce_replacement replacements[] = {
         {"swift_isUniquelyReferenced_nonNull_native", (void *)is_unique, NULL, (void **)&real_is_unique},
