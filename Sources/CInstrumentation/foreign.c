@@ -5,7 +5,9 @@
 #include "quiesce_block.h"
 #include "quiesce_fiber.h"
 #include "quiesce_interpose.h"
+#include "quiesce_platform.h"
 
+#if QUIESCE_HAS_EXPLORER
 #include <dlfcn.h>
 #include <pthread.h>
 #include <string.h>
@@ -95,3 +97,4 @@ void quiesce_foreign_end(void) {
     if (--users == 0) set(false);
     pthread_mutex_unlock(&changing);
 }
+#endif

@@ -5,7 +5,9 @@
 #include "quiesce_block.h"
 #include "quiesce_fiber.h"
 #include "quiesce_interpose.h"
+#include "quiesce_platform.h"
 
+#if QUIESCE_HAS_EXPLORER
 #include <dlfcn.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -382,3 +384,4 @@ void quiesce_reference_watch_end(void) {
     if (is_found && --watchers == 0) set_on(false);
     pthread_mutex_unlock(&watching);
 }
+#endif

@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include "fiber_internal.h"
 
+#if QUIESCE_HAS_EXPLORER
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -68,8 +69,6 @@ __asm__(".text\n"
         "  mov x0, x19\n  mov x29, #0\n  bl quiesce_fiber_main\n  brk #1\n"
         ".size quiesce_fiber_begin, .-quiesce_fiber_begin\n");
 enum { saved_words = 22 };
-#else
-#error "Quiesce knows how to switch stacks on x86-64 and aarch64 only."
 #endif
 
 extern void quiesce_stack_switch(void **save, void *load) __attribute__((visibility("hidden")));
@@ -236,3 +235,4 @@ void quiesce_call(quiesce_closure closure) {
     typedef __attribute__((swiftcall)) void swift_function(__attribute__((swift_context)) void *context);
     ((swift_function *)closure.function)(closure.context);
 }
+#endif

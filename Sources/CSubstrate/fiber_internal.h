@@ -4,6 +4,7 @@
 #define QUIESCE_FIBER_INTERNAL_H
 
 #include "quiesce_fiber.h"
+#include "quiesce_platform.h"
 
 enum { image_words_max = 8 };
 

@@ -6,7 +6,9 @@
 #include "fiber_internal.h"
 #include "quiesce_inbox.h"
 #include "quiesce_interpose.h"
+#include "quiesce_platform.h"
 
+#if QUIESCE_HAS_EXPLORER
 #include <dlfcn.h>
 #include <pthread.h>
 #include <stddef.h>
@@ -295,3 +297,4 @@ void quiesce_jobs_cancel(void *task) {
     if (real_cancel) real_cancel(task);
     else if (swift_task_cancel) swift_task_cancel(task);
 }
+#endif

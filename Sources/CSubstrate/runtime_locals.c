@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include "fiber_internal.h"
 
+#if QUIESCE_HAS_EXPLORER
 #include <fcntl.h>
 #include <link.h>
 #include <pthread.h>
@@ -166,3 +167,4 @@ bool quiesce_find_thread_locals(const void *bytes, size_t size, const char *cons
         if (times[name] != 1) return false;
     return true;
 }
+#endif

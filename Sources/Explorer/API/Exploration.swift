@@ -286,8 +286,15 @@ public struct Exploration {
         }
     }
 
+    /// Why nothing can be explored on this platform, if that is so.
+    package static let missingPlatform: String? =
+        quiesce_has_explorer()
+        ? nil
+        : "nothing can be explored on this platform: Quiesce explores on Linux with glibc, on x86-64 and aarch64"
+
     /// Why nothing can be explored in this process, if that is so.
     static let obstacle: String? = {
+        if let missingPlatform { return missingPlatform }
         if quiesce_fiber_core_image_size() == 0 || quiesce_fiber_concurrency_image_size() == 0 {
             return
                 "the thread-locals of the Swift runtime cannot be found, so that explored threads would share them: a program that links the Swift runtime statically can be explored only while it has its symbol table (do not strip it)"
