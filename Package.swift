@@ -5,6 +5,8 @@ import PackageDescription
 
 let package = Package(
     name: "quiesce",
+    // Quiesce runs on Linux. On Apple's platforms it only compiles, and its API needs these.
+    platforms: [.macOS(.v26), .iOS(.v26), .tvOS(.v26), .watchOS(.v26), .visionOS(.v26)],
     products: [
         .library(name: "Substrate", targets: ["Substrate"]),
         .library(name: "Quiesce", targets: ["Quiesce"]),

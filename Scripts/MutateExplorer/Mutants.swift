@@ -554,6 +554,9 @@ extension Mutant {
         Mutant(
             "threads outside bound nothing", "API/Exploration.swift",
             "if let place = scheduler.sharedLocks.met {", "if let place = Optional<String>.none {"),
+        Mutant(
+            "releases that nobody watches bound nothing", "Objects/References.swift",
+            "        isSeen = false\n        return body()", "        return body()"),
     ]
 
     private static let operation = "Scheduling/Scheduler+Operations.swift"

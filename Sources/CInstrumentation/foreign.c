@@ -3,7 +3,11 @@
 #define _GNU_SOURCE
 #include "quiesce_foreign.h"
 #include "quiesce_block.h"
+#include "quiesce_fiber.h"
 #include "quiesce_interpose.h"
+#include "quiesce_platform.h"
+
+#if QUIESCE_HAS_EXPLORER
 #include <dlfcn.h>
 #include <pthread.h>
 #include <string.h>
@@ -65,6 +69,8 @@ static void find(void (*listener)(void *, const char *)) {
     if (is_found) return;
     is_found = true;
     told = listener;
+    // What the toolchain's libraries call among themselves is then called by the program's file.
+    if (quiesce_runtime_is_linked_in()) return;
     quiesce_replacement all[] = {FUNCTIONS(QUIESCE_REPLACEMENT)};
     quiesce_interposition_find(&calls, all, sizeof all / sizeof *all);
     quiesce_replacement of_foundation[] = {
@@ -91,3 +97,4 @@ void quiesce_foreign_end(void) {
     if (--users == 0) set(false);
     pthread_mutex_unlock(&changing);
 }
+#endif

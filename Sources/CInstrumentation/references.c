@@ -3,7 +3,11 @@
 #define _GNU_SOURCE
 #include "quiesce_references.h"
 #include "quiesce_block.h"
+#include "quiesce_fiber.h"
 #include "quiesce_interpose.h"
+#include "quiesce_platform.h"
+
+#if QUIESCE_HAS_EXPLORER
 #include <dlfcn.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -332,6 +336,8 @@ static bool find(const quiesce_reference_listener *new_listener) {
     static bool is_sought;
     if (is_sought) return is_found;
     is_sought = true;
+    // A runtime that is linked in is called directly.
+    if (quiesce_runtime_is_linked_in()) return false;
     if (!&_swift_allocObject || !&_swift_release || !&_swift_release_n || !&_swift_enableSwizzlingOfAllocationAndRefCountingFunctions_forInstrumentsOnly) return false;
     quiesce_replacement replacements[] = {
         {"swift_isUniquelyReferenced_nonNull_native", (void *)is_unique, NULL, (void **)&real_is_unique},
@@ -378,3 +384,4 @@ void quiesce_reference_watch_end(void) {
     if (is_found && --watchers == 0) set_on(false);
     pthread_mutex_unlock(&watching);
 }
+#endif

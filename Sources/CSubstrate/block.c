@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 
 #include "quiesce_block.h"
-#include <pthread.h>
-#include <stdlib.h>
+#include "quiesce_platform.h"
 
 _Thread_local quiesce_block quiesce_thread_block __attribute__((tls_model("initial-exec")));
 
 _Thread_local uint32_t quiesce_thread_muted __attribute__((tls_model("initial-exec")));
+
+#if QUIESCE_HAS_MACHINE
+#include <pthread.h>
+#include <stdlib.h>
 
 static pthread_key_t exit_key;
 static pthread_once_t exit_once = PTHREAD_ONCE_INIT;
@@ -24,6 +27,7 @@ void quiesce_block_watch_exit(void (*on_exit)(quiesce_block *)) {
     pthread_once(&exit_once, create_exit_key);
     pthread_setspecific(exit_key, &quiesce_thread_block);
 }
+#endif
 
 uint32_t quiesce_lock_sites_wanted;
 

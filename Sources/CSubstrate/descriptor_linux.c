@@ -2,6 +2,9 @@
 
 #define _GNU_SOURCE
 #include "quiesce_machine.h"
+#include "quiesce_platform.h"
+
+#if QUIESCE_HAS_MACHINE
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/epoll.h>
@@ -73,3 +76,4 @@ int32_t quiesce_epoll_wait(int32_t epoll, quiesce_ready ready[64]) {
     }
     return count;
 }
+#endif

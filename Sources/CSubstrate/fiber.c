@@ -2,7 +2,8 @@
 
 #define _GNU_SOURCE
 #include "fiber_internal.h"
-#include <link.h>
+
+#if QUIESCE_HAS_EXPLORER
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -68,8 +69,6 @@ __asm__(".text\n"
         "  mov x0, x19\n  mov x29, #0\n  bl quiesce_fiber_main\n  brk #1\n"
         ".size quiesce_fiber_begin, .-quiesce_fiber_begin\n");
 enum { saved_words = 22 };
-#else
-#error "Quiesce knows how to switch stacks on x86-64 and aarch64 only."
 #endif
 
 extern void quiesce_stack_switch(void **save, void *load) __attribute__((visibility("hidden")));
@@ -78,78 +77,36 @@ extern void quiesce_stack_switch(void **save, void *load) __attribute__((visibil
 extern void quiesce_fiber_begin(void) __attribute__((visibility("hidden")));
 __attribute__((visibility("hidden"), noreturn, used)) void quiesce_fiber_main(quiesce_fiber *fiber);
 
-// Where the Swift runtime keeps its thread-locals of this thread. Looked up once a thread: the
-// segments do not move.
-static _Thread_local uint64_t *core_segment, *concurrency_segment;
-static _Thread_local bool segments_known;
-static size_t core_words, concurrency_words;
-
-static int find_segments(struct dl_phdr_info *info, size_t size, void *unused) {
-    (void)unused;
-    if (size < offsetof(struct dl_phdr_info, dlpi_tls_data) + sizeof info->dlpi_tls_data || !info->dlpi_name) return 0;
-    bool is_core = strstr(info->dlpi_name, "libswiftCore.so") != NULL;
-    bool is_concurrency = strstr(info->dlpi_name, "libswift_Concurrency.so") != NULL;
-    if (!is_core && !is_concurrency) return 0;
-    for (int i = 0; i < info->dlpi_phnum; i++) {
-        if (info->dlpi_phdr[i].p_type != PT_TLS) continue;
-        size_t words = (info->dlpi_phdr[i].p_memsz + 7) / 8;
-        if (words > image_words_max) continue;
-        if (is_core) core_words = words, core_segment = info->dlpi_tls_data;
-        else concurrency_words = words, concurrency_segment = info->dlpi_tls_data;
-    }
-    return 0;
+static inline void copy_in(uint64_t *image, uint64_t *const *words, size_t count) {
+    for (size_t i = 0; i < count; i++)
+        if (words[i]) image[i] = *words[i];
 }
 
-static void know_segments(void) {
-    if (segments_known) return;
-    dl_iterate_phdr(find_segments, NULL);
-    segments_known = true;
-}
-
-uint64_t *quiesce_concurrency_segment(void) {
-    know_segments();
-    return concurrency_segment;
-}
-
-size_t quiesce_fiber_core_image_size(void) {
-    know_segments();
-    return core_segment ? core_words * 8 : 0;
-}
-
-size_t quiesce_fiber_concurrency_image_size(void) {
-    know_segments();
-    return concurrency_segment ? concurrency_words * 8 : 0;
-}
-
-static inline void copy_words(uint64_t *to, const uint64_t *from, size_t count) {
-    for (size_t i = 0; i < count; i++) to[i] = from[i];
-}
-
-// The sizes of Swift 6.3; others are copied word by word.
-static inline bool has_usual_segments(void) {
-    return core_segment && concurrency_segment && core_words == 3 && concurrency_words == 4;
+static inline void copy_out(uint64_t *const *words, const uint64_t *image, size_t count) {
+    for (size_t i = 0; i < count; i++)
+        if (words[i]) *words[i] = image[i];
 }
 
 static inline void save_images(quiesce_fiber *fiber) {
     fiber->block = quiesce_thread_block;
-    if (__builtin_expect(has_usual_segments(), 1)) {
-        memcpy(fiber->core, core_segment, 3 * sizeof(uint64_t));
-        memcpy(fiber->concurrency, concurrency_segment, 4 * sizeof(uint64_t));
+    if (__builtin_expect(quiesce_locals.is_usual, 1)) {
+        memcpy(fiber->core, quiesce_locals.core[0], 3 * sizeof(uint64_t));
+        memcpy(fiber->concurrency, quiesce_locals.concurrency[0], 4 * sizeof(uint64_t));
         return;
     }
-    if (core_segment) copy_words(fiber->core, core_segment, core_words);
-    if (concurrency_segment) copy_words(fiber->concurrency, concurrency_segment, concurrency_words);
+    copy_in(fiber->core, quiesce_locals.core, quiesce_locals.core_words);
+    copy_in(fiber->concurrency, quiesce_locals.concurrency, quiesce_locals.concurrency_words);
 }
 
 static inline void load_images(const quiesce_fiber *fiber) {
     quiesce_thread_block = fiber->block;
-    if (__builtin_expect(has_usual_segments(), 1)) {
-        memcpy(core_segment, fiber->core, 3 * sizeof(uint64_t));
-        memcpy(concurrency_segment, fiber->concurrency, 4 * sizeof(uint64_t));
+    if (__builtin_expect(quiesce_locals.is_usual, 1)) {
+        memcpy(quiesce_locals.core[0], fiber->core, 3 * sizeof(uint64_t));
+        memcpy(quiesce_locals.concurrency[0], fiber->concurrency, 4 * sizeof(uint64_t));
         return;
     }
-    if (core_segment) copy_words(core_segment, fiber->core, core_words);
-    if (concurrency_segment) copy_words(concurrency_segment, fiber->concurrency, concurrency_words);
+    copy_out(quiesce_locals.core, fiber->core, quiesce_locals.core_words);
+    copy_out(quiesce_locals.concurrency, fiber->concurrency, quiesce_locals.concurrency_words);
 }
 
 // Sanitizers are told of every switch: one follows what orders threads, the other which stack is in
@@ -205,7 +162,7 @@ void quiesce_fiber_resume(quiesce_fiber *to) {
 }
 
 quiesce_fiber *quiesce_fiber_host(void) {
-    know_segments();
+    quiesce_locals_prepare();
     quiesce_fiber *fiber = calloc(1, sizeof *fiber);
     if (!fiber) abort();
     announce_host(fiber);
@@ -278,3 +235,4 @@ void quiesce_call(quiesce_closure closure) {
     typedef __attribute__((swiftcall)) void swift_function(__attribute__((swift_context)) void *context);
     ((swift_function *)closure.function)(closure.context);
 }
+#endif

@@ -4,6 +4,9 @@
 
 #include "quiesce_inbox.h"
 #include "quiesce_jobs.h"
+#include "quiesce_platform.h"
+
+#if QUIESCE_HAS_EXPLORER
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -364,3 +367,4 @@ bool quiesce_inbox_retain(void *task) {
 void quiesce_inbox_release(void *task) {
     if (swift_release) swift_release(task);
 }
+#endif

@@ -3,6 +3,9 @@
 #define _GNU_SOURCE
 
 #include "quiesce_interpose.h"
+#include "quiesce_platform.h"
+
+#if QUIESCE_HAS_EXPLORER
 #include <dlfcn.h>
 #include <link.h>
 #include <stdbool.h>
@@ -166,3 +169,4 @@ void quiesce_interposition_set(quiesce_interposition *interposition, bool on) {
         else call->is_writable = write_slot(call->slot, function);
     }
 }
+#endif

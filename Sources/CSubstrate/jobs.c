@@ -6,6 +6,9 @@
 #include "fiber_internal.h"
 #include "quiesce_inbox.h"
 #include "quiesce_interpose.h"
+#include "quiesce_platform.h"
+
+#if QUIESCE_HAS_EXPLORER
 #include <dlfcn.h>
 #include <pthread.h>
 #include <stddef.h>
@@ -19,6 +22,7 @@ extern void (*_swift_tsan_acquire)(void *) __attribute__((weak));
 extern void (*_swift_tsan_release)(void *) __attribute__((weak));
 extern bool swift_isUniquelyReferenced_nonNull_native(const void *) __attribute__((weak));
 extern void swift_release(void *) __attribute__((weak));
+extern void *swift_task_getCurrent(void) __attribute__((weak));
 extern void swift_task_cancel(void *) __attribute__((weak));
 extern const char *swift_task_getCurrentTaskName(void) __attribute__((weak));
 
@@ -76,11 +80,9 @@ static void on_release(void *address) {
     else if (address != quiesce_jobs_current()) listener.touches(observer, address);
 }
 
-// The thread-locals of libswift_Concurrency: the current task is the second word, what it runs on
-// the third.
 static inline char *tracking(void) {
-    uint64_t *segment = quiesce_concurrency_segment();
-    return segment ? (char *)segment[2] : NULL;
+    uint64_t *word = quiesce_concurrency_word(executor_tracking);
+    return word ? (char *)*word : NULL;
 }
 
 static void on_acquire(void *address) {
@@ -218,7 +220,7 @@ static bool interpose(void) {
 }
 
 bool quiesce_jobs_listen(const quiesce_job_listener *new_listener) {
-    if (!&_swift_tsan_acquire || !&_swift_tsan_release || !quiesce_concurrency_segment()) return false;
+    if (!&_swift_tsan_acquire || !&_swift_tsan_release || !quiesce_concurrency_word(current_task)) return false;
     if (_swift_tsan_release == on_release) return true;
     listener = *new_listener;
     if (!interpose()) return false;
@@ -239,8 +241,9 @@ void quiesce_jobs_leave_by_queue(void) {
 }
 
 void *quiesce_jobs_current(void) {
-    uint64_t *segment = quiesce_concurrency_segment();
-    return segment ? (void *)(uintptr_t)segment[1] : NULL;
+    uint64_t *word = quiesce_concurrency_word(current_task);
+    if (word) return (void *)(uintptr_t)*word;
+    return swift_task_getCurrent ? swift_task_getCurrent() : NULL;
 }
 
 void *quiesce_jobs_destination(const void *task) {
@@ -268,20 +271,19 @@ int32_t quiesce_jobs_frames(const void *task, uintptr_t *frames, int32_t capacit
 }
 
 const char *quiesce_jobs_name(void *task) {
-    uint64_t *segment = quiesce_concurrency_segment();
-    if (!segment || !swift_task_getCurrentTaskName) return NULL;
-    uint64_t current = segment[1];
-    segment[1] = (uint64_t)(uintptr_t)task;
+    uint64_t *word = quiesce_concurrency_word(current_task);
+    if (!word || !swift_task_getCurrentTaskName) return NULL;
+    uint64_t current = *word;
+    *word = (uint64_t)(uintptr_t)task;
     const char *name = swift_task_getCurrentTaskName();
-    segment[1] = current;
+    *word = current;
     return name;
 }
 
 void quiesce_jobs_lend_locals(quiesce_fiber *fiber, const void *task) {
-    if (!quiesce_concurrency_segment()) return;
+    if (!quiesce_concurrency_word(fallback_values)) return;
     fiber->lent_locals = *(void *const *)((const char *)task + task_locals);
-    // The fourth word of the thread-locals: the storage of a thread without a task.
-    fiber->concurrency[3] = (uint64_t)(uintptr_t)&fiber->lent_locals;
+    fiber->concurrency[fallback_values] = (uint64_t)(uintptr_t)&fiber->lent_locals;
 }
 
 bool quiesce_jobs_is_cancelled(const void *task) { return status_of(task) & status_cancelled; }
@@ -295,3 +297,4 @@ void quiesce_jobs_cancel(void *task) {
     if (real_cancel) real_cancel(task);
     else if (swift_task_cancel) swift_task_cancel(task);
 }
+#endif

@@ -2,6 +2,9 @@
 
 #define _GNU_SOURCE
 #include "quiesce_machine.h"
+#include "quiesce_platform.h"
+
+#if QUIESCE_HAS_MACHINE
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/futex.h>
@@ -161,3 +164,4 @@ __attribute__((constructor)) static void watch_forks(void) {
 }
 
 void quiesce_keep(const void *value) { (void)value; }
+#endif

@@ -3,6 +3,9 @@
 #define _GNU_SOURCE
 #include "fiber_internal.h"
 #include "quiesce_inbox.h"
+#include "quiesce_platform.h"
+
+#if QUIESCE_HAS_EXPLORER
 #include <dlfcn.h>
 #include <execinfo.h>
 #include <fcntl.h>
@@ -280,3 +283,4 @@ void quiesce_trap_interrupt(int32_t tid) {
     info.si_value.sival_int = quiesce_trap_stuck;
     syscall(SYS_rt_tgsigqueueinfo, getpid(), tid, SIGURG, &info);
 }
+#endif

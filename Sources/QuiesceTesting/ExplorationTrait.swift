@@ -66,6 +66,12 @@ public struct ExplorationTrait: TestTrait, SuiteTrait, TestScoping {
         return trait
     }
 
+    /// Skips the test, with a sentence, on a platform on which nothing can be explored.
+    public func prepare(for test: Test) async throws {
+        guard let obstacle = Exploration.missingPlatform else { return }
+        try await ConditionTrait.disabled(Comment(rawValue: obstacle)).prepare(for: test)
+    }
+
     public func provideScope(
         for test: Test, testCase: Test.Case?,
         performing function: @Sendable @concurrent () async throws -> Void

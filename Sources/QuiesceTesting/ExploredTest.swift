@@ -8,6 +8,10 @@ import Testing
     import Glibc
 #elseif canImport(Musl)
     import Musl
+#elseif canImport(Android)
+    import Android
+#elseif canImport(Darwin)
+    import Darwin
 #endif
 
 /// One test function, or one case of a parameterized one, that is explored.

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Substrate
 import Testing
 
 @testable import Explorer
@@ -108,6 +109,15 @@ import Testing
             report.verdicts[.expectation] != nil && report.verdicts.count == 1, "\(report.verdicts)"
         )
         #expect(report.coverage == .bounded(by: "what executors see of tasks"))
+    }
+
+    @Test func `without announcements releases are not seen, and coverage says so`() throws {
+        var options = ExplorationOptions()
+        options.isLimitedToExecutors = true
+        let report = try Exploration("threads", options: options) { world in
+            world.thread("other") { Atomic(0).store(1, ordering: .relaxed) }
+        }.run()
+        #expect(report.coverage == .bounded(by: "what is seen without the releases of references"))
     }
 
     @Test func `without announcements a main task that waits for ever is seen`() throws {

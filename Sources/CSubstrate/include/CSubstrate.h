@@ -11,5 +11,6 @@
 #include "quiesce_interpose.h"
 #include "quiesce_jobs.h"
 #include "quiesce_machine.h"
+#include "quiesce_platform.h"
 
 #endif

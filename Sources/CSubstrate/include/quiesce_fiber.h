@@ -27,10 +27,17 @@ void quiesce_fiber_switch(quiesce_fiber *_Nonnull from, quiesce_fiber *_Nonnull 
 /// Whether `address` lies in the guard page or the stack of `fiber`.
 bool quiesce_fiber_contains(const quiesce_fiber *_Nonnull fiber, uintptr_t address);
 
-/// The sizes in bytes of the runtime's thread-local segments that are exchanged, 0 for one that was
-/// not found.
+/// The sizes in bytes of the two parts of the runtime's thread-locals that are exchanged, 0 for one
+/// that was not found.
 size_t quiesce_fiber_core_image_size(void);
 size_t quiesce_fiber_concurrency_image_size(void);
+/// Whether the Swift runtime is linked statically, into the file that holds these shims too.
+bool quiesce_runtime_is_linked_in(void);
+/// Finds thread-local variables by their names in the symbol table of an ELF file, whose `size`
+/// bytes are at `file`. False unless each of the `count` (at most 16) names is there exactly once;
+/// `offsets` are from the beginning of the file's thread-local segment.
+bool quiesce_find_thread_locals(const void *_Nonnull file, size_t size, const char *_Nonnull const *_Nonnull names,
+                                uint64_t *_Nonnull offsets, int count);
 
 /// What stopped a fiber.
 typedef struct quiesce_trap {

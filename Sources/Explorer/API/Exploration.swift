@@ -48,6 +48,9 @@ public struct Exploration {
         case nested
         /// The jobs of its tasks do not come to the exploration.
         case notCaptured
+        /// Nothing of this kind can be explored on this platform, or in a program that was linked
+        /// like this one. The text says why.
+        case impossible(String)
         /// The checkpoint is of another exploration, or of one with other options.
         case foreignCheckpoint(of: String)
 
@@ -59,6 +62,7 @@ public struct Exploration {
             case .nested: "an exploration cannot be started from inside another one"
             case .notCaptured:
                 "the jobs of explored tasks go elsewhere: something has installed executors of its own over the explorer's"
+            case .impossible(let reason): reason
             case .foreignCheckpoint(let name):
                 "the checkpoint of \"\(name)\" was made by another exploration, or with other options"
             }
@@ -71,6 +75,7 @@ public struct Exploration {
     ///   goes on from there, and its report counts the executions of both. The limits of the
     ///   options are those of this part.
     public func run(from checkpoint: Checkpoint? = nil) throws(Failure) -> ExplorationReport {
+        try checkPossible()
         // What is made once in a process, where it is first needed, may have given up references
         // once. In a program that gives them up in no order of its own, that happens again.
         for _ in 1...2 {
@@ -209,6 +214,7 @@ public struct Exploration {
     /// Runs the one execution that `token` tells, and returns it as a counterexample, or nil when
     /// nothing fails.
     public func replay(_ token: ReplayToken) throws(Failure) -> Counterexample? {
+        try checkPossible()
         do throws(Failure) { return try replayed(token) } catch {
             guard case .diverged = error, options.watchesReferences else { throw error }
             // It may have been found without.
@@ -269,6 +275,32 @@ public struct Exploration {
     private func checkNotNested() throws(Failure) {
         guard Scheduler.watchingThisThread == nil, !quiesce_trap_is_begun() else { throw .nested }
     }
+
+    /// Nothing of the explorer's works before this.
+    private func checkPossible() throws(Failure) {
+        if let reason = Self.obstacle { throw .impossible(reason) }
+        if case .task = body, quiesce_runtime_is_linked_in() {
+            throw .impossible(
+                "tasks cannot be explored in a program that links the Swift runtime statically: link it dynamically (without --static-swift-stdlib)"
+            )
+        }
+    }
+
+    /// Why nothing can be explored on this platform, if that is so.
+    package static let missingPlatform: String? =
+        quiesce_has_explorer()
+        ? nil
+        : "nothing can be explored on this platform: Quiesce explores on Linux with glibc, on x86-64 and aarch64"
+
+    /// Why nothing can be explored in this process, if that is so.
+    static let obstacle: String? = {
+        if let missingPlatform { return missingPlatform }
+        if quiesce_fiber_core_image_size() == 0 || quiesce_fiber_concurrency_image_size() == 0 {
+            return
+                "the thread-locals of the Swift runtime cannot be found, so that explored threads would share them: a program that links the Swift runtime statically can be explored only while it has its symbol table (do not strip it)"
+        }
+        return nil
+    }()
 
     /// Calls `work` with a function that runs one execution.
     func exploring<Result>(_ scheduler: Scheduler, _ work: (() -> Outcome) -> Result) -> Result {
@@ -343,6 +375,12 @@ public struct Exploration {
             (strategy as? DepthFirst)?.isBounded == true
         {
             return .bounded(by: bound == 1 ? "1 preemption" : "\(bound) preemptions")
+        }
+        if quiesce_runtime_is_linked_in() {
+            return .bounded(
+                by: "what a program shows that links the Swift runtime statically: "
+                    + "neither releases of references nor calls of other libraries"
+            )
         }
         if !scheduler.seesAll, case .task = body {
             return .bounded(by: "what executors see of tasks")

@@ -4,6 +4,10 @@
     import Glibc
 #elseif canImport(Musl)
     import Musl
+#elseif canImport(Android)
+    import Android
+#elseif canImport(Darwin)
+    import Darwin
 #endif
 
 /// Runs `body` through every interleaving of its threads that can differ, and throws when one goes
@@ -49,6 +53,8 @@ public func explore(
     file: StaticString = #filePath, line: UInt = #line,
     _ body: @escaping @Sendable (ExploredWorld) async throws -> Void
 ) async throws -> ExplorationReport {
+    // Here, for this comes before all else.
+    if let reason = Exploration.obstacle { throw Exploration.Failure.impossible(reason) }
     // Here, for a task that goes to another thread has left the exploration.
     if Exploration.isRunningHere { throw Exploration.Failure.nested }
     return try await ExploringThreads.run {
@@ -59,6 +65,7 @@ public func explore(
 private func carryOut(
     _ exploration: Exploration, _ file: StaticString, _ line: UInt
 ) throws -> ExplorationReport {
+    if let reason = Exploration.obstacle { throw Exploration.Failure.impossible(reason) }
     var exploration = exploration
     let progress = ProgressLine()
     defer { progress.end() }

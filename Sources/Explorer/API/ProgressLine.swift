@@ -7,6 +7,10 @@ import Synchronization
     import Glibc
 #elseif canImport(Musl)
     import Musl
+#elseif canImport(Android)
+    import Android
+#elseif canImport(Darwin)
+    import Darwin
 #endif
 
 /// Tells a person who waits how far explorations are, on standard error: on a terminal in one line

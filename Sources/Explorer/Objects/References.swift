@@ -50,6 +50,12 @@ final class References {
         return body()
     }
 
+    /// Calls `body` while nobody watches.
+    func notWatching<Result>(_ body: () -> Result) -> Result {
+        isSeen = false
+        return body()
+    }
+
     func beginExecution(_ matters: TypeSet) {
         if hasWeakOnes {
             weakOnes.removeAll()

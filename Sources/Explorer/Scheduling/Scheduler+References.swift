@@ -14,8 +14,9 @@ extension Scheduler {
             }
         }
         defer { quiesce_foreign_end() }
+        guard options.watchesReferences else { return body() }
         // Where the jobs of tasks are not all seen, nor is who gives up what.
-        guard seesAll, options.watchesReferences else { return body() }
+        guard seesAll else { return references.notWatching(body) }
         return references.watching(for: self, body)
     }
 

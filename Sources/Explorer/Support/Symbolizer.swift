@@ -7,6 +7,10 @@ import Synchronization
     import Glibc
 #elseif canImport(Musl)
     import Musl
+#elseif canImport(Android)
+    import Android
+#elseif canImport(Darwin)
+    import Darwin
 #endif
 
 /// Finds the source line of an address with the toolchain's `llvm-symbolizer`, kept running as one

@@ -117,6 +117,10 @@ enum JobCapture {
             unsafe JobCapture.job(job).runSynchronously(
                 on: CapturingFactory.main.asUnownedSerialExecutor())
         }
+    #else
+        // No exploration gets this far.
+        static func runOnPool(_ job: UInt) { fatalError(Exploration.missingPlatform ?? "") }
+        static func runOnMain(_ job: UInt) { fatalError(Exploration.missingPlatform ?? "") }
     #endif
 }
 

@@ -4,6 +4,10 @@
     import Glibc
 #elseif canImport(Musl)
     import Musl
+#elseif canImport(Android)
+    import Android
+#elseif canImport(Darwin)
+    import Darwin
 #endif
 
 /// The token of a test's last failure, in a file of its own: it runs first the next time.

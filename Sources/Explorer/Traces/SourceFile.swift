@@ -4,6 +4,10 @@
     import Glibc
 #elseif canImport(Musl)
     import Musl
+#elseif canImport(Android)
+    import Android
+#elseif canImport(Darwin)
+    import Darwin
 #endif
 
 /// The source of a step, as far as it can be read.
