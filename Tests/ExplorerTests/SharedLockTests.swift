@@ -60,6 +60,11 @@ private func isAwaited(_ lock: borrowing Substrate.Mutex<Int>) -> Bool {
     SharedLock(.mutex, at: lock.address, as: 0).isAwaited
 }
 
+/// Whether a thread of an exploration has waited on the condition.
+private func isMarked(_ condition: borrowing Condition) -> Bool {
+    SharedWaiters(at: condition.address).isMarked
+}
+
 /// Runs `body` on a thread that is not explored while `work` runs.
 private func beside<Result>(
     _ body: @escaping @Sendable () -> Void, _ work: () throws -> Result
@@ -624,6 +629,8 @@ private let sampled = ExplorationReport.Coverage.bounded(
         let locks = Locks()
         let isOver = Signal()
         let report = try beside({
+            // Not before a thread of the exploration waits.
+            waitUntil { isMarked(locks.condition) }
             while !isOver.isSet {
                 locks.lock.withLock { $0 = 1 }
                 locks.condition.signal()

@@ -28,11 +28,12 @@ package final class Sleeper: Sendable {
         id.store(quiesce_thread_id(), ordering: .sequentiallyConsistent)
     }
 
-    /// Waits until the kernel says that the thread, after it announced itself, sleeps.
+    /// Waits until the kernel says that the thread, after it announced itself, sleeps, or has ended.
     package func waitUntilAsleep() {
         waitUntil { id.load(ordering: .sequentiallyConsistent) != 0 }
         waitUntil {
-            Self.state(of: id.load(ordering: .sequentiallyConsistent)) == UInt8(ascii: "S")
+            let state = Self.state(of: id.load(ordering: .sequentiallyConsistent))
+            return state == nil || state == UInt8(ascii: "S")
         }
     }
 

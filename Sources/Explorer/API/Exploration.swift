@@ -145,9 +145,7 @@ public struct Exploration {
                     outcome = run()
                 }
                 // What threads shared with others may be different each time.
-                if scheduler.divergence != nil, scheduler.sharedLocks.met != nil {
-                    scheduler.sharedLocks.hasDecided = true
-                }
+                if scheduler.divergence != nil { scheduler.sharedLocks.noteDivergence() }
                 if scheduler.hasForeignPart, !scheduler.mustStop {
                     if let verdict = scheduler.verdict, scheduler.divergence == nil,
                         !scheduler.mustRepeat
@@ -398,6 +396,9 @@ public struct Exploration {
         }
         if !scheduler.references.isSeen {
             return .bounded(by: "what is seen without the releases of references")
+        }
+        if scheduler.references.lacksRoom {
+            return .bounded(by: "the releases of some classes: too many have ends that can be seen")
         }
         if !options.watchesReferences {
             return .bounded(by: "one order of releases, which differ from run to run")

@@ -20,6 +20,8 @@ final class References {
     private let watch: OpaquePointer
     /// Whether the runtime shows what becomes of references.
     private(set) var isSeen = true
+    /// Whether there was no room for a type that matters: releases of its objects are no steps.
+    private(set) var lacksRoom = false
     /// Where the types in `watch` come from.
     private var types = TypeSet()
     private var known: [UInt] = []
@@ -66,13 +68,16 @@ final class References {
         types = matters
         known = matters.all
         unsafe quiesce_reference_watch_clear(watch)
-        for type in known { set(type, quiesce_type_matters) }
+        for type in known where !set(type, quiesce_type_matters) { lacksRoom = true }
     }
 
     /// What is known of a type until the next execution.
-    private func set(_ type: UInt, _ standing: quiesce_type_standing) {
-        // Where there is no room, it is asked about again.
-        _ = unsafe quiesce_reference_watch_set(
+    ///
+    /// - Returns: false where there is no room. A type that does not matter is then asked about
+    ///   again.
+    @discardableResult
+    private func set(_ type: UInt, _ standing: quiesce_type_standing) -> Bool {
+        unsafe quiesce_reference_watch_set(
             watch, UnsafeRawPointer(bitPattern: type)!, standing)
     }
 

@@ -17,13 +17,37 @@ final class SharedLocks {
     var keptOut = 0
     /// Conditions and wait points on which threads of this execution have waited.
     let waits = Stack<SharedWait>(capacity: 8)
+    /// Those of the exploration's first execution, which cannot tell what is older than itself.
+    private var firstWaits: [SharedWait] = []
+    private var isFirst: Bool?
+    /// Whether a thread has waited on something that is older than the execution.
+    private var hasOlderWaits = false
 
     func beginExecution() {
+        isFirst = isFirst == nil
         hasDecided = false
         isGivenUp = false
         keptOut = 0
         waits.removeAll()
     }
+
+    func add(_ wait: SharedWait) {
+        waits.append(wait)
+        if wait.isOlder { hasOlderWaits = true } else if isFirst == true { firstWaits.append(wait) }
+    }
+
+    /// Whether threads have waited on something that outlives executions.
+    private var hasOutlivingWaits: Bool {
+        hasOlderWaits
+            || firstWaits.contains {
+                SharedLock(.mutex, at: $0.address, as: 0).isThere
+                    && SharedWaiters(at: $0.address).isMarked
+            }
+    }
+
+    /// An execution went on differently from the one that it repeats. That may be the doing of
+    /// threads outside, where it shares something with them.
+    func noteDivergence() { if met != nil || hasOutlivingWaits { hasDecided = true } }
 }
 
 /// A condition or a wait point, as far as threads outside may use it too.
@@ -166,13 +190,18 @@ extension Scheduler {
     private func waitInPlace(_ mode: SharedLock.Mode, _ lock: Int32) -> Wait {
         let word = SharedLock(mode, at: objects[lock].address, as: lockToken)
         let start = quiesce_monotonic_nanoseconds()
-        while true {
-            if tryWord(mode, lock, hasSlept: true) { return .taken }
-            if awaitedLock() >= 0 { return .entangled }
-            if isTooLong(since: start) { return .tooLong }
+        word.announce()
+        while !word.takeAnnounced() {
+            let isEntangled = awaitedLock() >= 0
+            if isEntangled || isTooLong(since: start) {
+                word.withdraw()
+                return isEntangled ? .entangled : .tooLong
+            }
             heartbeat.tick()
             word.sleep(nanoseconds: Self.slice)
         }
+        heldWords &+= 1
+        return .taken
     }
 
     private func isTooLong(since start: UInt64) -> Bool {
@@ -290,7 +319,7 @@ extension Scheduler {
         let waiters = SharedWaiters(at: address)
         let isOlder = waiters.mark()
         objects[object].sharedWait = Int32(sharedLocks.waits.count)
-        sharedLocks.waits.append(
+        sharedLocks.add(
             SharedWait(object: object, address: address, wakes: waiters.wakes, isOlder: isOlder))
     }
 

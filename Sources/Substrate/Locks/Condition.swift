@@ -16,7 +16,7 @@ public struct Condition: ~Copyable, Sendable {
 
     public init() {}
 
-    private var address: UInt { unsafe withUnsafePointer(to: sequence) { UInt(bitPattern: $0) } }
+    var address: UInt { unsafe withUnsafePointer(to: sequence) { UInt(bitPattern: $0) } }
 
     /// Names this condition in traces and begins its life.
     ///

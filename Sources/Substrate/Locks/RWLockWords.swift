@@ -249,18 +249,48 @@ struct RWLockWords: ~Copyable {
         while true {
             // Before the state is looked at: a wake-up that follows changes it.
             let seen = sleepingWriters.word.load(ordering: .acquiring)
-            found = state.load(ordering: .relaxed)
-            while found & (RWLockState.writing | RWLockState.inside) == 0 {
-                let (isMine, now) = state.weakCompareExchange(
-                    expected: found,
-                    desired: (found - RWLockState.oneWriter) | RWLockState.writing | UInt64(token),
-                    successOrdering: .acquiring, failureOrdering: .relaxed)
-                if isMine { return }
-                found = now
-            }
+            if takeAnnouncedWrite(by: token) { return }
             if !sleepingWriters.linger(while: seen, rounds: Self.patience) {
                 sleepingWriters.wait(while: seen)
             }
+        }
+    }
+
+    /// Counts a writer that waits and does not sleep: readers that come stay out until it has taken
+    /// the lock, by `takeAnnouncedWrite`, or waits no longer.
+    borrowing func announceWrite() {
+        state.wrappingAdd(RWLockState.oneWriter, ordering: .relaxed)
+    }
+
+    /// Takes the lock for a writer that was announced, if it is free.
+    borrowing func takeAnnouncedWrite(by token: UInt32) -> Bool {
+        var found = state.load(ordering: .relaxed)
+        while found & (RWLockState.writing | RWLockState.inside) == 0 {
+            let (isMine, now) = state.weakCompareExchange(
+                expected: found,
+                desired: (found - RWLockState.oneWriter) | RWLockState.writing | UInt64(token),
+                successOrdering: .acquiring, failureOrdering: .relaxed)
+            if isMine { return true }
+            found = now
+        }
+        return false
+    }
+
+    /// An announced writer waits no longer. Wakes the readers that it kept out.
+    borrowing func withdrawWrite() {
+        var found = state.load(ordering: .relaxed)
+        while true {
+            var left = found - RWLockState.oneWriter
+            if !keepsReadersOut(left) { left &= ~RWLockState.readersSleep }
+            let (isOut, now) = state.weakCompareExchange(
+                expected: found, desired: left, successOrdering: .relaxed,
+                failureOrdering: .relaxed)
+            if isOut { break }
+            found = now
+        }
+        if found & RWLockState.readersSleep != 0 {
+            sleepingReaders.word.wrappingAdd(1, ordering: .releasing)
+            sleepingReaders.wake()
         }
     }
 

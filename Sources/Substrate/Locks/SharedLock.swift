@@ -45,6 +45,22 @@ package struct SharedLock {
         }
     }
 
+    /// Announces a writer, behind which readers wait that come: else they might keep it out for ever.
+    package func announce() {
+        if case .writer = mode { unwatched { unsafe words.pointee.announceWrite() } }
+    }
+
+    /// As `take`, after `announce`.
+    package func takeAnnounced() -> Bool {
+        guard case .writer = mode else { return take(hasSlept: true) }
+        return unwatched { unsafe words.pointee.takeAnnouncedWrite(by: token) }
+    }
+
+    /// Undoes `announce`.
+    package func withdraw() {
+        if case .writer = mode { unwatched { unsafe words.pointee.withdrawWrite() } }
+    }
+
     /// Whether `take` would take it.
     package var isFree: Bool {
         guard case .mutex = mode else {

@@ -40,6 +40,11 @@ package struct SharedWaiters {
         unsafe sleepers.pointee.word.load(ordering: .acquiring) & ~(Sleepers.oneWake - 1)
     }
 
+    /// Whether an exploration has left its mark.
+    package var isMarked: Bool {
+        unsafe sleepers.pointee.word.load(ordering: .relaxed) & Sleepers.mark != 0
+    }
+
     /// Leaves the mark of an exploration, and says whether there was one: what it was left on is
     /// older than the exploration's execution.
     package func mark() -> Bool {
