@@ -241,6 +241,29 @@ import Testing
         #expect(outcomes.all == ["an exploration cannot be started from inside another one"])
     }
 
+    /// The schedule that is repeated has a step of a thread that has ended.
+    @Test func `a thread that ends earlier than recorded is an error that names it`() throws {
+        final class Memory: @unchecked Sendable {
+            // Unchecked: used by fibers of one thread.
+            var runs = 0
+        }
+        let memory = Memory()
+        #expect {
+            try exhaust { world in
+                let (state, other) = (State(), State())
+                memory.runs += 1
+                let isShort = memory.runs > 2
+                world.thread("early") {
+                    state.x.store(1, ordering: .relaxed)
+                    if isShort { return }
+                    other.x.store(1, ordering: .relaxed)
+                    state.x.store(2, ordering: .relaxed)
+                }
+                world.thread("other") { state.x.store(3, ordering: .relaxed) }
+            }
+        } throws: { "\($0)".contains("its end") }
+    }
+
     @Test func `a program that is not deterministic is an error that names the step`() throws {
         final class Memory: @unchecked Sendable {
             // Unchecked: used by fibers of one thread.

@@ -202,7 +202,7 @@ public struct Exploration {
                 report.counterexample = try minimized(
                     found.verdict, schedule, number, scheduler.attention.steps)
             } catch {
-                guard scheduler.sharedLocks.met != nil else { throw error }
+                guard scheduler.sharedLocks.mayBeShared else { throw error }
                 report.counterexample = withoutTrace(found.verdict, schedule, number)
             }
         }

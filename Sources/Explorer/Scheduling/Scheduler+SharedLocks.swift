@@ -17,37 +17,45 @@ final class SharedLocks {
     var keptOut = 0
     /// Conditions and wait points on which threads of this execution have waited.
     let waits = Stack<SharedWait>(capacity: 8)
-    /// Those of the exploration's first execution, which cannot tell what is older than itself.
-    private var firstWaits: [SharedWait] = []
-    private var isFirst: Bool?
+    /// Those of the execution before.
+    private let earlierWaits = Stack<SharedWait>(capacity: 8)
     /// Whether a thread has waited on something that is older than the execution.
     private var hasOlderWaits = false
 
     func beginExecution() {
-        isFirst = isFirst == nil
         hasDecided = false
         isGivenUp = false
         keptOut = 0
+        earlierWaits.replace(with: waits)
         waits.removeAll()
     }
 
     func add(_ wait: SharedWait) {
         waits.append(wait)
-        if wait.isOlder { hasOlderWaits = true } else if isFirst == true { firstWaits.append(wait) }
+        if wait.isOlder { hasOlderWaits = true }
     }
 
-    /// Whether threads have waited on something that outlives executions.
-    private var hasOutlivingWaits: Bool {
-        hasOlderWaits
-            || firstWaits.contains {
-                SharedLock(.mutex, at: $0.address, as: 0).isThere
-                    && SharedWaiters(at: $0.address).isMarked
+    /// Whether another thread was met, or threads have waited on something that outlives executions,
+    /// so that another thread may have changed what it is about.
+    var mayBeShared: Bool {
+        met != nil || hasOlderWaits || outlives(waits) || outlives(earlierWaits)
+    }
+
+    private func outlives(_ waits: borrowing Stack<SharedWait>) -> Bool {
+        for index in 0..<waits.count {
+            let address = waits[index].address
+            if SharedLock(.mutex, at: address, as: 0).isThere,
+                SharedWaiters(at: address).isMarked
+            {
+                return true
             }
+        }
+        return false
     }
 
     /// An execution went on differently from the one that it repeats. That may be the doing of
     /// threads outside, where it shares something with them.
-    func noteDivergence() { if met != nil || hasOutlivingWaits { hasDecided = true } }
+    func noteDivergence() { if mayBeShared { hasDecided = true } }
 }
 
 /// A condition or a wait point, as far as threads outside may use it too.

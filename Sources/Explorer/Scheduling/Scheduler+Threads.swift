@@ -72,6 +72,14 @@ extension Scheduler {
         }
         threads[thread].body.run()
         endThread(thread)
+        while mode == .exploring {
+            // The schedule that is repeated has a further step of it.
+            diverge(
+                Divergence(
+                    step: steps + 1, expected: "a step of \(name(ofThread: thread))",
+                    found: "its end"))
+            waitForTurn(thread)
+        }
         fatalError("an ended thread was resumed")
     }
 

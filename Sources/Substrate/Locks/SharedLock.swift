@@ -50,10 +50,23 @@ package struct SharedLock {
         if case .writer = mode { unwatched { unsafe words.pointee.announceWrite() } }
     }
 
-    /// As `take`, after `announce`.
+    /// As `take`, after `announce`. Looks at a reader-writer lock for a while: it may be free for
+    /// moments only, and nobody wakes this thread.
     package func takeAnnounced() -> Bool {
-        guard case .writer = mode else { return take(hasSlept: true) }
-        return unwatched { unsafe words.pointee.takeAnnouncedWrite(by: token) }
+        if case .mutex = mode { return take(hasSlept: true) }
+        return unwatched {
+            for _ in 0..<1000 {
+                let isTaken =
+                    if case .writer = mode {
+                        unsafe words.pointee.takeAnnouncedWrite(by: token)
+                    } else {
+                        unsafe words.pointee.tryTakeRead()
+                    }
+                if isTaken { return true }
+                quiesce_pause()
+            }
+            return false
+        }
     }
 
     /// Undoes `announce`.
