@@ -648,7 +648,6 @@ private let sampled = ExplorationReport.Coverage.bounded(
         }
         #expect(
             report.counterexample == nil, "\(report.counterexample?.verdict.sentence ?? "")")
-        #expect(report.coverage != .all)
         #expect(locks.areFree)
     }
 
