@@ -535,11 +535,10 @@ extension Mutant {
             "switch SharedLock.Release.notHeld {"),
         Mutant(
             "a thread that is kept out keeps the others out", sharedLocks,
-            "if awaitedLock() >= 0 { return .entangled }", ""),
+            "let isEntangled = awaitedLock() >= 0", "let isEntangled = false"),
         Mutant(
             "a lock that is held outside is waited for for ever", sharedLocks,
-            "if isTooLong(since: start) { return .tooLong }",
-            "if start == 0 { return .tooLong }"),
+            "if isEntangled || isTooLong(since: start) {", "if isEntangled || start == 0 {"),
         Mutant(
             "a wake-up from outside is lost", sharedLocks,
             "guard wakes != sharedLocks.waits[index].wakes else { continue }",
