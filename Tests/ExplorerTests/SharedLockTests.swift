@@ -75,6 +75,17 @@ private func beside<Result>(
     return try result.get()
 }
 
+/// The same, where the thread runs `body` again and again until `work` is over.
+private func beside<Result>(
+    again body: @escaping @Sendable () -> Void, _ work: () throws -> Result
+) throws -> Result {
+    let isOver = Signal()
+    return try beside({ while !isOver.isSet { body() } }) {
+        defer { isOver.set() }
+        return try work()
+    }
+}
+
 private let sampled = ExplorationReport.Coverage.bounded(
     by: "a thread that is not explored took part")
 
@@ -146,11 +157,7 @@ private let sampled = ExplorationReport.Coverage.bounded(
 
     @Test func `an exploration and an ordinary thread exclude each other`() throws {
         let locks = Locks()
-        let isOver = Signal()
-        try beside({
-            while !isOver.isSet { locks.lock.withLock { _ in locks.section.pass() } }
-        }) {
-            defer { isOver.set() }
+        try beside(again: { locks.lock.withLock { _ in locks.section.pass() } }) {
             for _ in 0..<20 {
                 let report = try explore { world in
                     enter(world, locks.section) { body in locks.lock.withLock { _ in body() } }
@@ -163,11 +170,7 @@ private let sampled = ExplorationReport.Coverage.bounded(
 
     @Test func `readers and writers on both sides exclude each other`() throws {
         let locks = Locks()
-        let isOver = Signal()
-        try beside({
-            while !isOver.isSet { locks.readers.withWriteLock { _ in locks.section.pass() } }
-        }) {
-            defer { isOver.set() }
+        try beside(again: { locks.readers.withWriteLock { _ in locks.section.pass() } }) {
             for _ in 0..<10 {
                 // Readers of the exploration are inside together: one enters for all.
                 let report = try explore { world in
@@ -190,11 +193,7 @@ private let sampled = ExplorationReport.Coverage.bounded(
 
     @Test func `a writer of an exploration keeps ordinary readers out`() throws {
         let locks = Locks()
-        let isOver = Signal()
-        try beside({
-            while !isOver.isSet { locks.readers.withReadLock { _ in locks.section.pass() } }
-        }) {
-            defer { isOver.set() }
+        try beside(again: { locks.readers.withReadLock { _ in locks.section.pass() } }) {
             for _ in 0..<20 {
                 let report = try explore { world in
                     enter(world, locks.section) { body in
@@ -209,11 +208,7 @@ private let sampled = ExplorationReport.Coverage.bounded(
 
     @Test func `a wait ends with the lock`() throws {
         let locks = Locks()
-        let isOver = Signal()
-        try beside({
-            while !isOver.isSet { locks.lock.withLock { _ in locks.section.pass() } }
-        }) {
-            defer { isOver.set() }
+        try beside(again: { locks.lock.withLock { _ in locks.section.pass() } }) {
             for _ in 0..<20 {
                 let report = try explore { world in
                     let isReady = Substrate.Atomic(false)
@@ -359,13 +354,9 @@ private let sampled = ExplorationReport.Coverage.bounded(
     /// would have gone on had the other thread of the exploration been let run.
     @Test func `a thread that is kept out lets the others run`() throws {
         let locks = Locks()
-        let isOver = Signal()
-        let report = try beside({
-            while !isOver.isSet {
-                locks.other.withLock { _ in locks.lock.withLock { _ in locks.section.pass() } }
-            }
+        let report = try beside(again: {
+            locks.other.withLock { _ in locks.lock.withLock { _ in locks.section.pass() } }
         }) {
-            defer { isOver.set() }
             return try explore(options(seconds: 20)) { world in
                 let word = Substrate.Atomic(0)
                 world.thread("A") {
@@ -577,11 +568,7 @@ private let sampled = ExplorationReport.Coverage.bounded(
 
     @Test func `what runs afterwards takes words too`() throws {
         let locks = Locks()
-        let isOver = Signal()
-        try beside({
-            while !isOver.isSet { locks.lock.withLock { _ in locks.section.pass() } }
-        }) {
-            defer { isOver.set() }
+        try beside(again: { locks.lock.withLock { _ in locks.section.pass() } }) {
             for _ in 0..<200 {
                 let report = try explore { world in
                     world.afterwards { locks.lock.withLock { _ in locks.section.pass() } }
@@ -630,7 +617,7 @@ private let sampled = ExplorationReport.Coverage.bounded(
         let isOver = Signal()
         let report = try beside({
             // Not before a thread of the exploration waits.
-            waitUntil { isMarked(locks.condition) }
+            waitUntil { isMarked(locks.condition) || isOver.isSet }
             while !isOver.isSet {
                 locks.lock.withLock { $0 = 1 }
                 locks.condition.signal()
@@ -679,15 +666,11 @@ private let sampled = ExplorationReport.Coverage.bounded(
 
     @Test func `an ordinary wake wakes an explored thread`() throws {
         let locks = Locks()
-        let isOver = Signal()
-        let report = try beside({
-            while !isOver.isSet {
-                locks.point.word.store(1, ordering: .releasing)
-                locks.point.wake(1)
-                quiesce_yield()
-            }
+        let report = try beside(again: {
+            locks.point.word.store(1, ordering: .releasing)
+            locks.point.wake(1)
+            quiesce_yield()
         }) {
-            defer { isOver.set() }
             return try explore { world in
                 world.thread("A") {
                     while locks.point.word.load(ordering: .acquiring) == 0 {
@@ -704,20 +687,16 @@ private let sampled = ExplorationReport.Coverage.bounded(
 
     @Test func `two explorations wake each other`() throws {
         let locks = Locks()
-        let isOver = Signal()
         let woken = Synchronization.Atomic(0)
-        try beside({
+        try beside(again: {
             // Explores again and again what signals.
-            while !isOver.isSet {
-                _ = try? explore { world in
-                    world.thread("signals") {
-                        locks.lock.withLock { $0 = 1 }
-                        locks.condition.broadcast()
-                    }
+            _ = try? explore { world in
+                world.thread("signals") {
+                    locks.lock.withLock { $0 = 1 }
+                    locks.condition.broadcast()
                 }
             }
         }) {
-            defer { isOver.set() }
             let report = try explore { world in
                 world.thread("waits") {
                     locks.lock.withLock(waitingFor: locks.condition, while: { $0 == 0 }) {

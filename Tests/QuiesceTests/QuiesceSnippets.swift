@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // A reader's file may import these four together, so no name of Quiesce may collide with one of
-// theirs. The code of the articles that uses Quiesce alone stands here, and so compiles beside them.
-// `Scripts/check-snippets` compiles this file in a package of its own as well.
+// theirs. The code of the articles that uses Quiesce alone stands here, and so compiles beside
+// them. `Scripts/check-snippets` compiles this file in a package of its own as well.
 import Dispatch
 import Foundation
 import Quiesce

@@ -187,6 +187,30 @@ import Testing
         #expect(try outcomes(ofWords: true) == outcomes(ofWords: false))
     }
 
+    // MARK: Announced writers
+
+    /// A writer that announces itself and does not sleep: it takes the lock, or withdraws.
+    private static let announced: Program = { world in
+        let words = Words(prefersReaders: false)
+        let number = Number()
+        world.thread("announced") {
+            words.words.announceWrite()
+            if words.words.takeAnnouncedWrite(by: World.currentThread) {
+                number.increment()
+                words.words.giveWriteBack()
+            } else {
+                words.words.withdrawWrite()
+            }
+        }
+        world.thread("writer") { words.lock.write(number.increment) }
+        world.thread("reader") { _ = words.lock.read { "\(number.value)" } }
+        world.afterwards { expect(words.lock.isFree(), "it did not become free") }
+    }
+
+    @Test func `a writer that announces itself lets everybody in, also when it withdraws`() throws {
+        try verify("announced", Self.announced)
+    }
+
     // MARK: Mutants
 
     private static func using(_ threads: [[Deed]], readersFirst: Bool = false) -> Program {
@@ -219,6 +243,10 @@ import Testing
         Mutant(
             using([[.read], [.write]], readersFirst: true), file, "sleepingWriters.wake(1)",
             .skipped),
+        // Announced writers.
+        Mutant(announced, file, "state.wrappingAdd(RWLockState.oneWriter", .skipped),
+        Mutant(announced, file, "let (isFree, now)", .skipped),
+        Mutant(announced, file, "sleepingReaders.word.wrappingAdd", .skipped),
     ]
 
     @Test(arguments: mutants) func `a mutant is caught`(_ mutant: Mutant) throws {

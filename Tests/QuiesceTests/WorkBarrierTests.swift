@@ -8,7 +8,7 @@ import Testing
 
 /// A function that runs alone.
 @Suite struct WorkBarrierTests {
-    /// Two before, two behind: whoever is inside with the barrier is seen as a data race, too.
+    /// One before the barrier and one behind it. One that runs beside it is a data race as well.
     static let alone: Program = { world in
         let queue = WorkQueue(name: "queue", .concurrent(limit: 2))
         let before = Atomic(0)

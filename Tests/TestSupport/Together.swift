@@ -28,7 +28,8 @@ package final class Sleeper: Sendable {
         id.store(quiesce_thread_id(), ordering: .sequentiallyConsistent)
     }
 
-    /// Waits until the kernel says that the thread, after it announced itself, sleeps, or has ended.
+    /// Waits until the kernel says that the thread, after it announced itself, sleeps, or has
+    /// ended.
     package func waitUntilAsleep() {
         waitUntil { id.load(ordering: .sequentiallyConsistent) != 0 }
         waitUntil {

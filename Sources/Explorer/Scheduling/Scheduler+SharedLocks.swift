@@ -35,20 +35,16 @@ final class SharedLocks {
         if wait.isOlder { hasOlderWaits = true }
     }
 
-    /// Whether another thread was met, or threads have waited on something that outlives executions,
-    /// so that another thread may have changed what it is about.
+    /// Whether another thread was met, or threads have waited on something that outlives
+    /// executions, so that another thread may have changed what it is about.
     var mayBeShared: Bool {
         met != nil || hasOlderWaits || outlives(waits) || outlives(earlierWaits)
     }
 
     private func outlives(_ waits: borrowing Stack<SharedWait>) -> Bool {
-        for index in 0..<waits.count {
-            let address = waits[index].address
-            if SharedLock(.mutex, at: address, as: 0).isThere,
-                SharedWaiters(at: address).isMarked
-            {
-                return true
-            }
+        for index in 0..<waits.count
+        where SharedWaiters(at: waits[index].address).isMarked {
+            return true
         }
         return false
     }
@@ -120,8 +116,8 @@ extension Scheduler {
         freeAwaitedWord(mode, objects[lock].address, site)
     }
 
-    /// `thread` has trapped. Of a lock with readers only the exploration knows that it holds it, and
-    /// the lock may not outlive the thread: its word is given back now.
+    /// `thread` has trapped. Of a lock with readers only the exploration knows that it holds it,
+    /// and the lock may not outlive the thread: its word is given back now.
     func leaveWords(of thread: Int32) {
         guard heldWords > 0 else { return }
         for lock in ObjectTable.last + 1..<objects.limit

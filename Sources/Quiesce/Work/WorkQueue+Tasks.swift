@@ -9,8 +9,9 @@ import Substrate
 /// queue and counts towards its limit. A task that is suspended occupies nothing.
 ///
 /// A task cannot be refused: once the queue is closed, the jobs of tasks still run on it. `close()`
-/// waits for the jobs that are enqueued, and not for tasks that are suspended. While a job of a task
-/// runs, the task is inside the queue: there `flush()`, `drain()` and `close()` throw `.inside`.
+/// waits for the jobs that are enqueued, and not for tasks that are suspended. While a job of a
+/// task runs, the task is inside the queue: there `flush()`, `drain()` and `close()` throw
+/// `.inside`.
 extension WorkQueue: TaskExecutor {
     public func enqueue(_ job: consuming ExecutorJob) {
         let job = UnownedJob(job)
@@ -27,7 +28,8 @@ extension WorkQueue: TaskExecutor {
     }
 }
 
-/// Runs an actor on an ordered work queue: the actor's jobs and the queue's items exclude each other.
+/// Runs an actor on an ordered work queue: the actor's jobs and the queue's items exclude each
+/// other.
 ///
 ///     actor Printer {
 ///         private let executor = WorkQueueExecutor(WorkQueue(name: "printer", .ordered))

@@ -48,7 +48,7 @@ struct RWLockWords: ~Copyable {
     ///
     /// The preference lies beside the state, for which processors contend: it is looked up only
     /// where a writer waits.
-    private borrowing func keepsReadersOut(_ found: UInt64) -> Bool {
+    borrowing func keepsReadersOut(_ found: UInt64) -> Bool {
         found & RWLockState.writing != 0 || found & RWLockState.writersWait != 0 && !prefersReaders
     }
 
@@ -276,23 +276,8 @@ struct RWLockWords: ~Copyable {
         return false
     }
 
-    /// An announced writer waits no longer. Wakes the readers that it kept out.
-    borrowing func withdrawWrite() {
-        var found = state.load(ordering: .relaxed)
-        while true {
-            var left = found - RWLockState.oneWriter
-            if !keepsReadersOut(left) { left &= ~RWLockState.readersSleep }
-            let (isOut, now) = state.weakCompareExchange(
-                expected: found, desired: left, successOrdering: .relaxed,
-                failureOrdering: .relaxed)
-            if isOut { break }
-            found = now
-        }
-        if found & RWLockState.readersSleep != 0 {
-            sleepingReaders.word.wrappingAdd(1, ordering: .releasing)
-            sleepingReaders.wake()
-        }
-    }
+    /// An announced writer waits no longer.
+    borrowing func withdrawWrite() { _ = leave { $0 - RWLockState.oneWriter } }
 
     /// Counts the running thread among the writers that wait, if the lock is still held.
     private borrowing func beginsToWait(_ found: UInt64) -> Bool {
@@ -303,10 +288,20 @@ struct RWLockWords: ~Copyable {
     }
 
     borrowing func giveWriteBack() {
+        let (left, wokeReaders) = leave { $0 & ~(RWLockState.writing | RWLockState.inside) }
+        // Else the last of these readers wakes a writer, if one waits.
+        if !wokeReaders, left & RWLockState.writersWait != 0 { wakeWriter() }
+    }
+
+    /// Changes the state by `change`, and wakes the readers that sleep if nothing keeps them out
+    /// any more.
+    @inline(__always)
+    private borrowing func leave(_ change: (UInt64) -> UInt64) -> (left: UInt64, wokeReaders: Bool)
+    {
         var found = state.load(ordering: .relaxed)
         var left: UInt64
         while true {
-            left = found & ~(RWLockState.writing | RWLockState.inside)
+            left = change(found)
             if !keepsReadersOut(left) { left &= ~RWLockState.readersSleep }
             let (isFree, now) = state.weakCompareExchange(
                 expected: found, desired: left, successOrdering: .releasing,
@@ -314,13 +309,10 @@ struct RWLockWords: ~Copyable {
             if isFree { break }
             found = now
         }
-        if (found ^ left) & RWLockState.readersSleep != 0 {
-            // The last of these readers wakes a writer, if one waits.
-            sleepingReaders.word.wrappingAdd(1, ordering: .releasing)
-            sleepingReaders.wake()
-        } else if left & RWLockState.writersWait != 0 {
-            wakeWriter()
-        }
+        guard (found ^ left) & RWLockState.readersSleep != 0 else { return (left, false) }
+        sleepingReaders.word.wrappingAdd(1, ordering: .releasing)
+        sleepingReaders.wake()
+        return (left, true)
     }
 
     @usableFromInline

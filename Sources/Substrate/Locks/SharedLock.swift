@@ -45,7 +45,7 @@ package struct SharedLock {
         }
     }
 
-    /// Announces a writer, behind which readers wait that come: else they might keep it out for ever.
+    /// Announces a writer: readers that come wait behind it, and cannot keep it out for ever.
     package func announce() {
         if case .writer = mode { unwatched { unsafe words.pointee.announceWrite() } }
     }
@@ -76,13 +76,13 @@ package struct SharedLock {
 
     /// Whether `take` would take it.
     package var isFree: Bool {
-        guard case .mutex = mode else {
-            guard take() else { return false }
-            _ = giveBack()
-            return true
+        switch mode {
+        case .mutex:
+            let found = unsafe word.pointee.load(ordering: .relaxed)
+            return found == 0 || found & ~LockWord.contended == token
+        case .reader: return unsafe !words.pointee.keepsReadersOut(state)
+        case .writer: return state & (RWLockState.writing | RWLockState.inside) == 0
         }
-        let found = unsafe word.pointee.load(ordering: .relaxed)
-        return found == 0 || found & ~LockWord.contended == token
     }
 
     /// How a lock was given back.
@@ -139,8 +139,7 @@ package struct SharedLock {
     /// Whether a thread outside waits for the lock.
     package var isAwaited: Bool {
         guard case .mutex = mode else {
-            let found = unsafe words.pointee.state.raw.load(ordering: .relaxed)
-            return found & (RWLockState.readersSleep | RWLockState.writersWait) != 0
+            return state & (RWLockState.readersSleep | RWLockState.writersWait) != 0
         }
         return unsafe word.pointee.load(ordering: .relaxed) & LockWord.contended != 0
     }
@@ -152,7 +151,7 @@ package struct SharedLock {
         if case .mutex = mode {
             found = unsafe word.pointee.load(ordering: .relaxed) & ~LockWord.contended
         } else {
-            let state = unsafe words.pointee.state.raw.load(ordering: .relaxed)
+            let state = state
             // Readers are counted, and not known.
             guard state & RWLockState.writing != 0 else { return unknown }
             found = UInt32(state & RWLockState.inside)
@@ -175,6 +174,8 @@ package struct SharedLock {
 
     // The state that gives a reader-writer lock its address is the first of its words.
     private var words: UnsafePointer<RWLockWords> { unsafe UnsafePointer(bitPattern: address)! }
+
+    private var state: UInt64 { unsafe words.pointee.state.raw.load(ordering: .relaxed) }
 
     /// Runs `body` as an operation of the exploration, which nobody watches.
     private func unwatched<Result>(_ body: () -> Result) -> Result {

@@ -40,9 +40,10 @@ package struct SharedWaiters {
         unsafe sleepers.pointee.word.load(ordering: .acquiring) & ~(Sleepers.oneWake - 1)
     }
 
-    /// Whether an exploration has left its mark.
+    /// Whether an exploration has left its mark; false where there is no memory any more.
     package var isMarked: Bool {
-        unsafe sleepers.pointee.word.load(ordering: .relaxed) & Sleepers.mark != 0
+        unsafe quiesce_is_readable(sleepers)
+            && sleepers.pointee.word.load(ordering: .relaxed) & Sleepers.mark != 0
     }
 
     /// Leaves the mark of an exploration, and says whether there was one: what it was left on is

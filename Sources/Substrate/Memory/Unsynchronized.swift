@@ -60,8 +60,8 @@ extension Unsynchronized where Value: ~Copyable {
 }
 
 extension Unsynchronized where Value: ~Copyable {
-    /// Calls `body`, which may suspend, with the value, which it only reads. To an observer the read
-    /// is when `body` begins: what keeps writers out meanwhile is the program's.
+    /// Calls `body`, which may suspend, with the value, which it only reads. To an observer the
+    /// read is when `body` begins: what keeps writers out meanwhile is the program's.
     package borrowing func withBorrow<Result, Failure: Error>(
         file: StaticString = #filePath, line: UInt = #line,
         _ body: (borrowing Value) async throws(Failure) -> Result
