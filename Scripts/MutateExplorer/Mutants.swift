@@ -429,7 +429,8 @@ extension Mutant {
     private static let scheduling = [
         Mutant(
             "a compare-exchange wakes no spinner", "Reduction/Event.swift",
-            "!traits.contains(.silent) && (", "!isSilent && kind != .compareExchange && ("),
+            "!traits.contains(.silent) && (",
+            "!traits.contains(.silent) && kind != .compareExchange && ("),
         Mutant(
             "a silent write wakes a spinner", "Reduction/Event.swift",
             "!traits.contains(.silent) && (", "("),

@@ -26,6 +26,7 @@ struct MutateExplorer: ParsableCommand {
     var part: String?
     @Flag(help: "Change the files of the package itself, and put them back.") var inPlace = false
     @Flag(help: "Print the mutants and stop.") var list = false
+    @Flag(help: "Only look whether each mutant compiles.") var compile = false
 
     func run() throws {
         var mutants = Mutant.all.filter { mutant in
@@ -61,6 +62,7 @@ struct MutateExplorer: ParsableCommand {
         guard try Mutant.builds(in: root) else {
             throw ValidationError("the package does not build; see \(logFile)")
         }
+        if compile { return try compile(mutants, in: root) }
         var survivors: [String] = []
         for (number, mutant) in mutants.enumerated() {
             let caught: String?
@@ -82,6 +84,19 @@ struct MutateExplorer: ParsableCommand {
         print("\(mutants.count) mutants, \(survivors.count) not as they should be")
         for survivor in survivors { print("  \(survivor)") }
         if !survivors.isEmpty { throw ExitCode.failure }
+    }
+
+    private func compile(_ mutants: [Mutant], in root: String) throws {
+        var failures = 0
+        for (number, mutant) in mutants.enumerated() {
+            let compiles = try mutant.compiles(in: root)
+            print(
+                "\(number + 1)/\(mutants.count) \(mutant.name): \(compiles ? "compiles" : "FAILS")")
+            fflush(nil)
+            if !compiles { failures += 1 }
+        }
+        print("\(mutants.count) mutants, \(failures) do not compile")
+        if failures > 0 { throw ExitCode.failure }
     }
 
     /// A copy of what git knows of, so that nothing of the package itself changes.
@@ -148,7 +163,8 @@ struct Mutant {
 
     /// The tests that are asked, the quickest first.
     private static let stages = [
-        "CommutationTests|OracleTests|SemaphoreTests", "FuzzTests", "TruthTests", "SearchTests",
+        "CommutationTests|OracleTests|SemaphoreTests|TaskOrderTests", "FuzzTests", "TruthTests",
+        "SearchTests",
         "SharedLockTests|FamilyTests|VerdictTests|RandomProgramTests|TaskTests|MutationTests|ReplayTests|EndingTests",
         "GranularityTests|AsyncWaitTests|WorkQueueTests",
     ]
@@ -175,11 +191,28 @@ struct Mutant {
         try shell("timeout 900 swift build --build-tests \(optimised)", in: root) == 0
     }
 
-    /// What notices; nil when nothing does.
-    func isCaught(in root: String) throws -> String? {
+    /// Does `body` while the rule is broken.
+    private func whileBroken<Result>(
+        in root: String, _ body: () throws -> Result
+    ) throws -> Result {
         let before = try String(contentsOfFile: path(in: root), encoding: .utf8)
         try applied(in: root).write(toFile: path(in: root), atomically: true, encoding: .utf8)
         defer { try? before.write(toFile: path(in: root), atomically: true, encoding: .utf8) }
+        return try body()
+    }
+
+    func compiles(in root: String) throws -> Bool {
+        try whileBroken(in: root) {
+            try shell("swift build --target Explorer \(Self.optimised)", in: root) == 0
+        }
+    }
+
+    /// What notices; nil when nothing does.
+    func isCaught(in root: String) throws -> String? {
+        try whileBroken(in: root) { try notices(in: root) }
+    }
+
+    private func notices(in root: String) throws -> String? {
         guard try Self.builds(in: root) else {
             throw ValidationError("\(name) does not compile; see \(logFile)")
         }
