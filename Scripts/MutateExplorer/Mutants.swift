@@ -125,7 +125,7 @@ extension Mutant {
         Mutant(
             "a store and an update read", "Scheduling/Scheduler+Atomics.swift",
             "event.footprint = footprint(object, writes: wrote)",
-            "event.footprint = footprint(object, writes: wrote && kind == .compareExchange)"),
+            "event.footprint = footprint(object, writes: wrote && event.kind == .compareExchange)"),
         Mutant(
             "an access leaves the subject out", "Objects/LiveStates.swift",
             "if objects[object].subject >= 0 { footprint.add(objects[object].subject, writes: writes) }",
@@ -341,7 +341,7 @@ extension Mutant {
         Mutant(
             "sleepers sleep on", optimal,
             "if sleepers[index].footprint.filter & filter != 0,",
-            "if sleepers[index].thread < -9,"),
+            "if filter == 0, sleepers[index].footprint.filter != 0,"),
         Mutant(
             "what two found is never the same", optimal,
             "if findsMore, !scheduler.areStable(sleeper.footprint, among: frame.objectCount) {",
@@ -536,7 +536,7 @@ extension Mutant {
             "switch SharedLock.Release.notHeld {"),
         Mutant(
             "a thread that is kept out keeps the others out", sharedLocks,
-            "let isEntangled = awaitedLock() >= 0", "let isEntangled = false"),
+            "let isEntangled = awaitedLock() >= 0", "let isEntangled = start == 0"),
         Mutant(
             "a lock that is held outside is waited for for ever", sharedLocks,
             "if isEntangled || isTooLong(since: start) {", "if isEntangled || start == 0 {"),
@@ -676,6 +676,14 @@ extension Mutant {
         Mutant(
             "a task that nobody has awaited makes room", "Scheduling/ThreadTable.swift",
             "if self[child].mayMakeRoom, self", "if self[child].isTask, self"),
+        Mutant(
+            "a job that runs once stands in for a task", "Tasks/Scheduler+Jobs.swift",
+            "        if !isOneShot {\n            jobs.table.set(job, thread)",
+            "        jobs.table.set(job, thread)\n        if !isOneShot {"),
+        Mutant(
+            "unannounced, an address tells a task", "Tasks/Scheduler+Jobs.swift",
+            "jobs.identities.value(of: job) == Self.identity(ofTask: job)",
+            "jobs.identities.value(of: job) == Self.identity(ofTask: job) || !seesAll"),
         Mutant(
             "an executor's turns order nothing", order,
             "if let executor = serialExecutor(of: thread) { sync.acquire(thread, from: executor) }",

@@ -163,8 +163,8 @@ struct Mutant {
 
     /// The tests that are asked, the quickest first.
     private static let stages = [
-        "CommutationTests|OracleTests|SemaphoreTests|TaskOrderTests", "FuzzTests", "TruthTests",
-        "SearchTests",
+        "CommutationTests|OracleTests|SemaphoreTests|TaskOrderTests|JobCaptureTests",
+        "FuzzTests", "TruthTests", "SearchTests",
         "SharedLockTests|FamilyTests|VerdictTests|RandomProgramTests|TaskTests|MutationTests|ReplayTests|EndingTests",
         "GranularityTests|AsyncWaitTests|WorkQueueTests",
     ]

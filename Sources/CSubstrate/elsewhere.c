@@ -114,6 +114,7 @@ TRAPS(void, quiesce_jobs_lend_locals, (struct quiesce_fiber *a, const void *b))
 TRAPS(void, quiesce_jobs_want_order, (bool a))
 TRAPS(void, quiesce_jobs_learn_stream, (void (*a)(void)))
 TRAPS(bool, quiesce_jobs_is_cancelled, (const void *a))
+TRAPS(uint64_t, quiesce_jobs_identity, (void *a))
 TRAPS(void, quiesce_release_to_last, (void *a))
 TRAPS(void, quiesce_jobs_cancel, (void *a))
 

@@ -24,6 +24,7 @@ extern bool swift_isUniquelyReferenced_nonNull_native(const void *) __attribute_
 extern void swift_release(void *) __attribute__((weak));
 extern void *swift_task_getCurrent(void) __attribute__((weak));
 extern void swift_task_cancel(void *) __attribute__((weak));
+extern uint64_t swift_task_getJobTaskId(void *) __attribute__((weak));
 extern const char *swift_task_getCurrentTaskName(void) __attribute__((weak));
 
 // What is read of the runtime's own structures, as Swift 6.3 lays them out. A test of the
@@ -287,6 +288,10 @@ void quiesce_jobs_lend_locals(quiesce_fiber *fiber, const void *task) {
 }
 
 bool quiesce_jobs_is_cancelled(const void *task) { return status_of(task) & status_cancelled; }
+
+uint64_t quiesce_jobs_identity(void *task) {
+    return swift_task_getJobTaskId ? swift_task_getJobTaskId(task) : 0;
+}
 
 void quiesce_release_to_last(void *object) {
     if (!swift_isUniquelyReferenced_nonNull_native || !swift_release) return;

@@ -527,6 +527,62 @@ private final class TaskOutcomes: Sendable {
         #expect(text.split(separator: "\n").allSatisfy { $0.count <= 100 })
     }
 
+    // MARK: Isolated deinits
+
+    @globalActor private actor Elsewhere {
+        static let shared = Elsewhere()
+    }
+
+    private final class Tally: Sendable {
+        private let count = Substrate.Atomic(0)
+        func add() { _ = count.wrappingAdd(1, ordering: .relaxed) }
+    }
+
+    /// Ends on the main actor, and with its end begins the end of one that ends elsewhere.
+    @MainActor private final class Link: Sendable {
+        private let next: FarLink?
+        private let tally: Tally
+        nonisolated init(_ tally: Tally, _ next: FarLink?) {
+            self.tally = tally
+            self.next = next
+        }
+        isolated deinit { tally.add() }
+    }
+
+    @Elsewhere private final class FarLink: Sendable {
+        private let next: Link?
+        private let tally: Tally
+        nonisolated init(_ tally: Tally, _ next: Link?) {
+            self.tally = tally
+            self.next = next
+        }
+        isolated deinit { tally.add() }
+    }
+
+    /// Holds memory, more in each execution: what is freed has another address each time.
+    private final class Ballast: Sendable {
+        private let blocks = Synchronization.Mutex<[[UInt8]]>([])
+        func grow() {
+            blocks.withLock { blocks in
+                for size in [32, 48, 64, 80, 96] where (blocks.count + size / 16) % 3 != 0 {
+                    blocks.append(Array(repeating: 0, count: size))
+                }
+            }
+        }
+    }
+
+    @Test func `isolated ends follow one another`() async throws {
+        let ballast = Ballast()
+        let report = try await run { _ in
+            ballast.grow()
+            let tally = Tally()
+            async let one: Void = { _ = Link(tally, FarLink(tally, Link(tally, nil))) }()
+            async let other: Void = { _ = Link(tally, FarLink(tally, Link(tally, nil))) }()
+            _ = await (one, other)
+        }
+        #expect(report.verdicts.isEmpty && report.coverage == .all, "\(report)")
+    }
+
     // MARK: Replay
 
     @Test func `a token replays tasks`() async throws {

@@ -54,6 +54,9 @@ void quiesce_jobs_leave_by_queue(void);
 /// The task that runs on this thread, or null.
 void *_Nullable quiesce_jobs_current(void);
 
+/// The number of `task`, which no other task of the process has; 0 where the runtime tells none.
+uint64_t quiesce_jobs_identity(void *_Nonnull task);
+
 /// The executor into whose queue `task` is about to be put; null for the pool.
 void *_Nullable quiesce_jobs_destination(const void *_Nonnull task);
 

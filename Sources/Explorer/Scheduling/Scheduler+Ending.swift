@@ -10,7 +10,7 @@ extension Scheduler {
         suspendOperation(of: thread)
         threads[thread].state = .dead
         leaveWords(of: thread)
-        let report = TrapReport(trap, fiber: threads[thread].fiber!)
+        let report = TrapReport(trap, fiber: threads[thread].fiber ?? jobs.running!)
         if attention.steps.creations, mode == .exploring, report.isStuck || report.isSecondLock {
             // If it was not the extra steps that did it, it will be seen without them.
             wanted.steps.creations = false

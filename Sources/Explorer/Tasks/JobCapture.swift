@@ -89,7 +89,8 @@ enum JobCapture {
     static func install() {
         #if os(Linux)
             installation.withLock { _ in
-                // Another library may install executors later; then ours go in front of those.
+                // Another library may have installed executors since, and they may stand in front
+                // of ours. So ours do not stand in front of those, but take their place.
                 if !isInstalled { _createExecutors(factory: CapturingFactory.self) }
             }
         #endif
@@ -155,27 +156,35 @@ extension Scheduler {
 }
 
 #if os(Linux)
+    /// The executors that take the place of the process's.
+    ///
+    /// The runtime reads an executor and its conformance one after the other, also while another
+    /// thread installs ours: it may call ours with the object that was there before. So ours have
+    /// no state of their own.
     private struct CapturingFactory: ExecutorFactory {
-        static let pool = PoolExecutor(Task<Never, Never>.defaultExecutor)
-        static let main = MainActorExecutor(MainActor.executor)
+        static let originalPool = Task<Never, Never>.defaultExecutor
+        static let originalTimers = originalPool as? any SchedulingExecutor
+        static let originalMain = MainActor.executor
+
+        static let pool = {
+            _ = (originalPool, originalTimers)
+            return PoolExecutor()
+        }()
+        static let main = {
+            _ = originalMain
+            return MainActorExecutor()
+        }()
 
         static var defaultExecutor: any TaskExecutor { pool }
         static var mainExecutor: any MainExecutor { main }
     }
 
     /// Stands in front of the process's pool of threads.
-    private final class PoolExecutor: TaskExecutor, SchedulingExecutor, @unchecked Sendable {
-        // Unchecked: nothing changes after the beginning.
-        private let original: any TaskExecutor
-        private let originalTimers: (any SchedulingExecutor)?
-
-        init(_ original: any TaskExecutor) {
-            self.original = original
-            originalTimers = original as? any SchedulingExecutor
-        }
-
+    private final class PoolExecutor: TaskExecutor, SchedulingExecutor {
         func enqueue(_ job: consuming ExecutorJob) {
-            if let job = JobCapture.capture(job, on: .pool) { original.enqueue(job) }
+            if let job = JobCapture.capture(job, on: .pool) {
+                CapturingFactory.originalPool.enqueue(job)
+            }
         }
 
         func enqueue<C: _Concurrency.Clock>(
@@ -186,7 +195,8 @@ extension Scheduler {
                 scheduler.noteSharing()
                 scheduler.timerQueued(address, after: nanoseconds(delay, scheduler))
             } else {
-                originalTimers!.enqueue(job, after: delay, tolerance: tolerance, clock: clock)
+                CapturingFactory.originalTimers!.enqueue(
+                    job, after: delay, tolerance: tolerance, clock: clock)
             }
         }
 
@@ -199,7 +209,8 @@ extension Scheduler {
                 scheduler.noteSharing()
                 scheduler.timerQueued(address, after: nanoseconds(delay, scheduler))
             } else {
-                originalTimers!.enqueue(job, at: instant, tolerance: tolerance, clock: clock)
+                CapturingFactory.originalTimers!.enqueue(
+                    job, at: instant, tolerance: tolerance, clock: clock)
             }
         }
 
@@ -219,19 +230,18 @@ extension Scheduler {
     }
 
     /// Stands in front of the main actor's executor.
-    private final class MainActorExecutor: MainExecutor, @unchecked Sendable {
-        // Unchecked: nothing changes after the beginning.
-        private let original: any MainExecutor
-
-        init(_ original: any MainExecutor) { self.original = original }
-
+    private final class MainActorExecutor: MainExecutor {
         func enqueue(_ job: consuming ExecutorJob) {
-            if let job = JobCapture.capture(job, on: .main) { original.enqueue(job) }
+            if let job = JobCapture.capture(job, on: .main) {
+                CapturingFactory.originalMain.enqueue(job)
+            }
         }
 
-        func run() throws { try original.run() }
-        func runUntil(_ condition: () -> Bool) throws { try original.runUntil(condition) }
-        func stop() { original.stop() }
-        func checkIsolated() { original.checkIsolated() }
+        func run() throws { try CapturingFactory.originalMain.run() }
+        func runUntil(_ condition: () -> Bool) throws {
+            try CapturingFactory.originalMain.runUntil(condition)
+        }
+        func stop() { CapturingFactory.originalMain.stop() }
+        func checkIsolated() { CapturingFactory.originalMain.checkIsolated() }
     }
 #endif

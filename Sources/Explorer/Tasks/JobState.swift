@@ -18,6 +18,8 @@ final class JobState {
     var unfinished = 0
     /// Tasks of this execution by the address of their job.
     let table = AddressTable()
+    /// By the address of its job, the runtime's number of a task; kept where ends are unannounced.
+    let identities = AddressTable()
     /// By address: the last task that has completed there.
     let completed = AddressTable()
     /// Jobs of the runtime's own that come before the next step: an actor takes its first task, a
@@ -64,6 +66,7 @@ final class JobState {
     func beginExecution() {
         table.removeAll()
         completed.removeAll()
+        identities.removeAll()
         lastOfActor.removeAll()
         chores.removeAll()
         firstChore = 0

@@ -59,7 +59,10 @@ extension Scheduler {
             jobs.lender = job
             return
         }
-        var thread = jobs.table.value(of: job)
+        // Any other job than a task's runs once. It frees itself before it does its work, so that
+        // the next one may be where it was.
+        var thread = kind == 0 ? jobs.table.value(of: job) : -1
+        if !seesAll, thread >= 0, !isKnown(job) { thread = -1 }
         if thread < 0 { thread = makeTask(job, isOneShot: kind != 0) }
         guard thread >= 0 else { return }
         let index = Int(thread)
@@ -214,11 +217,25 @@ extension Scheduler {
         }
         if !attention.jobs, threads.started.count > 1 { wanted.jobs = true }
         forgetClocks(of: thread)
-        jobs.table.set(job, thread)
-        if jobs.completed.value(of: job) >= 0 { jobs.completed.set(job, -1) }
+        if !isOneShot {
+            jobs.table.set(job, thread)
+            if jobs.completed.value(of: job) >= 0 { jobs.completed.set(job, -1) }
+            if !seesAll { jobs.identities.set(job, Self.identity(ofTask: job)) }
+        }
         jobs.unfinished += 1
         if attention.names { threads.names[index] = taskName(job, thread) }
         return thread
+    }
+
+    /// Whether a known task is the one that is at its address now. Unannounced it ends without a
+    /// word, and whether another task got its memory differs from execution to execution.
+    private func isKnown(_ job: UInt) -> Bool {
+        jobs.identities.value(of: job) == Self.identity(ofTask: job)
+    }
+
+    private static func identity(ofTask job: UInt) -> Int32 {
+        unsafe Int32(
+            truncatingIfNeeded: quiesce_jobs_identity(UnsafeMutableRawPointer(bitPattern: job)!))
     }
 
     /// The running task goes to the queue of an actor. Until then others may come before it.
@@ -351,7 +368,6 @@ extension Scheduler {
         jobs.unfinished -= 1
         if hasOrderedTime { amend { addClock(to: &$0, writes: true) } }
         // What is left for it to do is to let go of the sleep.
-        jobs.table.set(threads[index].job, -1)
         jobs.chores.append(threads[index].job)
     }
 

@@ -160,10 +160,7 @@ extension Scheduler {
         case .running:
             threads[index].standing = threads[index].isOneShot ? .completed : .suspended
             threads[index].state = threads[index].isOneShot ? .finished : .suspended
-            if threads[index].isOneShot {
-                jobs.table.set(threads[index].job, -1)
-                jobs.unfinished -= 1
-            }
+            if threads[index].isOneShot { jobs.unfinished -= 1 }
         case .ready: threads[index].state = .parked
         case .inActorQueue, .suspended: threads[index].state = .suspended
         case .completed: threads[index].state = .finished
