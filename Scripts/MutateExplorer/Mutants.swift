@@ -410,7 +410,7 @@ extension Mutant {
             "for index in 0..<dropped.count where history.happens(Int(dropped[index]), before: event) { return true }",
             "if history.happens(Int(dropped[0]), before: event) { return true }"),
         Mutant(
-            "whoever is in the way may be left out", races,
+            "what is in the way may be left out", races,
             "guard obstacle >= 0, history[obstacle].thread != second.thread, !sequence.isAnchor(obstacle) else { return }",
             "guard obstacle >= 0 else { return }"),
         Mutant(
@@ -531,7 +531,7 @@ extension Mutant {
             "guard isHeld(lock) || windUpWord(mode, lock, isTry: isTry) else { return false }",
             "guard isTry || lock >= 0 else { return false }"),
         Mutant(
-            "whoever waits outside is not let in", sharedLocks,
+            "a waiter outside is not let in", sharedLocks,
             "switch SharedLock(mode, at: address, as: lockToken).giveBack() {",
             "switch SharedLock.Release.notHeld {"),
         Mutant(

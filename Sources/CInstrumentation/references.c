@@ -162,7 +162,7 @@ static inline void begin_end(quiesce_reference_watch *watch, const void *object,
 }
 
 static __attribute__((noinline)) void finish_watched_end(quiesce_reference_watch *watch, const void *object) {
-    // Others may have begun meanwhile, on other stacks; and who watches may have forgotten it.
+    // Others may have begun meanwhile, on other stacks; and the watcher may have forgotten it.
     int32_t index = watch->end_count - 1;
     while (index >= 0 && watch->ends[index].object != (uintptr_t)object) index--;
     if (index < 0) return;
@@ -199,8 +199,8 @@ static inline __attribute__((always_inline)) bool is_plain(const quiesce_referen
     return !watch->matters && !(counts >> slow_bit) && !is_last_of(counts, count);
 }
 
-// Who watches what the running code does to references, or null. The explorer's own stack is not
-// observed.
+// The watcher of what the running code does to references, or null. The explorer's own stack is
+// not observed.
 static inline __attribute__((always_inline)) quiesce_reference_watch *active(void) {
     quiesce_reference_watch *watch = thread_watch;
     return watch && quiesce_thread_block.observer && !quiesce_thread_muted ? watch : NULL;

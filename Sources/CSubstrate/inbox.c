@@ -150,7 +150,7 @@ static quiesce_inbox *inbox_of_execution(uint64_t execution) {
     return inbox;
 }
 
-// Tasks that are left have nobody any more who may run them.
+// Nothing may run the tasks that are left any more.
 static void bury(quiesce_inbox *inbox) {
     for (size_t i = 0; i < table_size && inbox->tasks > 0; i++) {
         if (table[i].inbox != inbox) continue;
@@ -183,7 +183,7 @@ void quiesce_inbox_destroy(quiesce_inbox *inbox) {
     for (quiesce_inbox *other = inboxes; other && !may_be_claimed; other = other->next)
         may_be_claimed = other->number < unclaimed[0].time;
     leave();
-    // The threads have said what happened, and wait for somebody who takes it.
+    // The threads have said what happened, and wait until that is taken.
     if (!may_be_claimed) abort();
     free(inbox->messages);
     free(inbox);

@@ -92,8 +92,8 @@ static void on_acquire(void *address) {
     void *observer = quiesce_thread_block.observer;
     if (!(observer || quiesce_inbox_any()) || !is_task(address)) return;
     if (observer && wants_order) listener.acquires(observer, address);
-    // Who cancels a task, or finds it complete, acquires it too; but a thread that is about to run
-    // one has an executor and no task yet.
+    // A thread that cancels a task, or finds it complete, acquires it too; but one that is about to
+    // run one has an executor and no task yet.
     bool runs = (status_of(address) & (status_queued | status_completed)) == status_queued
         && tracking() && !quiesce_jobs_current();
     if (!observer) {

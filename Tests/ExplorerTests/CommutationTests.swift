@@ -209,8 +209,8 @@ private struct ModelStep: CustomStringConvertible {
         }
     }
 
-    /// Each thread that has a timer has it at 5 or at 7; those who wait have one where their wait
-    /// is timed.
+    /// Each thread that has a timer has it at 5 or at 7; waiters have one where their wait is
+    /// timed.
     private static func timers(_ waiters: WaiterState, sleepers: [UInt64]) -> [[UInt64]] {
         var result: [[UInt64]] = [[]]
         for thread in 0..<3 {

@@ -296,7 +296,7 @@ private let sampled = ExplorationReport.Coverage.bounded(
             ), "\(bound)")
     }
 
-    @Test func `whoever waits outside is let in`() throws {
+    @Test func `a waiter outside is let in`() throws {
         let locks = Locks()
         let mayGo = Signal()
         let report = try beside({

@@ -180,7 +180,7 @@ private final class Signal: Sendable {
 
     // MARK: Ends
 
-    @Test func `a task's end comes before whoever has its value`() async throws {
+    @Test func `a task's end comes before a reader of its value`() async throws {
         try await expectNoRace { _ in
             let cell = Cell()
             let task = Task { cell.add() }

@@ -336,7 +336,7 @@ extension ThreadProgram {
             case .takeFromEvent: see(event!.read())
             case .lookAtEvent: see(event!.readiness.rawValue)
             case .watchEvent:
-                // Whoever makes it ready calls it.
+                // The thread that makes it ready calls it.
                 let interest = try? event!.whenReady(for: .readable) { [self] in
                     let old = words[0].value.wrappingAdd(1, ordering: .relaxed).oldValue
                     log.see("ready", "\(old)")

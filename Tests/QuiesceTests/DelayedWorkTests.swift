@@ -14,7 +14,7 @@ import Testing
         let item = DelayedWork(name: "item") { runs.count() }
         expect(queue.enqueue(item, after: .seconds(1)) == .queued)
         let wasPending = item.cancel()
-        // Whoever is cancelled too late has run, or will.
+        // An item that is cancelled too late has run, or will.
         if !wasPending { sure { try item.flush() } }
         expect(
             runs.total == (wasPending ? 0 : 1), "an item was lost, or ran although it was cancelled"

@@ -7,7 +7,7 @@ import Testing
 @testable import Quiesce
 
 @Suite struct EventCounterTests {
-    /// A counter, and memory that a signal publishes to whoever takes it.
+    /// A counter, and memory that a signal publishes to the taker.
     private final class Event: Sendable {
         let counter: EventCounter
         let memory = Unsynchronized(0)
@@ -43,7 +43,7 @@ import Testing
         }
     }
 
-    @Test func `a signal wakes whoever takes, and publishes`() throws {
+    @Test func `a signal wakes the taker, and publishes`() throws {
         try verify("signal", Self.signalling)
     }
 
@@ -79,7 +79,7 @@ import Testing
         world.afterwards { expect((taken.value.load() ?? 0) + event.counter.value == 1) }
     }
 
-    @Test func `a hang-up ends the wait of whoever takes`() throws {
+    @Test func `closing ends the wait of the taker`() throws {
         try verify("hang-up", Self.hangingUp)
     }
 

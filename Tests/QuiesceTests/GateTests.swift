@@ -267,7 +267,7 @@ final class Guarded: Sendable {
         world.thread("closer") { guarded.close() }
     }
 
-    @Test func `whoever sleeps inside is woken by the closing`() throws {
+    @Test func `the closing wakes what sleeps inside`() throws {
         try verify("sleeper", Self.woken)
     }
 

@@ -114,7 +114,7 @@ import Testing
         #expect(gate.isClosed)
     }
 
-    @Test func `an entry that is refused does not wake those who close`() throws {
+    @Test func `an entry that is refused does not wake closers`() throws {
         let gate = Gate()
         try withCloserAsleep(gate) { sleeper in
             let first = try #require(sleeper())
@@ -126,7 +126,7 @@ import Testing
         }
     }
 
-    @Test func `an entry that is refused inside of other gates does not wake those who close`()
+    @Test func `an entry that is refused inside of other gates does not wake closers`()
         throws
     {
         let gate = Gate()
@@ -141,7 +141,7 @@ import Testing
         }
     }
 
-    @Test func `an entry that is refused while somebody listens does not wake those who close`()
+    @Test func `an entry that is refused while somebody listens does not wake closers`()
         throws
     {
         let gate = Gate()

@@ -7,7 +7,7 @@ import Testing
 
 /// Real threads against each other; also meant for `swift test --sanitize=thread --filter Stress`.
 @Suite(.serialized) struct LifetimeStress {
-    /// The event that the client has attached to, for whoever signals it and hangs it up.
+    /// The event that the client has attached to, for the threads that signal and close it.
     private final class Stage: Sendable {
         private let event = Mutex<EventCounter?>(nil)
         private let isOver = Atomic(false)
@@ -66,7 +66,7 @@ import Testing
         #expect(memory.calls > 0)
     }
 
-    /// What is behind a gate: open, until whoever closed the gate closes it.
+    /// What is behind a gate: open, until the closer of the gate closes it.
     private final class Resource: @unchecked Sendable {
         let gate = Gate()
         var isOpen = true

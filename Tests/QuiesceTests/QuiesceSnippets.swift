@@ -17,7 +17,7 @@ final class Camera: Sendable {
         gate.withEntry { _ in frames.wrappingAdd(1, ordering: .relaxed).newValue }
     }
 
-    /// Once it returns nobody reads, and nobody ever will.
+    /// Once it returns no thread reads, and none will.
     func unplug() throws { try gate.close() }
 }
 

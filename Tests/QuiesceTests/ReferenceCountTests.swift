@@ -46,7 +46,7 @@ import Testing
         world.afterwards { expect(counted.memory.load() == -1 && counted.count.value == 0) }
     }
 
-    @Test func `whoever has a reference can make another`() throws {
+    @Test func `a holder of a reference can make another`() throws {
         try verify("raising", Self.raising)
     }
 

@@ -6,7 +6,7 @@ import Testing
 
 @testable import Quiesce
 
-/// An object with something in it that only whoever has a reference may touch, and that its release
+/// An object with something in it that only a holder of a reference may touch, and that its release
 /// touches last.
 private final class Session: ReferenceCounted {
     let referenceCount = ReferenceCount()
@@ -66,7 +66,7 @@ final class Handed<Object: ReferenceCounted>: Sendable {
         }
     }
 
-    @Test func `whoever looks an object up gets a live one or none`() throws {
+    @Test func `a lookup gets a live object or none`() throws {
         try verify("lookup", Self.lookup)
     }
 

@@ -139,7 +139,7 @@ import Testing
                 """, diagnostic: "Sendable"),
     ]
 
-    /// What protects a value, and lends it to those who may use it.
+    /// What protects a value, and lends it where it may be used.
     private static let lending: [Snippet] = [
         Snippet(
             name: "values that stay where they are protected",

@@ -62,7 +62,7 @@ private final class Register: Sendable {
         for name in ["one", "other"] {
             world.thread(name) {
                 if revoke(value) { winners.wrappingAdd(1, ordering: .relaxed) }
-                // Whoever lost waits for the destruction too.
+                // A thread that lost waits for the destruction too.
                 expect(register.unmapped.load(ordering: .relaxed) == 1)
                 _ = register.memory.load()
             }

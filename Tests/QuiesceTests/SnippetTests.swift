@@ -23,7 +23,7 @@ import Testing
         world.afterwards { expect(directory.isEmpty && directory.find("printer") == nil) }
     }
 
-    @Test func `the last reference to a connection ends it, whoever drops it`() throws {
+    @Test func `the last reference to a connection ends it on any thread`() throws {
         try verify("directory", Self.openAndDrop)
     }
 

@@ -83,7 +83,7 @@ enum Golden {
          30 │                        │                           │ lock ctx.wqh.lock   ⧗ │ client on closer
 
           ⧗ closer  SleepingRelease.swift:27   lock.lock()
-          ⧗ client  EventfdContext.swift:113   context.pointee.lock.lock()
+          ⧗ client  EventfdContext.swift:114   context.pointee.lock.lock()
 
           replay   quiesce replay sleeping-release TOKEN
         """

@@ -19,7 +19,7 @@ private final class Calls: Sendable {
 }
 
 @Suite struct PollerTests {
-    @Test func `whoever waits is called when the descriptor is ready`() throws {
+    @Test func `a waiter is called when the descriptor is ready`() throws {
         let event = try EventDescriptor()
         let calls = Calls()
         _ = try event.whenReady(for: .readable) { calls.call() }
@@ -27,7 +27,7 @@ private final class Calls: Sendable {
         calls.wait(for: 1, of: event)
     }
 
-    @Test func `whoever waits is called at once when it is ready already`() throws {
+    @Test func `a waiter is called at once when it is ready already`() throws {
         let event = try EventDescriptor(initialValue: 1)
         let calls = Calls()
         for number in 1...10 {
@@ -163,7 +163,7 @@ private final class Calls: Sendable {
         }
     }
 
-    @Test func `whoever waits while there is no thread is refused, and served the next time`()
+    @Test func `a waiter is refused while there is no thread, and served the next time`()
         async
     {
         await #expect(processExitsWith: .success) {
@@ -189,7 +189,7 @@ private final class Calls: Sendable {
             let (old, new) = (Calls(), Calls())
             let first = try EventDescriptor()
             let number = first.fileDescriptor
-            // The rule is to cancel first. Whoever breaks it harms nobody who comes after.
+            // The rule is to cancel first. Code that breaks it harms no later user.
             _ = try first.whenReady(for: .readable) { old.call() }
             let kept = try first.duplicate()
             first.close()

@@ -152,7 +152,7 @@ import Testing
         #expect(!CallbackScope.isActive)
     }
 
-    @Test func `misuse is told to whoever watches`() {
+    @Test func `misuse is told to the watcher`() {
         #expect(!reportMisuse("nobody hears this"))
         let observer = RecordingObserver()
         let isHeard = observer.watch { reportMisuse("a mistake") }

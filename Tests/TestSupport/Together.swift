@@ -17,7 +17,7 @@ package func waitUntil(_ condition: () -> Bool) {
     spin { !condition() }
 }
 
-/// Where a thread stands, for those who must know that it has fallen asleep.
+/// Where a thread stands, for tests that must know that it has fallen asleep.
 package final class Sleeper: Sendable {
     private let id = Atomic<Int32>(0)
 

@@ -7,7 +7,7 @@
 // semaphores, of Dispatch, of Foundation's locks. What the toolchain's own libraries do among
 // themselves is not told.
 
-/// Tells `listener` of such calls of observed threads, before they happen: who observes, and the
+/// Tells `listener` of such calls of observed threads, before they happen: the observer and the
 /// function. Between `begin` and `end`, which are counted.
 void quiesce_foreign_begin(void (*_Nonnull listener)(void *_Nonnull observer, const char *_Nonnull function));
 void quiesce_foreign_end(void);

@@ -23,7 +23,8 @@ typedef struct quiesce_end {
     bool is_visible;
 } quiesce_end;
 
-/// What is told of the references of a watched thread's observed code. `watcher` is who watches.
+/// What is told of the references of a watched thread's observed code. `watcher` is the one that
+/// watches.
 typedef struct quiesce_reference_listener {
     /// The thread is about to give up `count` references to `object`, whose type is one of those
     /// that matter; `place` is the instruction after.
@@ -55,7 +56,7 @@ typedef enum quiesce_type_standing {
     quiesce_type_unknown,
     /// The caller that asks whether a reference is the only one need not be told.
     quiesce_type_ordinary,
-    /// It matters who gives up the last reference.
+    /// It matters which thread gives up the last reference.
     quiesce_type_matters,
 } quiesce_type_standing;
 

@@ -17,7 +17,7 @@ typedef struct quiesce_block {
     uint32_t token;
     /// This thread's number in its world; 0 before its first use.
     uint32_t id;
-    /// Who is told of this thread's locks and waits; null where nobody is, and while it is told. An
+    /// The listener for this thread's locks and waits; null for none, and while it is told. An
     /// unretained Swift `PassiveListener`.
     void *_Nullable listener;
     /// The world this thread belongs to; null stands for the process's own. An unretained Swift
@@ -34,7 +34,7 @@ typedef struct quiesce_block {
     uint32_t callbacks;
     /// How many changes that a fork must not split this thread is inside of.
     uint32_t fork_sections;
-    /// Who is told when this thread blocks in a wait. An unretained Swift `BlockingObserver`, or
+    /// The observer of this thread's blocking waits. An unretained Swift `BlockingObserver`, or
     /// null.
     void *_Nullable blocking;
     /// The innermost read section of a reader-writer lock that this thread is inside of; it lies on

@@ -101,7 +101,7 @@ struct Pace {
     var secondsHere: Double { Double(quiesce_monotonic_nanoseconds() - start) / 1e9 }
     var seconds: Double { secondsBefore + secondsHere }
 
-    /// Whether somebody who listens has heard nothing for a while.
+    /// Whether a listener has heard nothing for a while.
     mutating func isTimeToTell(_ executions: Int) -> Bool {
         // The clock costs as much as a step.
         guard executions & 7 == 0 else { return false }

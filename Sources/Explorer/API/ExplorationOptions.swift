@@ -32,14 +32,14 @@ public struct ExplorationOptions: Sendable {
         /// program does.
         case sound
         /// Nothing but their actors, and tasks that they start, await, resume or cancel. Jobs that
-        /// differ in all of these commute. It is the program's author who says so; coverage is then
+        /// differ in all of these commute. The program's author says so; coverage is then
         /// *bounded* by that word.
         case declared
     }
 
     /// What is a step.
     public enum Granularity: Sendable, Equatable {
-        /// Every operation of Substrate: for those who prove a primitive.
+        /// Every operation of Substrate: for the proof of a primitive.
         case fine
         /// An operation of one of Quiesce's primitives is one step, as proven by their own tests;
         /// what is Substrate's is as above.
@@ -84,7 +84,7 @@ public struct ExplorationOptions: Sendable {
     package var keptTasks = 32
     /// For tests: whether to see of tasks only what executors see.
     var isLimitedToExecutors = false
-    /// Whether who gives up the last reference is looked at.
+    /// Whether the releases of references are looked at.
     var watchesReferences = true
     /// For tests of the explorer: called at the end of each execution that counts, before what is
     /// left of it is wound up.

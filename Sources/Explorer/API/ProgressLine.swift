@@ -13,9 +13,9 @@ import Synchronization
     import Darwin
 #endif
 
-/// Tells a person who waits how far explorations are, on standard error: on a terminal in one line
-/// that each new text replaces, elsewhere in a plain line every ten seconds. Short runs print
-/// nothing.
+/// Tells the person at the terminal how far explorations are, on standard error: on a terminal in
+/// one line that each new text replaces, elsewhere in a plain line every ten seconds. Short runs
+/// print nothing.
 package final class ProgressLine: Sendable {
     private let isTerminal: Bool
     private let seconds: @Sendable () -> Double

@@ -107,7 +107,7 @@ extension Scheduler: ObjectStates {
         footprint.add(object, writes: writes)
         guard object >= 0 else { return }
         touchLifetime(of: object, &footprint)
-        // Those who operate on the whole touch the part.
+        // Operations on the whole touch the part.
         if objects[object].subject >= 0 { footprint.add(objects[object].subject, writes: writes) }
     }
 }

@@ -7,7 +7,7 @@ import Substrate
 /// A mutex has no readers. A reader-writer lock has a writer, or readers, or neither; a writer that
 /// arrives while it is held requests it first, and from then on readers that come later wait.
 struct LockState: BitwiseCopyable, Hashable {
-    /// Who holds the lock alone, and the event with which it acquired; -1 when nobody does.
+    /// The thread that holds the lock alone, and the event with which it acquired; -1 for none.
     var owner: Int32 = -1
     var acquired: Int32 = -1
     /// How many threads read, and how many writers have requested the lock and wait.

@@ -105,8 +105,8 @@ struct Event: BitwiseCopyable {
     struct Traits: OptionSet {
         let rawValue: UInt16
 
-        /// An atomic step left the value as it was: it wakes nobody who spins on it. A release was
-        /// not the last.
+        /// An atomic step left the value as it was: it wakes no thread that spins on it. A release
+        /// was not the last.
         static let silent = Traits(rawValue: 1)
         /// A lock step acquired.
         static let acquires = Traits(rawValue: 2)

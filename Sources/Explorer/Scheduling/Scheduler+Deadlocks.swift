@@ -2,7 +2,7 @@
 
 import Substrate
 
-// An execution has ended with threads or tasks that wait for ever. Who waits for whom?
+// An execution has ended with threads or tasks that wait for ever. Which waits for which?
 extension Scheduler {
     func deadlockVerdict() -> Verdict {
         let blocked = (0..<threads.count).filter {
@@ -14,7 +14,7 @@ extension Scheduler {
             if let cycle = cycle(from: thread) { return deadlock(of: cycle, ending: "") }
         }
         if let verdict = stuckVerdict(stuck, besides: blocked) { return verdict }
-        // Those who wait for a wake-up hold up the others.
+        // The threads that wait for a wake-up hold up the others.
         let waiters = blocked.filter { waitsForWakeUp($0) }
         if let waiter = waiters.first(where: { awaited(by: $0).isEmpty }) ?? waiters.first {
             let object = threads[waiter].object
@@ -44,7 +44,7 @@ extension Scheduler {
         }
     }
 
-    // MARK: Who waits for whom
+    // MARK: Which thread waits for which
 
     private func cannotGoOn(_ thread: Int32) -> Bool {
         threads[thread].state == .parked

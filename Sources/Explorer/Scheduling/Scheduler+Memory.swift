@@ -93,7 +93,7 @@ extension Scheduler {
     }
 
     /// The memory has the life `lifetime` from here on; the one before, if there was one, is over
-    /// for those as well who reach for it late.
+    /// also for threads that reach for it late.
     private func commitAllocation(_ lifetime: Int32, _ former: Int32, _ site: Site) {
         if isInStep {
             for object in [ObjectTable.allocator, lifetime, former] where object >= 0 {
@@ -122,8 +122,8 @@ extension Scheduler {
         return false
     }
 
-    /// Who is about to reach for the memory that had the life `former` reaches for what lives there
-    /// now.
+    /// A thread that is about to reach for the memory that had the life `former` reaches for what
+    /// lives there now.
     private func beginSecondLife(of former: Int32, at base: UInt, _ size: Int) {
         let block = storages.blocks.count - 1
         storages[block].isSecondLife = true

@@ -129,7 +129,7 @@ extension Scheduler {
         set(lock, state)
     }
 
-    /// What stands for the releases of a lock's readers, who publish to writers and not to each
+    /// What stands for the releases of a lock's readers, which publish to writers and not to each
     /// other.
     func readersRow(of lock: Int32) -> Int32 { objects.companion(of: lock, 2) }
 

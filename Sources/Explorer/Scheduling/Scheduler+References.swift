@@ -3,7 +3,7 @@
 import CInstrumentation
 import Substrate
 
-// References: who gives up the last one.
+// References: which thread gives up the last one.
 extension Scheduler {
     /// Calls `body` with the references of this thread's fibers watched, and what they call that is
     /// not Substrate's.
@@ -15,7 +15,7 @@ extension Scheduler {
         }
         defer { quiesce_foreign_end() }
         guard options.watchesReferences else { return body() }
-        // Where the jobs of tasks are not all seen, nor is who gives up what.
+        // Where not all jobs of tasks are seen, their releases are not seen either.
         guard seesAll else { return references.notWatching(body) }
         return references.watching(for: self, body)
     }
@@ -174,7 +174,7 @@ extension Scheduler {
         }
     }
 
-    /// From the next execution on it matters who gives up the last reference to an object of this
+    /// From the next execution on it matters which thread ends an object of this
     /// type.
     private func note(_ type: UInt) {
         guard mode == .exploring || mode == .finishing, !wanted.steps.types.all.contains(type)

@@ -317,7 +317,7 @@ extension Scheduler {
 
     // MARK: Conditions and wait points
 
-    /// A thread is about to wait: from here on those outside who wake leave a trace.
+    /// A thread is about to wait: from here on wakers outside leave a trace.
     func markWait(on object: Int32, at address: UInt) {
         guard objects[object].sharedWait < 0 else { return }
         let waiters = SharedWaiters(at: address)
@@ -327,7 +327,7 @@ extension Scheduler {
             SharedWait(object: object, address: address, wakes: waiters.wakes, isOlder: isOlder))
     }
 
-    /// A thread wakes those who wait on a condition or a wait point: those outside too. `object`
+    /// A thread wakes the waiters of a condition or a wait point: those outside too. `object`
     /// holds the exploration's own, -1 where it is not known.
     func wakeOutside(_ operation: Operation, _ object: Int32) {
         let count: Int
@@ -438,7 +438,7 @@ extension Scheduler {
         objects[lock].isReaderWriterLock = mode != .mutex
         switch kind {
         case .unlock, .readUnlock, .writeUnlock:
-            // Who entered besides a holder is counted as a reader.
+            // A thread that entered beside a holder is counted as a reader.
             let hold = modeOfHold(lock)
             if objects[lock].lock.readers > 0 {
                 objects[lock].lock.readers -= 1

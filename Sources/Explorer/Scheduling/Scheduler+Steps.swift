@@ -2,7 +2,7 @@
 
 import Substrate
 
-// Who can run, and what a step leaves behind.
+// Which threads can run, and what a step leaves behind.
 extension Scheduler {
     /// Whether a footprint means the same objects in every execution that has the first `count`
     /// objects of this one.

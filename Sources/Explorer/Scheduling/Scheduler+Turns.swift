@@ -3,7 +3,7 @@
 import CSubstrate
 import Substrate
 
-// Who runs: each step is picked, and the fiber of its thread is switched to.
+// Which thread runs: each step is picked, and the fiber of its thread is switched to.
 extension Scheduler {
     /// Runs until the execution is over, taking up again after each trap.
     func runToEnd() {
@@ -67,7 +67,8 @@ extension Scheduler {
     /// What `pick` returns where another thread has left chores, which come first.
     static let choresFirst: Int32 = -2
 
-    /// Picks who runs next, flushing store buffers on the way. -1 when the execution is over.
+    /// Picks the thread that runs next, flushing store buffers on the way. -1 when the execution is
+    /// over.
     @inline(__always)
     func pick() -> Int32 {
         while true {

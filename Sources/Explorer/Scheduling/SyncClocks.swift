@@ -125,7 +125,7 @@ final class SyncClocks {
         threads.join(Int(thread), with: Int(ended))
     }
 
-    /// What `thread` did so far happens before what those do who acquire `address` later.
+    /// What `thread` did so far happens before what a thread does once it has acquired `address`.
     func release(_ thread: Int32, to address: UInt) {
         prepare(Int(thread))
         var row = runtimeRows.value(of: address)

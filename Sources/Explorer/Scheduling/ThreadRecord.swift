@@ -37,7 +37,7 @@ struct ThreadRecord: BitwiseCopyable {
     /// Its last event, and the event that enables its next.
     var last: Int32 = -1
     var enabler: Int32 = -1
-    /// While it runs to its first step: who spawned it and waits.
+    /// While it runs to its first step: the thread that spawned it and waits.
     var starter: Int32 = -1
     /// How many operations it is inside of that are steps.
     var operations: Int32 = 0

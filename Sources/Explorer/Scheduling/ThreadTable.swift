@@ -2,11 +2,13 @@
 
 import Substrate
 
-/// The threads and tasks of an exploration: who there is, who started whom, and what each runs.
+/// The threads and tasks of an exploration: which there are, which started which, and what each
+/// runs.
 ///
-/// A thread is told by who started it and as which of its children, so that it has the same number
-/// in every execution. A thread or task that has started many tasks starts the next ones under the
-/// numbers of those that it has awaited: the numbers must not grow with every task of a loop.
+/// A thread is told by its parent and by its place among the parent's children, so that it has the
+/// same number in every execution. A thread or task that has started many tasks starts the next
+/// ones under the numbers of those that it has awaited: the numbers must not grow with every task
+/// of a loop.
 @safe
 final class ThreadTable {
     private let limit: Int32

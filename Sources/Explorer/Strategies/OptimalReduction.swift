@@ -134,7 +134,7 @@ class OptimalReduction: Strategy {
         return false
     }
 
-    /// Begins the prefix that ends with the last event: those who slept before it and do not
+    /// Begins the prefix that ends with the last event: the threads that slept before it and do not
     /// conflict with it sleep on.
     @inline(__always)
     private func enterFrame(at position: Int) {
@@ -148,7 +148,7 @@ class OptimalReduction: Strategy {
         pendingTree = -1
     }
 
-    /// Those who slept at the prefix `before` and do not conflict with the event after it sleep on.
+    /// What slept at the prefix `before` and does not conflict with the event after it sleeps on.
     private func keepSleepers(of before: Int) {
         let (thread, footprint) = (history[before].thread, history.footprint(before))
         let (filter, frame) = (history[before].filter, frames[before])
@@ -325,9 +325,10 @@ class OptimalReduction: Strategy {
     /// numbers that this execution gives to objects.
     ///
     /// An object that carries no label has its number from the thread that came across it first.
-    /// Within the prefix, and for all who stand there before their next step, that is the same in
-    /// every execution. One that is found later has the number that it has here if its thread did
-    /// the same here; else it is unknown, but none of those that are found within the prefix.
+    /// Within the prefix, and for all threads that stand there before their next step, that is the
+    /// same in every execution. One that is found later has the number that it has here if its
+    /// thread did the same here; else it is unknown, but none of those that are found within the
+    /// prefix.
     private func touched(by node: WakeupTrees.Node, _ later: Int?, at position: Int)
         -> KnownFootprint
     {

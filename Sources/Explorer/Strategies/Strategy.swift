@@ -19,7 +19,7 @@ class Strategy {
 
         /// Nobody can run.
         static var nobody: Decision { Decision(thread: -1) }
-        /// Somebody can, and all who can have been explored from here.
+        /// Some can, and all that can have been explored from here.
         static var allAsleep: Decision { Decision(thread: -2) }
     }
 
@@ -60,7 +60,7 @@ enum Outcome {
     case complete
     /// A thread has not ended and nobody can run.
     case deadlocked
-    /// Everybody who can run sleeps: the execution repeats one that was explored.
+    /// Every thread that can run sleeps: the execution repeats one that was explored.
     case blocked
     /// The step limit was reached.
     case cut

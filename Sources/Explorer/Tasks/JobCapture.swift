@@ -139,7 +139,7 @@ extension Scheduler {
         }
     }
 
-    /// The same with who watches this thread; nil where nobody does.
+    /// The same with the scheduler that watches this thread; nil where none does.
     @inline(__always)
     static func watchingThisThread<Result>(_ body: (Scheduler) -> Result) -> Result? {
         guard let observer = unsafe quiesce_current_block().pointee.observer else { return nil }

@@ -46,7 +46,7 @@ final class JobState {
     /// come.
     var hasWaited = false
     var hasWaitedInVain = false
-    /// Who ran before the chores that run now.
+    /// The thread that ran before the chores that run now.
     var beforeChores: Int32 = -1
 
     var hasChores: Bool { firstChore < chores.count }

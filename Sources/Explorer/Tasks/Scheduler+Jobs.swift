@@ -59,9 +59,7 @@ extension Scheduler {
             jobs.lender = job
             return
         }
-        // Any other job than a task's runs once. It frees itself before it does its work, so that
-        // the next one may be where it was.
-        var thread = kind == 0 ? jobs.table.value(of: job) : -1
+        var thread = jobs.table.value(of: job)
         if !seesAll, thread >= 0, !isKnown(job) { thread = -1 }
         if thread < 0 { thread = makeTask(job, isOneShot: kind != 0) }
         guard thread >= 0 else { return }
@@ -198,10 +196,10 @@ extension Scheduler {
         jobs.isUsed = true
         if seesAll, !isOneShot { jobs.inbox.add(job) }
         let parent = current >= 0 ? current : threads.started.isEmpty ? -1 : jobs.beforeChores
-        // Where steps of tasks come one after the other it is settled who has ended.
+        // Where steps of tasks come one after the other it is settled which tasks have ended.
         let thread = threads.startTask(
             by: parent, replaces: attention.jobs && options.reduction == .sound)
-        // From here on it matters who was awaited.
+        // From here on it matters which tasks were awaited.
         if parent >= 0, threads.hasManyChildren(parent) { quiesce_jobs_want_order(true) }
         let index = Int(thread)
         // In another execution it was a thread.
@@ -217,6 +215,7 @@ extension Scheduler {
         }
         if !attention.jobs, threads.started.count > 1 { wanted.jobs = true }
         forgetClocks(of: thread)
+        // A job that runs once frees itself before it does its work: the next may be where it was.
         if !isOneShot {
             jobs.table.set(job, thread)
             if jobs.completed.value(of: job) >= 0 { jobs.completed.set(job, -1) }

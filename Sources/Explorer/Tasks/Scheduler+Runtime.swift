@@ -97,7 +97,7 @@ extension Scheduler {
         place(of: UInt(threads[index].expected.low)) < 0
     }
 
-    /// Who holds the mutex that the thread waits for, -1 for nobody.
+    /// The holder of the mutex that the thread waits for, -1 for none.
     func holderOfRecords(for thread: Int32) -> Int32 {
         let index = place(of: UInt(threads[thread].expected.low))
         return index < 0 ? -1 : jobs.locks[index].holder

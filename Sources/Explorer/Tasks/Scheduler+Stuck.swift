@@ -8,7 +8,7 @@ extension Scheduler {
     /// that cannot go on either.
     func stuckVerdict(_ stuck: [Int32], besides blocked: [Int32]) -> Verdict? {
         guard !stuck.isEmpty else { return nil }
-        // Who waits for a task that it started is not where the trouble is.
+        // A task that waits for one that it started is not where the trouble is.
         let unfinished = stuck + blocked.filter { threads[$0].isTask }
         let culprits = stuck.filter { task in !unfinished.contains { threads[$0].parent == task } }
         // Then it is with those that are blocked.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// A schedule in a form that a person can pass on: which test it belongs to, who runs when, and a
+/// A schedule in a form that a person can pass on: which test it belongs to, what runs when, and a
 /// check of both.
 ///
 /// `1f0c93a2:0x2,1,2x4.1,1f:9be1` says that thread 0 takes two steps, 1 one, 2 four (in the last of

@@ -7,12 +7,12 @@
 ///   order, failed expectation of a thread, blocked outside*: the steps that the verdict is about
 ///   and all that happened before them, for a thread that was elsewhere has no part in it.
 /// - *Deadlock* with a cycle: for each thread of the cycle what it waits for, and all that happened
-///   before. Who holds what is among that.
+///   before. What each holds is among that.
 /// - *Lost wake-up, never resumed, leaked task, deadlock without a cycle*: nobody will come. The
-///   cause is who could have come and what they did instead, and these need not have touched what
-///   the waiter waits on. So it is the whole execution, if it has room on a screen; else all steps
-///   of the threads that wait for ever, all steps on an object that one of them used, and all that
-///   happened before these.
+///   cause is what the threads that could have come did instead, and they need not have touched
+///   what the waiter waits on. So it is the whole execution, if it has room on a screen; else all
+///   steps of the threads that wait for ever, all steps on an object that one of them used, and all
+///   that happened before these.
 /// - *Leak, failed expectation at the end, step limit*: the whole execution.
 ///
 /// Notes, and what a thread says of a task (that it creates, resumes or cancels it), stand with the

@@ -7,8 +7,8 @@ import Substrate
 ///
 /// The interest is there from the first waiter that finds nothing to do until the last one leaves.
 /// It tells changes only, so a waiter joins the line and tries before it looks whether the interest
-/// is there: what it did not find comes after that, and wakes it. All who wait are woken, as the
-/// kernel does with its readers; those for whom it is not enough wait on.
+/// is there: what it did not find comes after that, and wakes it. All waiters are woken, as the
+/// kernel does with its readers; those for which there is nothing left wait on.
 final class DescriptorWaiters: Sendable {
     private let descriptor: EventDescriptor
     private let gate: Gate
@@ -132,7 +132,7 @@ final class DescriptorWaiters: Sendable {
 
     /// Ends every wait with `.closed`. The gate is closed: no interest will come after this.
     func close() {
-        // Under the lock: another who closes must not find it taken and not yet withdrawn.
+        // Under the lock: another closer must not find it taken and not yet withdrawn.
         ForkSection.run { interest.withLock { $0.take()?.withdraw() } }
         waiters.close()
     }

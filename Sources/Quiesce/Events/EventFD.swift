@@ -6,8 +6,8 @@ package import Substrate
 /// loops add to and wait for.
 ///
 /// It does what `EventCounter` does, by system calls: 64 bits; a take returns all of it, or 1 at a
-/// time as a semaphore. Whatever else is done with the descriptor counts as well: a `write(2)` by
-/// anybody wakes those who take here, and `fileDescriptor` can be given to epoll, io_uring or
+/// time as a semaphore. Other uses of the descriptor count as well: any `write(2)` wakes the
+/// threads and tasks that take here, and `fileDescriptor` can be given to epoll, io_uring or
 /// SwiftNIO.
 ///
 /// A wait tries first. Only when it finds nothing does it use the poller, one thread for the whole

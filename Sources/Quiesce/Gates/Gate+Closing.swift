@@ -130,7 +130,7 @@ extension Gate {
         whenClosing == nil ? State.closing | State.told : State.closing
     }
 
-    /// Calls `whenClosing`, as the first who closes.
+    /// Calls `whenClosing`, as the first closer.
     private func tell() {
         guard let whenClosing else { return }
         teller.store(World.currentThread, ordering: .relaxed)
@@ -176,8 +176,8 @@ extension Gate {
                 let found = state.load(ordering: .sequentiallyConsistent)
                 if found & State.closed != 0 { return true }
                 guard found < State.entry, found & State.told != 0 else { return false }
-                // Somebody inside closes and has not done; or has given up, and one who came second
-                // has to take its place.
+                // A closer from inside has not finished; or it has given up, and one that came
+                // second has to take its place.
                 let isClaimed = found & State.claimed != 0
                 if isClaimed ? found & State.revealed == 0 : found & State.losers != 0 {
                     return false
@@ -206,8 +206,8 @@ extension Gate {
         return .timedOut(of: name, occupants: occupants(from: start ?? now, to: now))
     }
 
-    /// Who is inside. A thread's slot does not say since when, and one that is being refused may be
-    /// in it for a moment.
+    /// The entries that are inside. A thread's slot does not say since when, and one that is being
+    /// refused may be in it for a moment.
     private func occupants(from start: WorldClock.Instant, to now: WorldClock.Instant) -> [Occupant]
     {
         let threads = Presence.threads(inside: key).map {
@@ -246,7 +246,8 @@ extension Gate {
         return try settle(ticket, isWinner, ending, start)
     }
 
-    /// Takes the caller's entry out of those that count, and says whether it is the one who closes.
+    /// Takes the caller's entry out of those that count, and says whether it is the one that
+    /// closes.
     private func claim(_ ticket: EntryTicket) throws(QuiesceError) -> Bool {
         if isInside(besides: ticket) { throw .inside(of: name) }
         var found = state.load(ordering: .relaxed)

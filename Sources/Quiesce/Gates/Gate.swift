@@ -26,7 +26,7 @@ public final class Gate: Sendable {
     public let name: String
 
     @usableFromInline let state = Atomic<UInt64>(0)
-    /// The entries that count here, for those who ask who is inside.
+    /// The entries that count here, for a report of what is inside.
     let tickets = Mutex(LinkedList<EntryTicket>())
     let waiters = Waiters()
     private let witness = ForkWitness()
@@ -35,9 +35,10 @@ public final class Gate: Sendable {
     /// The thread that runs `whenClosing`; 0 while none does.
     let teller = Atomic<UInt32>(0)
 
-    /// - Parameters: - name: what messages and traces call it. - whenClosing: called once, by the
-    ///   first who closes, when nobody can enter any more and before anybody waits: the place to
-    ///   wake those who sleep inside. It is over before any `close` returns.
+    /// - Parameters:
+    ///   - name: what messages and traces call it.
+    ///   - whenClosing: the first closer calls it once, when nothing can enter any more and before
+    ///     it waits: the place to wake what sleeps inside. It is over before any `close` returns.
     public init(
         name: String = "gate", file: StaticString = #filePath, line: UInt = #line,
         whenClosing: (@Sendable () -> Void)? = nil
@@ -72,7 +73,7 @@ public final class Gate: Sendable {
         static let claimed: UInt64 = 8
         /// Its entry counts again.
         static let revealed: UInt64 = 16
-        /// One who wanted to close from inside and came second. Its entry is over; it waits.
+        /// One that wanted to close from inside and came second. Its entry is over; it waits.
         static let loser: UInt64 = 32
         static let losers: UInt64 = 0xffff_ffe0
         /// One entry that counts here and not in a slot.

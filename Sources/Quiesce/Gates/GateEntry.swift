@@ -56,11 +56,11 @@ extension Gate {
         @inlinable
         public consuming func leave() {}
 
-        /// Closes the gate from inside and waits until everybody else has left; returns the entry
-        /// to the one who closes.
+        /// Closes the gate from inside and waits until all other entries have left; returns the
+        /// entry to the caller that closes.
         ///
-        /// Of several who do this one wins, and goes on inside a closed gate. The others get nil:
-        /// their entries are over, and it is returned once the winner has left, so that its whole
+        /// Of several callers one wins, and goes on inside a closed gate. The others get nil:
+        /// their entries are over, and the call returns once the winner has left, so that its whole
         /// operation is behind them. Kernel counterpart: `kernfs_remove_self`.
         ///
         /// When the winner gives up, one of the others takes its place. `whenClosing` runs first,
@@ -119,7 +119,7 @@ final class EntryTicket: Sendable, Linked {
     private let entered: (thread: UInt32, task: UInt)
     private let role = Atomic(Role.counts.rawValue)
 
-    /// What the entry is to those who close.
+    /// What the entry is to the closers.
     enum Role: UInt32 {
         case counts
         /// It closes from inside, and waits for the others.

@@ -2,8 +2,8 @@
 
 public import Substrate
 
-/// A value that can be taken away from those who use it: after `close()` returns, nobody reaches
-/// it and it is destroyed.
+/// A value that can be taken away from its users: after `close()` returns, no code reaches it and
+/// it is destroyed.
 ///
 /// Access is by scope, never by handle. Several values may be behind one gate: an entry of the gate
 /// reaches all of them without asking again, and the entry is the proof that one need not.

@@ -14,7 +14,7 @@ public struct Misuse: Error, Sendable, Equatable, CustomStringConvertible {
         case overflow
         /// More references were given back than were taken.
         case lowTooOften
-        /// The last reference was given back by somebody who said that it was not the last.
+        /// The last reference was given back by code that said that it was not the last.
         case lastDropped
         /// A work item was enabled that was not disabled.
         case enabledTooOften

@@ -51,8 +51,8 @@ public struct Reference<Object: ReferenceCounted>: ~Copyable {
         return unsafe Self.drop(object, file, line)
     }
 
-    /// Gives the reference back, holding `lock` if it is the last: nobody who looks the object up
-    /// under the lock finds it half released. Kernel: `kref_put_mutex`.
+    /// Gives the reference back, holding `lock` if it is the last: no code that looks the object
+    /// up under the lock finds it half released. Kernel: `kref_put_mutex`.
     ///
     /// - Returns: whether it was the last. Then `release()` ran, with the lock held.
     @available(*, noasync, message: "it may block on the lock")

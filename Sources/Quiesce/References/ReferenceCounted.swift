@@ -17,7 +17,7 @@ public protocol ReferenceCounted: AnyObject, Sendable {
     /// Ends the object. Called once, by the thread that drops the last reference.
     func release()
 
-    /// Whether what is in the object may be used after its release, by those who keep its memory.
+    /// Whether what is in the object may be used after its release, while its memory is kept.
     /// While explored, such a use of an object that is not so is a finding. False unless the type
     /// says otherwise.
     static var isUsableAfterRelease: Bool { get }

@@ -2,7 +2,7 @@
 
 import Substrate
 
-/// A box whose value is taken out once, by one of those who share the box.
+/// A box whose value is taken out once, by one of the closures that share the box.
 ///
 /// An escaping closure cannot consume what it captures, as it may be called twice. It can take a
 /// noncopyable value, such as a `Reference`, out of a box:

@@ -70,7 +70,7 @@ final class Waiter: Sendable, Linked {
         }
     }
 
-    /// A waiter whose wait was decided to end, under a lock, and who is to go on, without it.
+    /// A waiter whose wait was ended under a lock, and that is to go on without the lock.
     struct Roused {
         let waiter: Waiter
         let decision: Decision

@@ -12,7 +12,7 @@ public import Substrate
 @usableFromInline
 struct Waiters: ~Copyable, Sendable {
     let line = Mutex(Line())
-    /// How many are in the line: a waker who finds none takes no lock.
+    /// How many are in the line: a waker that finds none takes no lock.
     @usableFromInline let count = Atomic<Int>(0)
     private let whole = Subject()
 

@@ -7,7 +7,7 @@ import Synchronization
 /// is disabled.
 ///
 /// It becomes pending under the lock of its queue's intake. While its timer runs, that ends under
-/// the timers' lock; in the queue, under the lock of those who serve, and by a canceller under
+/// the timers' lock; in the queue, under the lock of its workers, and by a canceller under
 /// both. So a thread that holds both and reads that it is pending there finds it in the queue.
 enum ItemState {
     private static let pendingBit: UInt64 = 1

@@ -196,11 +196,11 @@ extension WorkQueue.Serving {
         }
     }
 
-    /// Whether those who run have to end before the next begins: one of them is a barrier, or the
-    /// next is. The last of them looks again.
+    /// Whether the running items have to end before the next begins: one of them is a barrier, or
+    /// the next is. The last of them looks again.
     var isHeldUp: Bool { isBarred || list.isBarrierNext && servers.contains { $0.id != 0 } }
 
-    /// Whether somebody waits who will want to know since when what runs does so.
+    /// Whether a waiter will want to know since when each item runs.
     var isTimed: Bool { awaited.contains { $0.isTimed } }
 
     mutating func leave(_ worker: Worker) {

@@ -381,7 +381,7 @@ extension WorkQueue.Serving {
         return waiter
     }
 
-    /// The enqueueing that had this ticket is over. Returns those who waited for it, to be roused
+    /// The enqueueing that had this ticket is over. Returns the waiters for it, to be roused
     /// without the lock.
     mutating func end(_ ticket: UInt64) -> [Waiter.Roused] {
         guard !awaited.isEmpty else { return [] }

@@ -121,8 +121,8 @@ final class Worker: BlockingObserver, @unchecked Sendable {
         if let function = function.take() {
             function()
         } else if let item = unsafe item {
-            // Gives the queue's reference back: from here on the item belongs to those who use it,
-            // and may be gone.
+            // Gives the queue's reference back: from here on the item belongs to its users, and
+            // may be gone.
             let (body, waitClass) = Worker.content(of: unsafe item.takeRetainedValue())
             // It can be waited for alone, so it is a section of its own too.
             waitClass.of(UInt(id)).section(name) {

@@ -323,7 +323,7 @@ final class WorkerPool: Sendable, ServiceThread.Owner {
     /// Publishes, for readers without the lock, which queues wait.
     func tell(_ state: borrowing State) { hint.value = whoWaits(state) }
 
-    /// Whether a worker that has run one more item of a queue should look who else waits. Kernel:
+    /// Whether a worker that has run one more item of a queue should look what else waits. Kernel:
     /// `keep_working`.
     func isOver(_ turn: inout Turn, _ priority: WorkQueue.Priority) -> Bool {
         let waiting =

@@ -50,8 +50,8 @@ extension [String: ConformanceValue] {
     }
 }
 
-/// A value of a file of cases: nil when the file has none, or one of another kind. Who needs it
-/// says in a sentence of its own what must be there.
+/// A value of a file of cases: nil when the file has none, or one of another kind. The code that
+/// needs it says in a sentence of its own what must be there.
 @propertyWrapper
 struct Lenient<Value: Decodable>: Decodable {
     let wrappedValue: Value?

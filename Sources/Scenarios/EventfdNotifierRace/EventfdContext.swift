@@ -18,7 +18,7 @@ struct EventfdContext: ~Copyable, Sendable {
     let count = Unsynchronized<UInt64>(0)
 }
 
-/// An entry of a wait queue: who waits, and the function that a wake-up calls with it.
+/// An entry of a wait queue: the waiter, and the function that a wake-up calls with it.
 struct WaitEntry: Sendable {
     let notifier: Storage<EventfdNotifier>
     let wake: @Sendable (Storage<EventfdNotifier>, Poll) -> Void
@@ -97,7 +97,8 @@ struct EventfdKernel: Sendable {
         context.pointee.lock.unlock()
     }
 
-    /// `eventfd_poll`: adds the entry to the queue, and then looks whether the eventfd is signalled.
+    /// `eventfd_poll`: adds the entry to the queue, and then looks whether the eventfd is
+    /// signalled.
     ///
     /// A signal that comes between the two calls the entry's function and is seen as well.
     func poll(_ context: Storage<EventfdContext>, _ entry: WaitEntry) -> Bool {

@@ -2,7 +2,8 @@
 
 import Substrate
 
-/// eventfd as the patch wanted it: the bit decides who decouples, and `unregister` ends every use.
+/// eventfd as the patch wanted it: the bit decides which thread decouples, and `unregister` ends
+/// every use.
 ///
 /// Three things differ from the patch. The registration's reference is taken, and the bit is set,
 /// before the entry can be seen. It is `unregister` that gives the reference back, always: so the

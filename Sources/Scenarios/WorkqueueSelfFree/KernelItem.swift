@@ -10,7 +10,7 @@ struct KernelItem: ~Copyable, Sendable {
     /// `lockdep_map`: what the lock validator knows a run of the item by.
     let lockMap = Unsynchronized("map")
 
-    /// The driver's own: who uses the structure, and what the function does with it.
+    /// The driver's own: how many use the structure, and what the function does with it.
     let kref = Atomic(1)
     let started = Unsynchronized(0)
     let finished = Unsynchronized(0)

@@ -6,7 +6,7 @@ import QuiesceStories
 import Substrate
 
 /// "… or on a different one": then nothing keeps the item from running beside itself. It does not
-/// on one queue, and an author who is used to that protects nothing.
+/// on one queue, and an author that is used to that protects nothing.
 enum RequeueElsewhere {
     static let broken = Story(
         "requeue-elsewhere", text: WorkqueueSelfFree.text, .broken,

@@ -5,9 +5,9 @@ import QuiesceStories
 /// Eli, "Linux kernel workqueues: Is it OK for the worker function to kfree its own work item?",
 /// July 2024.
 ///
-/// It is: once an item's function has been called, its memory belongs to those who use it. The text
-/// shows how the worker is written for that, and says what is not allowed. The broken forms run on
-/// a model of the kernel's queue, with a worker that was written with less care, or with a user who
+/// It is: once an item's function has been called, its memory belongs to its users. The text shows
+/// how the worker is written for that, and says what is not allowed. The broken forms run on a
+/// model of the kernel's queue, with a worker that was written with less care, or with a user that
 /// asks too much of it; the repaired ones on Quiesce's `WorkQueue`.
 enum WorkqueueSelfFree {
     static let text = "workqueue-self-free"

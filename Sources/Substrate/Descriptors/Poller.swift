@@ -15,7 +15,7 @@ public final class Poller: Sendable, InterestKeeper, ServiceThread.Owner {
     static let key = WorldKey<Poller>()
 
     private let table = Mutex(Table())
-    /// Read without the lock by a forked child, which cannot know who held that.
+    /// A forked child reads it without the lock, as it cannot know which thread held that.
     private let epoll = Atomic<Int32>(-1)
     private let generation = World.generation
 
@@ -134,8 +134,8 @@ public final class Poller: Sendable, InterestKeeper, ServiceThread.Owner {
 
     /// Starts watching, unless that was done. Returns 0 or an error number.
     ///
-    /// A refusal is told at once, and the next who waits tries again: the caller can do without,
-    /// and may be a task, which should not sleep here.
+    /// A refusal is told at once, and the next waiter tries again: the caller can do without, and
+    /// may be a task, which should not sleep here.
     private func start(_ table: inout Table) -> Int32 {
         if epoll.load(ordering: .relaxed) < 0 {
             let made = quiesce_epoll_create()

@@ -3,8 +3,8 @@
 /// A lock that many readers or one writer hold.
 ///
 /// By default readers wait behind a waiting writer, so that readers do not starve writers; writers
-/// that never cease to come can starve readers, and one another. `.readers` prefers readers, as some
-/// systems' locks do; it exists to model them.
+/// that never cease to come can starve readers, and one another. `.readers` prefers readers, as
+/// some systems' locks do; it exists to model them.
 ///
 /// Several threads read the value at once, so it must be `Sendable`: a class that only a lock
 /// protects belongs into a `Mutex`.
@@ -13,18 +13,19 @@
 ///
 /// | inside | `withReadLock` | `withWriteLock` |
 /// |---|---|---|
-/// | `withReadLock` | is allowed, unless a writer waits and writers are preferred: then it traps | traps |
+/// | `withReadLock` | is allowed, unless a writer waits and writers are preferred: then it traps |
+/// traps |
 /// | `withWriteLock` | traps | traps |
 ///
 /// because it would wait for itself for ever. While explored that is a deadlock. The `IfAvailable`
 /// calls never wait, so they are allowed everywhere: they return nil where the others would trap.
 ///
-/// A lock acquires, an unlock releases, and readers do not order one another. An uncontended read or
-/// write is two atomic updates and no system call; a waiter sleeps in the kernel. Kernel
+/// A lock acquires, an unlock releases, and readers do not order one another. An uncontended read
+/// or write is two atomic updates and no system call; a waiter sleeps in the kernel. Kernel
 /// counterpart: `struct rw_semaphore`.
 @frozen
 public struct RWLock<Value: ~Copyable & Sendable>: ~Copyable {
-    /// Who goes first when a writer waits.
+    /// Which side goes first when a writer waits.
     public enum Preference: Sendable {
         case writers, readers
     }

@@ -144,7 +144,7 @@ package struct SharedLock {
         return unsafe word.pointee.load(ordering: .relaxed) & LockWord.contended != 0
     }
 
-    /// Who holds the lock, in words.
+    /// The holder of the lock, in words.
     package var holder: String {
         let unknown = "a thread outside the exploration"
         let found: UInt32

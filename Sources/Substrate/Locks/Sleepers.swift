@@ -3,7 +3,7 @@
 import CSubstrate
 import Synchronization
 
-/// How many threads sleep on a word, so that a waker who finds none asks nothing of the system.
+/// How many threads sleep on a word, so that a waker that finds none asks nothing of the system.
 ///
 /// Threads of an exploration wait without sleeping on the word, and leave a mark instead. A waker
 /// that finds the mark counts its wake-up beside it, where the exploration looks.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// Memory for one value at a stable address inside its owner, which decides who may touch it when.
+/// Memory for one value at a stable address inside its owner, which decides what may touch it when.
 @frozen
 @usableFromInline
 @_rawLayout(like: Value, movesAsLike)

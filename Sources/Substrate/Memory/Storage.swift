@@ -69,8 +69,8 @@ public struct Storage<Value: ~Copyable>: Copyable {
     }
 }
 
-// A pointer: the program decides who uses the memory when, which exploring checks. The value itself
-// is used by several threads, so it must be Sendable.
+// A pointer: the program decides which thread uses the memory when, which exploring checks. The
+// value itself is used by several threads, so it must be Sendable.
 extension Storage: @unchecked Sendable where Value: ~Copyable & Sendable {}
 
 extension Storage: Equatable where Value: ~Copyable {

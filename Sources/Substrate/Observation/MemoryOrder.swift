@@ -8,7 +8,7 @@ public enum MemoryOrder: UInt8, Sendable, BitwiseCopyable {
 
     /// Whether what other threads released before becomes visible.
     @inlinable public var acquires: Bool { self != .relaxed && self != .releasing }
-    /// Whether what this thread did before becomes visible to those who acquire.
+    /// Whether what this thread did before becomes visible to threads that acquire.
     @inlinable public var releases: Bool { self != .relaxed && self != .acquiring }
 
     @inlinable

@@ -49,7 +49,7 @@ open class PassiveListener: @unchecked Sendable {
         for waitClass: WaitClass, _ name: () -> String, _ owner: WaitClass.Owner, begins: Bool
     ) {}
 
-    // MARK: Who listens to which thread
+    // MARK: Which listener a thread has
 
     /// Runs `body` while this listens to the running thread, in place of the thread's own listener.
     ///

@@ -47,8 +47,8 @@ public struct WaitClass: Sendable, Hashable {
         self.init(role, Site(file, line))
     }
 
-    /// The class with the one gate, queue or item that is meant: an observer finds out who is
-    /// inside of it, and so whom a wait for it waits for.
+    /// The class with the one gate, queue or item that is meant: an observer finds out which
+    /// threads are inside of it, and so what a wait for it waits for.
     @inlinable
     public func of(_ instance: UInt) -> WaitClass { WaitClass(role, site, of: instance) }
 

@@ -45,8 +45,8 @@ package enum Presence {
         case noSlot
         /// The state had one of the bits, and nothing was announced.
         case refused
-        /// The state had one of the bits once the key was announced. The announcement is over; one
-        /// who looked for announcements meanwhile may have seen it.
+        /// The state had one of the bits once the key was announced. The announcement is over; a
+        /// thread that looked for announcements meanwhile may have seen it.
         case withdrawn
     }
 
@@ -55,7 +55,7 @@ package enum Presence {
     /// the bit. Acquires what set `state`.
     ///
     /// It looks before it announces as well. That look decides nothing about an entry; it spares
-    /// those who wait for announcements to end from seeing one that is about to be withdrawn.
+    /// threads that wait for announcements to end from seeing one that is about to be withdrawn.
     ///
     /// One operation, since the fast path of the two is a single test of the thread's block.
     ///

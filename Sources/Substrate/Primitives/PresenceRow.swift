@@ -11,7 +11,7 @@ package struct PresenceRow {
     init(words: UnsafeMutablePointer<Atomic<UInt>>) { unsafe self.words = unsafe words }
 
     /// The epoch in which the thread began its outermost read section; 0 outside. It is in the
-    /// cache line of the slots, which those who wait scan. The thread itself writes it.
+    /// cache line of the slots, which waiting threads scan. The thread itself writes it.
     package var epoch: Atomic<UInt> {
         unsafeAddress { unsafe UnsafePointer(words + PresenceTable.epoch) }
     }

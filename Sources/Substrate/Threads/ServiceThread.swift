@@ -9,9 +9,9 @@ package struct ServiceThread: Sendable {
     /// values of a world.
     ///
     /// A forked child does not have the threads, and what the object holds may be half changed or
-    /// locked for ever. So the child's world lets go of it, and makes another for the first who
-    /// asks. Code that kept the object can tell: the world's generation is not the one in which it
-    /// was made.
+    /// locked for ever. So the child's world lets go of it, and makes another when it is asked for.
+    /// Code that kept the object can tell: the world's generation is not the one in which it was
+    /// made.
     package protocol Owner: AnyObject, Sendable {
         /// Gives back, in a child, what the object holds of the system beside memory. It takes none
         /// of its locks.

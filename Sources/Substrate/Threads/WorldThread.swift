@@ -15,11 +15,12 @@ public struct WorldThread: ~Copyable, Sendable {
 
     /// Starts a thread that runs `body`.
     ///
-    /// - Parameters: - name: what debuggers and traces call it; the kernel keeps 15 characters. -
-    ///   isService: whether it serves others for ever. While explored, a service thread that waits
-    ///   is neither a deadlock nor a leak. - blocksSignals: whether signals that are sent to the
-    ///   process are left to other threads, as suits a library's thread. Otherwise it takes those
-    ///   that the running thread takes.
+    /// - Parameters:
+    ///   - name: what debuggers and traces call it; the kernel keeps 15 characters.
+    ///   - isService: whether it serves others for ever. While explored, a service thread that waits
+    ///     is neither a deadlock nor a leak.
+    ///   - blocksSignals: whether signals that are sent to the process are left to other threads, as
+    ///     suits a library's thread. Otherwise it takes those that the running thread takes.
     /// - Throws: `ThreadError.refused` when the system has no thread to give.
     public static func spawn(
         name: String = "thread", isService: Bool = false, blocksSignals: Bool = false,

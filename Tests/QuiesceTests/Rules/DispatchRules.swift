@@ -10,8 +10,8 @@ import Testing
 /// What Dispatch promises of its queues, as far as work queues do.
 ///
 /// Not here:
-/// - `group_notify_stress`: there are no groups, and nobody is called when items are over; whoever
-///   wants to know waits.
+/// - `group_notify_stress`: `WorkGroup` calls nothing when its items are over; a thread or task
+///   that wants to know waits.
 /// - `queue_finalizer`, `finalizer_not_called_for_null_context`, `context_for_key_destructor`: a
 ///   queue has no context. What its functions keep ends with them.
 /// - `serial_target_serialises`, and of `width_hierarchy` the hierarchy: a queue has a limit of its

@@ -222,7 +222,7 @@ import Testing
         }
 
         func deactivate() {
-            // Both at once: whoever finds it inactive and flushes waits for the shutdown.
+            // Both at once: a thread that finds it inactive and flushes waits for the shutdown.
             isActive.withLock { isActive in
                 if isActive { cleanup.add(self) }
                 isActive = false

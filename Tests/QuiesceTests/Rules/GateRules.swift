@@ -29,7 +29,7 @@ private func close(_ gate: Gate) {
 /// A gate is the percpu_ref whose initial reference is that it is open.
 ///
 /// Not here:
-/// - `tryget_live_after_confirm` for `tryget`: whoever is inside may enter again only while the
+/// - `tryget_live_after_confirm` for `tryget`: a thread inside may enter again only while the
 ///   gate is open; a second reference of one that counts down is what `Reference.share` is for.
 /// - `reinit`, `resurrect_before_zero`: a gate closes for good, so that what was proven about it
 ///   stays true. Make a new one.

@@ -9,7 +9,7 @@ import Testing
 /// The example of the kernel's documentation: three items that burn one processor, and sleep. Times
 /// are virtual.
 @Suite("workqueue.timing") struct WorkTimingRules {
-    /// The one processor, which those who burn it have in the order in which they came.
+    /// The one processor, which items that burn it have in the order in which they came.
     private final class Processor: Sendable {
         private let tickets = Atomic<UInt32>(0)
         private let served = Atomic<UInt32>(0)
@@ -19,7 +19,7 @@ import Testing
             served.label("processor.served")
         }
 
-        /// Lets time pass, and does not tell the pool: whoever burns does not block.
+        /// Lets time pass, and does not tell the pool: an item that burns does not block.
         func burn(_ milliseconds: Int) {
             let ticket = tickets.add(1, ordering: .relaxed).oldValue
             spin { served.load(ordering: .acquiring) != ticket }

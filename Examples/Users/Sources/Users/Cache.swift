@@ -21,7 +21,7 @@ public actor BrokenCache {
 
 /// A cache that remembers what is being loaded.
 ///
-/// Right: the task goes into the table before anybody waits for it, so whoever asks next waits for
+/// Right: the task goes into the table before anybody waits for it, so the next caller waits for
 /// the same task.
 public actor Cache {
     private var profiles: [Int: Task<String, Never>] = [:]

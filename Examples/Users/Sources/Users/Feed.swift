@@ -37,7 +37,7 @@ public actor BrokenFeed {
 
 /// Hands pages from one producer to one consumer. The producer waits until its page is taken.
 ///
-/// Right: the end is a state. Whoever is about to wait looks at it first.
+/// Right: the end is a state. A caller that is about to wait looks at it first.
 public actor Feed {
     private var page: Int?
     private var isFinished = false
