@@ -11,6 +11,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <time.h>
+#include <unistd.h>
 
 extern void *swift_retain(void *) __attribute__((weak));
 extern void swift_release(void *) __attribute__((weak));
@@ -35,6 +36,10 @@ struct quiesce_inbox {
     bool was_used;
     // Whether threads that nobody explores were given something to do.
     bool expects_others;
+    // Whether the present execution gave it to them.
+    bool is_at_it;
+    // The thread that explores.
+    pid_t explorer;
     quiesce_inbox *next;
 };
 
@@ -165,6 +170,7 @@ static void bury(quiesce_inbox *inbox) {
 quiesce_inbox *quiesce_inbox_create(void) {
     quiesce_inbox *inbox = calloc(1, sizeof *inbox);
     if (!inbox) return NULL;
+    inbox->explorer = gettid();
     enter();
     inbox->execution = inbox->number = ++executions;
     inbox->next = inboxes;
@@ -191,9 +197,11 @@ void quiesce_inbox_destroy(quiesce_inbox *inbox) {
 
 void quiesce_inbox_retire(quiesce_inbox *inbox) {
     // Of tasks that have all completed there is nothing to come.
-    if (__atomic_load_n(&inbox->tasks, __ATOMIC_RELAXED) == 0 && !quiesce_inbox_has_mail(inbox)) return;
+    bool is_done = __atomic_load_n(&inbox->tasks, __ATOMIC_RELAXED) == 0 && !quiesce_inbox_has_mail(inbox);
+    if (is_done && !inbox->is_at_it) return;
     enter();
-    bury(inbox);
+    inbox->is_at_it = false;
+    if (!is_done) bury(inbox);
     leave();
 }
 
@@ -300,9 +308,9 @@ bool quiesce_inbox_give(void *job, uint8_t job_kind, bool is_main) {
 }
 
 void quiesce_inbox_expect_others(quiesce_inbox *inbox) {
-    if (inbox->expects_others) return;
+    if (inbox->is_at_it) return;
     enter();
-    inbox->expects_others = true;
+    inbox->expects_others = inbox->is_at_it = true;
     leave();
 }
 
@@ -320,9 +328,14 @@ bool quiesce_inbox_take_over_trap(const quiesce_trap *trap) {
     } else {
         for (quiesce_inbox *inbox = inboxes; inbox; inbox = inbox->next)
             if (inbox->number == worked_for) owner = inbox;
-        for (quiesce_inbox *inbox = inboxes; inbox && !owner; inbox = inbox->next) candidates += inbox->expects_others;
-        for (quiesce_inbox *inbox = inboxes; inbox && candidates == 1; inbox = inbox->next)
-            if (inbox->expects_others) owner = inbox;
+        // An exploration has several inboxes, and executes with one at a time.
+        quiesce_inbox *candidate = NULL;
+        for (quiesce_inbox *inbox = inboxes; inbox && !owner; inbox = inbox->next) {
+            if (!inbox->expects_others) continue;
+            candidates += !candidate || candidate->explorer != inbox->explorer;
+            if (!candidate || inbox->is_at_it) candidate = inbox;
+        }
+        if (candidates == 1) owner = candidate;
     }
     if (owner) post(owner, (quiesce_arrival){.kind = quiesce_arrival_trapped, .trap = trap});
     bool is_kept = !owner && candidates > 1 && unclaimed_count < unclaimed_max;
