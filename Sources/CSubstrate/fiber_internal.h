@@ -55,6 +55,15 @@ static inline uint64_t *quiesce_concurrency_word(int word) {
     return quiesce_locals.concurrency[word];
 }
 
+/// Tells a sanitizer that no function has a frame on `stack` any more: what was abandoned there did
+/// not return, and the next to use the stack would be accused of touching it.
+#if __has_feature(address_sanitizer)
+extern void __asan_unpoison_memory_region(const volatile void *stack, size_t size);
+#define quiesce_forget_frames(stack, size) __asan_unpoison_memory_region(stack, size)
+#else
+#define quiesce_forget_frames(stack, size) ((void)(stack), (void)(size))
+#endif
+
 /// Resumes `to` for good: what runs now is abandoned.
 __attribute__((noreturn)) void quiesce_fiber_resume(quiesce_fiber *to);
 

@@ -35,6 +35,10 @@ static _Thread_local struct {
     void (*fatal)(void *);
     void *context;
     void *alternate, *landing;
+    // What is known of a trap while its frames are walked: on a stack that the program has
+    // destroyed, the walk itself traps.
+    quiesce_trap found;
+    bool is_walking;
     // How often in a row a stuck fiber was met inside the allocator.
     int deferred;
     sigset_t former_mask;
@@ -112,6 +116,12 @@ void quiesce_report_fatal(const uint32_t *schedule, int32_t count) {
     write_text("\n");
 }
 
+// Not `strcmp`: a sanitizer puts its own in place, which is no function for a signal handler.
+static bool is_same(const char *one, const char *other) {
+    while (*one && *one == *other) one++, other++;
+    return *one == *other;
+}
+
 static bool is_allocator(uintptr_t address) {
     // glibc exports its entry points under several names; which of them an address has is its
     // choice.
@@ -123,15 +133,15 @@ static bool is_allocator(uintptr_t address) {
     const char *name = quiesce_symbol_name(address, &offset);
     if (!name) return false;
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        if (strcmp(name, names[i]) == 0) return true;
+        if (is_same(name, names[i])) return true;
     return false;
 }
 
-// Runs on the landing stack, outside the handler, so that signals are unblocked again.
-static __attribute__((noreturn)) void land(void) {
-    quiesce_fiber *host = state.host;
-    *state.running = NULL;
-    quiesce_fiber_resume(host);
+// Runs on the landing stack, outside the handler, so that signals are unblocked again. What the
+// interrupted functions had on the alternate stack is gone, which a sanitizer cannot know.
+static __attribute__((noreturn, no_sanitize("address"))) void land(void) {
+    quiesce_forget_frames(state.alternate, alternate_size);
+    quiesce_fiber_resume(state.host);
 }
 
 // The frames below the one that trapped, found by the tables that exception handling uses: the
@@ -140,7 +150,6 @@ static void walk_frames(quiesce_trap *trap, uintptr_t pc) {
     void *found[40];
     int count = backtrace(found, 40), first = 0;
     while (first < count && (uintptr_t)found[first] != pc) first++;
-    trap->depth = 0;
     for (int i = first + 1; i < count && trap->depth < 24; i++) trap->frames[trap->depth++] = (uintptr_t)found[i];
 }
 
@@ -160,8 +169,11 @@ static void pass_on(int signal, siginfo_t *info, void *context) {
     }
 }
 
-// Where the thread was and how it came there.
-static void describe(quiesce_trap *trap, int signal, const siginfo_t *info, const ucontext_t *context) {
+// Where the thread was and how it came there. Where this is called again within itself, the walk
+// has trapped: what was known then is all that can be known.
+static void describe(int signal, const siginfo_t *info, const ucontext_t *context) {
+    if (state.is_walking) return;
+    quiesce_trap *trap = &state.found;
 #if defined(__x86_64__)
     trap->instruction = (uintptr_t)context->uc_mcontext.gregs[REG_RIP];
 #else
@@ -169,7 +181,10 @@ static void describe(quiesce_trap *trap, int signal, const siginfo_t *info, cons
 #endif
     trap->address = signal == SIGSEGV || signal == SIGBUS ? (uintptr_t)info->si_addr : 0;
     trap->signal = signal;
+    trap->depth = 0;
+    state.is_walking = true;
     walk_frames(trap, trap->instruction);
+    state.is_walking = false;
 }
 
 // Whether the allocator's locks may be held: then nothing of this process can be trusted to go on.
@@ -186,9 +201,9 @@ static bool is_in_allocator(const quiesce_trap *trap) {
 static void stand_still_if_foreign(int signal, const siginfo_t *info, const ucontext_t *context) {
     bool is_own_doing = info->si_code > 0 || (info->si_code == SI_TKILL && info->si_pid == getpid());
     if (state.users > 0 || signal == SIGURG || !is_own_doing || gettid() == getpid()) return;
-    quiesce_trap trap = {0};
-    describe(&trap, signal, info, context);
-    if (is_in_allocator(&trap) || !quiesce_inbox_take_over_trap(&trap)) return;
+    describe(signal, info, context);
+    state.is_walking = false;
+    if (is_in_allocator(&state.found) || !quiesce_inbox_take_over_trap(&state.found)) return;
     sigset_t all;
     sigfillset(&all);
     pthread_sigmask(SIG_BLOCK, &all, NULL);
@@ -201,11 +216,9 @@ static void handle(int signal, siginfo_t *info, void *raw) {
     bool asked = info->si_code == SI_QUEUE && info->si_value.sival_int == quiesce_trap_stuck;
     if (!fiber) stand_still_if_foreign(signal, info, context);
     if (!fiber || (signal == SIGURG && !asked)) return pass_on(signal, info, raw);
-    quiesce_trap *trap = state.trap;
-    // A fiber that is left to go on has not trapped.
-    quiesce_trap found = {0};
-    describe(&found, signal, info, context);
-    bool fatal = is_in_allocator(&found);
+    describe(signal, info, context);
+    state.is_walking = false;
+    bool fatal = is_in_allocator(&state.found);
     // A fiber that computes for ever is often in the allocator, which it leaves again: the next
     // request will meet it elsewhere. One that is always met there waits for a lock of it.
     if (fatal && signal == SIGURG && state.deferred++ < 100) return;
@@ -215,7 +228,10 @@ static void handle(int signal, siginfo_t *info, void *raw) {
         return pass_on(signal == SIGURG ? SIGABRT : signal, info, raw);
     }
     state.deferred = 0;
-    *trap = found;
+    // Not earlier: a fiber that is left to go on has not trapped. From here on nothing else stops
+    // it.
+    *state.trap = state.found;
+    *state.running = NULL;
     uintptr_t top = ((uintptr_t)state.landing + alternate_size) & ~(uintptr_t)15;
 #if defined(__x86_64__)
     context->uc_mcontext.gregs[REG_RSP] = (greg_t)(top - 8);
@@ -233,7 +249,10 @@ static void install(void) {
     void *unused[1];
     backtrace(unused, 1);
     struct sigaction action = {.sa_sigaction = handle, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER | SA_RESTART};
+    // The watchdog asks again and again, also while an answer is on its way. A real trap inside the
+    // handler is let through: blocked, it would end the process.
     sigemptyset(&action.sa_mask);
+    sigaddset(&action.sa_mask, SIGURG);
     for (int i = 0; i < watched_count; i++) sigaction(watched[i], &action, &former[i]);
 }
 
