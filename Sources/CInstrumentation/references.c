@@ -26,8 +26,6 @@ enum {
     counts_offset = 8, extra_shift = 33, extra_bits = 30, deiniting_bit = 32, slow_bit = 63,
     // Where the counts are kept elsewhere: the object comes first, its counts 16 bytes later.
     side_shift = 3, side_counts_offset = 16,
-    // Of a class: the size of its instances.
-    class_kind = 0, class_size_offset = 24,
 };
 
 enum { type_capacity = 1024 };
@@ -142,10 +140,6 @@ static void give_up(void *object, uint32_t count) {
     else now(former_release_n)(object, count);
 }
 
-static size_t size_of(const void *type) {
-    return *(const uintptr_t *)type == class_kind ? *(const uint32_t *)((const char *)type + class_size_offset) : 0;
-}
-
 static __attribute__((noinline)) void make_room_for_ends(quiesce_reference_watch *watch) {
     int32_t capacity = watch->end_capacity ? watch->end_capacity * 2 : 16;
     watch->ends = realloc(watch->ends, (size_t)capacity * sizeof *watch->ends);
@@ -156,7 +150,7 @@ static __attribute__((noinline)) void make_room_for_ends(quiesce_reference_watch
 static inline void begin_end(quiesce_reference_watch *watch, const void *object, const void *type) {
     if (watch->end_count == watch->end_capacity) make_room_for_ends(watch);
     watch->ends[watch->end_count++] = (quiesce_end){
-        .object = (uintptr_t)object, .type = (uintptr_t)type, .size = size_of(type), .steps = *watch->steps,
+        .object = (uintptr_t)object, .type = (uintptr_t)type, .steps = *watch->steps,
         .stack = (uintptr_t)__builtin_frame_address(0),
     };
 }

@@ -212,17 +212,49 @@ import Testing
 
     /// What nobody else can see is no step.
     @Test func silentEndsAreNoSteps() throws {
-        final class Counting: Sendable {
+        final class Silent: Sendable {
             let count = Substrate.Atomic(0)
-            deinit { _ = count.load(ordering: .relaxed) }
         }
         let report = try explore { world in
-            let object = Counting()
+            let object = Silent()
             let (a, b) = (Place(object), Place(object))
             world.thread("A") { a.value = nil }
             world.thread("B") { b.value = nil }
         }
         #expect(report.executions == 1, "\(report)")
+    }
+
+    /// A `deinit` that uses a part of its own object comes after all that others did to the part,
+    /// and after they have given up their references, whether or not they used it.
+    @Test func endsThatUseTheirOwnPartsAreSteps() throws {
+        final class Locked: Sendable {
+            let value = Substrate.Mutex(0)
+            deinit { value.withLock { $0 += 1 } }
+        }
+        let used = try explore { world in
+            let object = Locked()
+            let amount = Optional(1)
+            for name in ["A", "B"] {
+                world.thread(name) {
+                    if let amount { object.value.withLock { $0 += amount } }
+                }
+            }
+        }
+        #expect(used.coverage == .all && used.blocked == 0 && used.executions > 2, "\(used)")
+        let unused = try explore { world in
+            let shared = Shared()
+            let object = Locked()
+            let (a, b) = (Place(object), Place(object))
+            world.thread("A") {
+                a.value = nil
+                shared.word.store(1, ordering: .relaxed)
+            }
+            world.thread("B") {
+                shared.word.store(2, ordering: .relaxed)
+                b.value = nil
+            }
+        }
+        #expect(unused.coverage == .all && unused.blocked == 0, "\(unused)")
     }
 
     /// However often a reference is taken and given up, what matters is who is last.

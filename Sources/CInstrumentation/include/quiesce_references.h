@@ -13,8 +13,6 @@
 /// The end of an object: its last reference was given up, and what comes of that is not over.
 typedef struct quiesce_end {
     uintptr_t object, type;
-    /// In bytes; 0 where that is not known.
-    size_t size;
     /// How many steps had been taken.
     int64_t steps;
     /// An address on the stack that it runs on.

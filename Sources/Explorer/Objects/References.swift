@@ -9,8 +9,7 @@ import Synchronization
 /// The last release of an object runs its `deinit` on the thread that drops it. Where what that
 /// does can be seen, it matters which thread is the last: then each release of an object of the
 /// type is a step. Releases that are not the last commute with one another; the last one conflicts
-/// with all. A type matters once an end of one of its objects was seen to take a step that others
-/// can see, once a weak or an unowned reference to one is loaded, or once somebody asks whether a
+/// with all. A type matters once an end of one of its objects was seen to take a step, once a weak or an unowned reference to one is loaded, or once somebody asks whether a
 /// reference is the only one.
 ///
 /// Array storage, boxes and what closures capture are objects like any other, with types of their
@@ -164,11 +163,6 @@ final class References {
 /// The runtime tells `watcher`, which is a scheduler.
 private func told(_ watcher: UnsafeMutableRawPointer, _ hear: (Scheduler) -> Void) {
     unsafe Unmanaged<Scheduler>.fromOpaque(watcher)._withUnsafeGuaranteedRef(hear)
-}
-
-extension quiesce_end {
-    /// Whether nobody else reaches what is at `address`.
-    func contains(_ address: UInt) -> Bool { address &- object < UInt(size) }
 }
 
 /// Some types, as a number that stands for these in the whole process: it is compared in each

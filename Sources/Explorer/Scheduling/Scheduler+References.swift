@@ -109,8 +109,7 @@ extension Scheduler {
             guard let thread = thread(of: end) else { continue }
             noteSteps(of: end, on: thread)
             if threads[thread].state == .parked, threads[thread].object >= 0,
-                objects.isLive(threads[thread].object),
-                !end.contains(objects[threads[thread].object].address)
+                objects.isLive(threads[thread].object)
             {
                 note(end.type)
             }
@@ -126,8 +125,8 @@ extension Scheduler {
         return nil
     }
 
-    /// If the end has taken a step that others can see, it matters on which thread it runs. (A
-    /// `deinit` is no job: one that begins was none of its doing.)
+    /// If the end has taken a step, it matters on which thread it runs. (A `deinit` is no job: one
+    /// that begins was none of its doing.)
     private func noteSteps(of end: quiesce_end, on thread: Int32) {
         guard !references.matters(end.type) else { return }
         if end.is_visible { return note(end.type) }
@@ -135,7 +134,7 @@ extension Scheduler {
         let first = Int(end.steps)
         for position in first..<max(first, min(steps, history.count))
         where history[position].thread == thread && history[position].kind != .job
-            && isVisible(history.footprint(position), outside: end)
+            && isVisible(history.footprint(position))
         {
             return note(end.type)
         }
@@ -148,18 +147,17 @@ extension Scheduler {
         guard event.kind != .job, !ends.isEmpty else { return }
         for index in ends.indices {
             let end = unsafe ends[index]
-            if thread(of: end) == event.thread, isVisible(event.footprint, outside: end) {
+            if thread(of: end) == event.thread, isVisible(event.footprint) {
                 unsafe ends[index].is_visible = true
             }
         }
     }
 
-    /// Whether what a step touches is more than parts of the object that ends.
-    private func isVisible(_ footprint: Footprint, outside end: quiesce_end) -> Bool {
-        (0..<Int(footprint.count)).contains {
-            let touched = footprint.object($0)
-            return objects.isLive(touched) && !end.contains(objects[touched].address)
-        }
+    /// Whether a step touches anything. A part of the object that ends counts too: others touched it
+    /// while they had references, and a sequence with the step must not come before they gave them
+    /// up.
+    private func isVisible(_ footprint: Footprint) -> Bool {
+        (0..<Int(footprint.count)).contains { objects.isLive(footprint.object($0)) }
     }
 
     /// A reference of an uncommon kind to an object of this type was used. (Within the library that
