@@ -13,7 +13,8 @@ func makeConstants() {
     make(EntryTicket.$current)
     make(Misuse.collected)
     make(MisuseLog.key)
+    make(ManagedGraph.key)
     make(WorkerPool.key)
     make(WorkTimers.key)
-    make(WorkNumbers.Source.key)
+    make(Numbers.Source.key)
 }

@@ -32,12 +32,17 @@ public final class Revocable<Value: ~Copyable & Sendable>: Sendable {
     private let destroyer = Atomic<UInt32>(0)
     private let waiters = Waiters()
     private let destructions: WaitClass
+    private let release: (@Sendable (consuming Value) throws -> Void)?
 
     /// A value behind `gate`, or behind a gate of its own.
+    ///
+    /// - Parameter release: called once with the value, when it has been taken away; nil where the
+    ///   value's own end suffices.
     public init(
         _ value: consuming Value, gate: Gate? = nil, file: StaticString = #filePath,
-        line: UInt = #line
+        line: UInt = #line, release: (@Sendable (consuming Value) throws -> Void)? = nil
     ) {
+        self.release = release
         self.gate = gate ?? Gate(name: "\(Value.self)", file: file, line: line)
         destructions = WaitClass(.destruction, file: file, line: line)
         storage = Unsynchronized(value)
@@ -45,6 +50,15 @@ public final class Revocable<Value: ~Copyable & Sendable>: Sendable {
         fate.label("fate")
         destroyer.label("destroyer")
         waiters.label("revocation")
+    }
+
+    deinit {
+        guard let release, fate.load(ordering: .acquiring) == Fate.alive,
+            let value = storage.withValue({ $0.take() })
+        else { return }
+        do { try release(value) } catch {
+            warn("\(gate.name): the release of a value that nobody closed threw an error: \(error)")
+        }
     }
 
     /// Whether nobody new reaches the value.
@@ -109,7 +123,8 @@ public final class Revocable<Value: ~Copyable & Sendable>: Sendable {
     /// - Returns: whether this call destroyed the value. When it returns, the value is destroyed in
     ///   any case.
     /// - Throws: `QuiesceError`, as closing the gate does: `.inside` also for a value that closes
-    ///   itself as it is destroyed.
+    ///   itself as it is destroyed; `.releasesFailed` when its release threw an error, and then it
+    ///   is destroyed all the same.
     @available(
         *, noasync,
         message: "it would block a thread of the cooperative pool; await the other spelling"
@@ -163,7 +178,7 @@ public final class Revocable<Value: ~Copyable & Sendable>: Sendable {
             || found == Fate.dying && World.hasStayedBehind(destroyer.load(ordering: .relaxed))
     }
 
-    /// Destroys the value if nobody does, and says whether it did.
+    /// Destroys the value if nobody does, and says whether it did. The gate is closed.
     private func destroyed() throws(QuiesceError) -> Bool {
         let thread = World.currentThread
         let isMine = ForkSection.run {
@@ -176,12 +191,20 @@ public final class Revocable<Value: ~Copyable & Sendable>: Sendable {
             if destroyer.load(ordering: .relaxed) == thread { throw .inside(of: gate.name) }
             return false
         }
-        waitClass.section(destruction) { storage.withValue { $0 = nil } }
+        var failure: (any Error)?
+        waitClass.section(destruction) {
+            guard let release else { return storage.withValue { $0 = nil } }
+            guard let value = storage.withValue({ $0.take() }) else { return }
+            do { try release(value) } catch { failure = error }
+        }
         ForkSection.run {
             destroyer.store(0, ordering: .relaxed)
             fate.store(Fate.destroyed, ordering: .sequentiallyConsistent)
         }
         waiters.wake()
+        if let failure {
+            throw .releasesFailed(of: gate.name, [ReleaseFailure("\(Value.self)", failure)])
+        }
         return true
     }
 
@@ -199,4 +222,16 @@ private enum Fate {
     static let alive: UInt32 = 0
     static let dying: UInt32 = 1
     static let destroyed: UInt32 = 2
+}
+
+extension Revocable: ScopedValue where Value: ~Copyable {
+    func drain(until deadline: WorldClock.Instant?) throws(QuiesceError) {
+        try gate.close(until: deadline)
+    }
+
+    func drain(until deadline: WorldClock.Instant?) async throws {
+        try await gate.close(until: deadline)
+    }
+
+    func finish() throws { _ = try destroyed() }
 }

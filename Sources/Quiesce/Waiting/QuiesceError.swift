@@ -17,6 +17,13 @@ public enum QuiesceError: Error, Sendable, Equatable, CustomStringConvertible {
     case insideCallback
     /// `UInt64.max` cannot be added to an event: it stands for an overflow.
     case invalidValue
+    /// Releases of resources failed, those of this object; all others took place. Where acquiring
+    /// failed first, its error comes first.
+    case releasesFailed(of: String, [ReleaseFailure])
+    /// What was declared of these would go round in a circle.
+    case cycle(String)
+    /// There is one of this name, or under this key, already.
+    case exists(String)
     /// The system refused, with this error number.
     case refused(errorNumber: Int32)
 
@@ -35,7 +42,31 @@ public enum QuiesceError: Error, Sendable, Equatable, CustomStringConvertible {
         case .insideCallback:
             "an event was signalled from inside a callback of an event, which is refused"
         case .invalidValue: "\(UInt64.max) cannot be added to an event: it stands for an overflow"
+        case .releasesFailed(let object, let failures):
+            "\(object) was released, and not all went well: "
+                + failures.map(\.description).joined(separator: "; ")
+        case .cycle(let what): "\(what): that would go round in a circle"
+        case .exists(let name): "\(name) exists already"
         case .refused(let number): "the system refused the operation, with error number \(number)"
         }
+    }
+}
+
+/// A release that threw an error.
+public struct ReleaseFailure: Sendable, Equatable, CustomStringConvertible {
+    /// What was to be released.
+    public let resource: String
+    public let error: any Error
+
+    init(_ resource: String, _ error: any Error) {
+        self.resource = resource
+        self.error = error
+    }
+
+    public var description: String { "\(resource): \(error)" }
+
+    /// Failures are equal that read alike: errors in general cannot be compared.
+    public static func == (one: ReleaseFailure, other: ReleaseFailure) -> Bool {
+        one.description == other.description
     }
 }

@@ -1,8 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import Substrate
-import Synchronization
-
 /// The word of an item: whether it is pending, and on which queue; where it was last; how often it
 /// is disabled.
 ///
@@ -29,40 +26,4 @@ enum ItemState {
 
     /// What remains of a state when the item is not pending any more.
     static let idleMask: UInt64 = ~(pendingBit | armed)
-}
-
-/// Numbers for items, of which a queue takes many at a time.
-struct WorkNumbers {
-    private var following: UInt64 = 0
-    private var end: UInt64 = 0
-
-    mutating func next() -> UInt64 {
-        if following == end {
-            following = Source.current.takeStock()
-            end = following + Source.stock
-        }
-        defer { following += 1 }
-        return following
-    }
-
-    /// Where a world's numbers come from. It goes on counting in a forked child, where items of
-    /// before live on.
-    final class Source: Sendable {
-        static var current: Source { World.current.value(key) { Source() } }
-        static let key = WorldKey<Source>()
-
-        fileprivate static let stock: UInt64 = 1 << 20
-
-        // Not watched: whatever the order, numbers differ, and that is all that anybody may rely
-        // on.
-        private let items = Synchronization.Atomic<UInt64>(1)
-        private let queues = Synchronization.Atomic<UInt64>(0)
-
-        fileprivate func takeStock() -> UInt64 {
-            items.wrappingAdd(Self.stock, ordering: .relaxed).oldValue
-        }
-
-        // 2^46 of them can be told apart.
-        func takeQueueNumber() -> UInt64 { queues.wrappingAdd(1, ordering: .relaxed).newValue }
-    }
 }

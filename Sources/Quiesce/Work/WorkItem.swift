@@ -131,7 +131,7 @@ public class WorkItem: @unchecked Sendable {
     ///   - hasMoved: set where the item was on another queue before.
     ///   - mayMove: whether its homes are locked.
     func claim(
-        for queue: WorkQueue, _ numbers: inout WorkNumbers, isArmed: Bool, _ hasMoved: inout Bool,
+        for queue: WorkQueue, _ numbers: inout Numbers, isArmed: Bool, _ hasMoved: inout Bool,
         mayMove: Bool = false
     ) -> Enqueued {
         var found = state.load(ordering: .relaxed)
@@ -154,7 +154,7 @@ public class WorkItem: @unchecked Sendable {
 
     /// As above, where the item was on another queue before, or on none.
     private func move(
-        to queue: WorkQueue, _ numbers: inout WorkNumbers, _ isArmed: Bool, _ hasMoved: inout Bool
+        to queue: WorkQueue, _ numbers: inout Numbers, _ isArmed: Bool, _ hasMoved: inout Bool
     ) -> Enqueued {
         whole.write("move") {
             // The lock by its own name, for the test that takes it away where something is written.

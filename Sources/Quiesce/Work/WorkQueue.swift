@@ -69,7 +69,7 @@ public final class WorkQueue: Sendable {
         var list = WorkList()
         /// The last ticket that was given out. They are given out in order.
         var ticket: UInt64 = 0
-        var numbers = WorkNumbers()
+        var numbers = Numbers()
         var attendance = Attendance.none
         /// How many are draining the queue.
         var drains = 0
@@ -137,7 +137,7 @@ public final class WorkQueue: Sendable {
         isTraced = tracer != nil
         pool = WorkerPool.current
         timers = WorkTimers.current
-        number = WorkNumbers.Source.current.takeQueueNumber()
+        number = Numbers.Source.current.takeQueueNumber()
         queues = WaitClass(.workQueue, file: file, line: line)
         serving = Mutex(Serving(limit: limit))
         whole.label(name) {

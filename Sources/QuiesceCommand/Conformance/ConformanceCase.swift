@@ -91,12 +91,12 @@ struct ConformanceStep {
 /// What the value of an expectation may be. It says what can be read, not what is right: that is
 /// for the run to find.
 enum ExpectedKind: CustomStringConvertible {
-    case int32, int32OrNull, bool, text, digits
+    case int32, int32OrNull, int32s, bool, text, digits
 
     func includes(_ value: ConformanceValue) -> Bool {
         switch (self, value) {
         case (.int32, .integer), (.int32OrNull, .integer), (.int32OrNull, .null), (.bool, .bool),
-            (.text, .text), (.digits, .digits):
+            (.text, .text), (.digits, .digits), (.int32s, .integers):
             true
         default: false
         }
@@ -106,6 +106,7 @@ enum ExpectedKind: CustomStringConvertible {
         switch self {
         case .int32: "a whole number of 32 bits"
         case .int32OrNull: "a whole number of 32 bits or null"
+        case .int32s: "a list of whole numbers of 32 bits"
         case .bool: "true or false"
         case .text: "a text"
         case .digits: "a number of 64 bits, between quotation marks"

@@ -31,7 +31,7 @@ struct Mismatch {
 /// The suites that can be run.
 enum ConformanceSuites {
     private static let all: [any ConformanceSuite.Type] = [
-        ReferenceCountSuite.self, EventSuite.self,
+        ReferenceCountSuite.self, EventSuite.self, ScopeSuite.self,
     ]
 
     /// The suites that can be run, as a sentence names them.

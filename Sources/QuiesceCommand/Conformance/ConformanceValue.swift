@@ -10,7 +10,8 @@ enum ConformanceValue: Decodable, Equatable, CustomStringConvertible {
     case digits(UInt64)
     /// A text that spells no 64 bits.
     case text(String)
-    /// A fraction, a greater number, a list or an object: no suite has a use for one.
+    case integers([Int32])
+    /// A fraction, a greater number, another list or an object: no suite has a use for one.
     case other
 
     init(from decoder: any Decoder) throws {
@@ -24,6 +25,8 @@ enum ConformanceValue: Decodable, Equatable, CustomStringConvertible {
         } else if let text = try? value.decode(String.self) {
             let number = UInt64(text).flatMap { "\($0)" == text ? $0 : nil }
             self = number.map { .digits($0) } ?? .text(text)
+        } else if let integers = try? value.decode([Int32].self) {
+            self = .integers(integers)
         } else {
             self = .other
         }
@@ -37,6 +40,7 @@ enum ConformanceValue: Decodable, Equatable, CustomStringConvertible {
         case .integer(let value): "\(value)"
         case .digits(let value): "\"\(value)\""
         case .text(let value): value.quoted
+        case .integers(let value): "[\(value.map(String.init).joined(separator: ","))]"
         case .other: "…"
         }
     }

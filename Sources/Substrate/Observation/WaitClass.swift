@@ -30,6 +30,8 @@ public struct WaitClass: Sendable, Hashable {
         case gate, destruction
         /// The items of a work queue, one item, and the functions of a group.
         case workQueue, workItem, workGroup
+        /// The releases of a scope's resources.
+        case release
         /// An event, room in an event, and the callbacks of an event's subscriptions.
         case event, room, callback
     }

@@ -137,10 +137,6 @@ extension Mutex where Value == Revocable<Resource>? {
 }
 
 /// The kernel's Rust implementation.
-///
-/// Not here:
-/// - `devres_unbind_revokes`, `devres_drop_first_removes_action`: unbinding is the end of a
-///   `ResourceScope`, which does not exist yet.
 @Suite("rust.revocable_devres") struct RustRevocableRules {
     @Test func try_access_after_revoke() throws {
         let value = Revocable(Resource(Resource.Drops(), 10, 20))
@@ -171,6 +167,22 @@ extension Mutex where Value == Revocable<Resource>? {
         #expect(drops.count == 1)
     }
 
+    @Test func devres_unbind_revokes() throws {
+        let (drops, binding) = (Resource.Drops(), BindingScope(name: "binding"))
+        let value = try binding.acquire("data") { Resource(drops) }
+        #expect(value.withValue { $0.sum } == 30)
+        try binding.close()
+        #expect(drops.count == 1 && value.withValue { $0.sum } == nil)
+    }
+
+    @Test func devres_drop_first_removes_action() throws {
+        let (drops, binding) = (Resource.Drops(), BindingScope(name: "binding"))
+        let value = try binding.acquire("data") { Resource(drops) }
+        #expect(try binding.release(value) && drops.count == 1 && binding.isEmpty)
+        try binding.close()
+        #expect(drops.count == 1)
+    }
+
     @Test func guard_blocks_revoke() throws {
         try verify("guard blocks") { world in
             let drops = Resource.Drops()
@@ -185,16 +197,18 @@ extension Mutex where Value == Revocable<Resource>? {
         }
     }
 
-    /// Two who end the value at once: the loser waits for the destruction.
+    /// The thread that comes second waits for the destruction.
     @Test func devres_drop_races_unbind() throws {
         try verify("drop against unbind") { world in
-            let drops = Resource.Drops()
-            let value = Revocable(Resource(drops))
-            for name in ["drop", "unbind"] {
-                world.thread(name) {
-                    _ = revoke(value)
-                    expect(drops.count == 1)
-                }
+            let (drops, binding) = (Resource.Drops(), BindingScope(name: "binding"))
+            guard let value = try? binding.acquire("data", { Resource(drops) }) else { return }
+            world.thread("drop") {
+                do { try binding.release(value) } catch { expect(false, "\(error)") }
+                expect(drops.count == 1)
+            }
+            world.thread("unbind") {
+                do { try binding.close() } catch { expect(false, "\(error)") }
+                expect(drops.count == 1)
             }
         }
     }
