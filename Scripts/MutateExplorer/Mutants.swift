@@ -5,7 +5,7 @@ extension Mutant {
     /// memory, each weakened in turn.
     static let all =
         steps + locks + states + places + history + reduction + scheduling + shared + operations
-        + tasks + clocks
+        + tasks + clocks + scopes + managedObjects
 
     // MARK: What steps touch
 
@@ -775,5 +775,67 @@ extension Mutant {
         Mutant(
             "a reader learns nothing", "Scheduling/Scheduler+ReaderWriterLocks.swift",
             "            if attention.races { sync.load(thread, lock, .acquiring) }\n", ""),
+    ]
+
+    // MARK: The library
+
+    private static let resources = "Quiesce/Scopes/ResourceList.swift"
+    private static let scopes = [
+        Mutant(
+            "a scope that closes takes more", resources,
+            "guard phase >= self.phase else { return nil }", ""),
+        Mutant(
+            "nothing goes first", resources, "for first in firsts[number] ?? [] {",
+            "for first in [UInt64]() {"),
+        Mutant(
+            "an order may go round", resources, "if number == second { return false }",
+            "if number == .max { return false }"),
+        Mutant(
+            "two that close release side by side", resources,
+            "if let later = beingReleased(in: walk, after: number, besides: thread) {",
+            "if let later = beingReleased(in: walk, after: .max, besides: thread) {"),
+        Mutant(
+            "a close does not wait for the last release", resources,
+            "if let running = beingReleased(in: walk, after: 0, besides: thread) {",
+            "if let running = beingReleased(in: walk, after: .max, besides: thread) {"),
+        Mutant(
+            "a release action waits for another one", resources,
+            "if isBeingReleased(number), !isReleaser(thread) { return .wait(number) }",
+            "if isBeingReleased(number) { return .wait(number) }"),
+        Mutant(
+            "a second caller does not wait", resources,
+            "if isBeingReleased(number), !isReleaser(thread) { return .wait(number) }",
+            "if isBeingReleased(number), number == .max { return .wait(number) }"),
+        Mutant(
+            "a value whose release runs is not found", resources,
+            "$0.value == value && $0.state != .gone", "$0.value == value && $0.state == .pending"),
+        Mutant(
+            "a group takes a group that it overlaps", resources,
+            "(closings[entry.number] ?? 0) <= entries[end].number",
+            "(closings[entry.number] ?? 0) <= .max"),
+        Mutant(
+            "a release that gave up is forgotten", resources,
+            "entries[place].content = begun.content\n        entries[place].state = .pending",
+            "entries[place].state = .gone"),
+        Mutant(
+            "a thread stays in a release action", resources,
+            "if let place = releasers.lastIndex(of: thread) { releasers.remove(at: place) }", ""),
+    ]
+
+    private static let objects = "Quiesce/Scopes/ManagedObject.swift"
+    private static let managedObjects = [
+        Mutant("an object keeps nothing", objects, "other.referenceCount.increment()", ""),
+        Mutant(
+            "a circle may be made", objects,
+            "guard !ManagedGraph.keeps(other, child) else { return false }", ""),
+        Mutant("an object may keep itself", objects, "if object === other { return true }", ""),
+        Mutant(
+            "a circle of three may be made", objects, "open += next.parents.load()", ""),
+        Mutant("what is kept is not known for it", objects, "other.isKept.store(true)", ""),
+        Mutant("a cascade ends early", objects, "kept += object.end()", "_ = object.end()"),
+        Mutant("what was kept does not end", objects, "object.endLife()", ""),
+        Mutant(
+            "what was kept first goes first", objects, "while let object = kept.popLast() {",
+            "while !kept.isEmpty { let object = kept.removeFirst()"),
     ]
 }

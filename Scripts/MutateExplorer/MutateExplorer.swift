@@ -138,7 +138,7 @@ func shell(_ command: String, in folder: String) throws -> Int32 {
     return process.terminationStatus
 }
 
-/// One rule of the explorer, broken.
+/// One rule of the explorer or of the library, broken.
 struct Mutant {
     var name: String
     var file: String
@@ -161,7 +161,10 @@ struct Mutant {
     /// Optimised, though with all that tests reach into: explorations take a tenth of the time.
     private static let optimised = "-Xswiftc -O"
 
-    /// The tests that are asked, the quickest first.
+    /// The tests that are asked about a rule of the library.
+    private static let stagesOfLibrary = ["ResourceScopeTests|ManagedObjectTests|ConformanceTests"]
+
+    /// The tests that are asked about a rule of the explorer, the quickest first.
     private static let stages = [
         "CommutationTests|OracleTests|SemaphoreTests|TaskOrderTests|JobCaptureTests",
         "FuzzTests", "TruthTests", "SearchTests",
@@ -169,7 +172,12 @@ struct Mutant {
         "GranularityTests|AsyncWaitTests|WorkQueueTests",
     ]
 
-    private func path(in root: String) -> String { "\(root)/Sources/Explorer/\(file)" }
+    /// Whether it is a rule of the library, not of the explorer.
+    private var isOfLibrary: Bool { file.hasPrefix("Quiesce/") }
+
+    private func path(in root: String) -> String {
+        "\(root)/Sources/\(isOfLibrary ? file : "Explorer/" + file)"
+    }
 
     /// The file with the rule broken. The rule must stand there exactly once; line breaks do not
     /// count.
@@ -203,7 +211,8 @@ struct Mutant {
 
     func compiles(in root: String) throws -> Bool {
         try whileBroken(in: root) {
-            try shell("swift build --target Explorer \(Self.optimised)", in: root) == 0
+            let target = isOfLibrary ? "Quiesce" : "Explorer"
+            return try shell("swift build --target \(target) \(Self.optimised)", in: root) == 0
         }
     }
 
@@ -216,7 +225,7 @@ struct Mutant {
         guard try Self.builds(in: root) else {
             throw ValidationError("\(name) does not compile; see \(logFile)")
         }
-        for stage in Self.stages {
+        for stage in isOfLibrary ? Self.stagesOfLibrary : Self.stages {
             // What has no end outlives the command that started it.
             let code = try shell(
                 "timeout 400 swift test --skip-build \(Self.optimised) --filter '\(stage)'; "

@@ -64,7 +64,8 @@ import Testing
         let suites = try #require(json["suites"] as? [[String: Any]])
         #expect(
             suites.map { $0["suite"] as? String } == [
-                "eventfd.nonblocking", "refcount.edge", "refcount.fuzz", "refcount.lkdtm",
+                "devres.actions_groups", "devres.fuzz", "eventfd.nonblocking", "refcount.edge",
+                "refcount.fuzz", "refcount.lkdtm",
             ])
         #expect(suites.allSatisfy { Set($0.keys) == ["suite", "passed", "failed"] })
         #expect(suites.allSatisfy { ($0["failed"] as? [String])?.isEmpty == true })

@@ -69,6 +69,10 @@ import Testing
         await #expect(processExitsWith: .success) { try forkWhileDestroying() }
     }
 
+    @Test func `a child does not wait for a release that another thread runs`() async {
+        await #expect(processExitsWith: .success) { try forkWhileReleasing() }
+    }
+
     @Test func `a child detaches a notifier whose callback another thread runs`() async {
         await #expect(processExitsWith: .success) { try forkAmongCallbacks() }
     }
@@ -426,6 +430,28 @@ private func forkWhileDestroying() throws {
     precondition((try? value.close(until: WorldClock.now())) == nil)
     finish.advance(to: 1)
     thread.join()
+}
+
+private func forkWhileReleasing() throws {
+    let (started, finish) = (WaitPoint.Shared(), WaitPoint.Shared())
+    let scope = ObjectScope()
+    let calls = EventCounter()
+    try scope.add("first") { try calls.signal() }
+    try scope.add("slow") {
+        started.advance(to: 1)
+        finish.wait(for: 1)
+    }
+    let thread = try WorldThread.spawn { try? scope.close() }
+    started.wait(for: 1)
+    let status = forkedChild {
+        try! scope.close(until: soon())
+        precondition(scope.isEmpty && calls.tryTake() == 1)
+    }
+    precondition(status == 0)
+    precondition((try? scope.close(until: WorldClock.now())) == nil)
+    finish.advance(to: 1)
+    thread.join()
+    precondition(scope.isEmpty && calls.tryTake() == 1)
 }
 
 private func forkWithReference() throws {

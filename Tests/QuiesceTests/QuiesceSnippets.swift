@@ -252,3 +252,58 @@ func spool(on queue: WorkQueue) async -> Int {
     let spooler = Spooler(on: queue)
     return await withTaskExecutorPreference(queue) { await spooler.add() }
 }
+
+// MARK: Resources that end in order
+
+final class CameraDevice: Sendable {
+    func powerDown() {}
+    func freeInterrupt() {}
+    func publish() {}
+    func withdraw() {}
+    func stop() {}
+}
+
+struct Registers: ~Copyable, Sendable {
+    init(of camera: CameraDevice) {}
+}
+
+struct CameraMemory: Sendable {}
+
+/// What an open file of a camera keeps: it lives until the last close.
+final class CameraState: ReferenceCounted {
+    let referenceCount = ReferenceCount()
+    let scope = ObjectScope(name: "camera state")
+
+    func release() {
+        do { try scope.close() } catch { print(error) }
+    }
+}
+
+/// What the driver has while it is bound: taken away at unbind.
+func probe(_ camera: CameraDevice, _ binding: BindingScope) throws -> Revocable<Registers> {
+    let power = try binding.add("power") { camera.powerDown() }
+    let registers = try binding.acquire("registers") { Registers(of: camera) }
+    let interrupt = try binding.add("interrupt") { camera.freeInterrupt() }
+    try binding.release(interrupt, before: power)
+    try binding.register("video0") {
+        camera.publish()
+    } unregister: {
+        camera.withdraw()
+    }
+    return registers
+}
+
+func unbind(_ camera: CameraDevice, _ binding: BindingScope) throws {
+    try binding.closeRegistrations()  // no new user comes in
+    camera.stop()  // the driver's remove
+    try binding.close()  // waits for users of values, and gives all back
+}
+
+/// The node of a device: whichever is dropped last, the device's state ends after the node.
+func open(_ device: borrowing Reference<ManagedObject<CameraMemory>>) throws
+    -> Reference<ManagedObject<Int>>
+{
+    let node = Reference(ManagedObject(0, name: "video0") { _ in })
+    try node.keep(device)
+    return node
+}

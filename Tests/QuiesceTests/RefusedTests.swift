@@ -124,6 +124,61 @@ import Testing
                 }
                 """, diagnostic: "'reference' consumed more than once"),
         Snippet(
+            name: "values of both kinds of scopes",
+            code: """
+                struct Mapping: ~Copyable, Sendable { let status = 0 }
+                func probe(_ binding: BindingScope, _ object: ObjectScope) throws -> Int? {
+                    let mapping = try binding.acquire("registers") { Mapping() }
+                    let state = try object.allocate("state") { Session() }
+                    _ = state
+                    return mapping.withValue { $0.status }
+                }
+                """, diagnostic: nil),
+        Snippet(
+            name: "memory allocated in the scope of a binding",
+            code: """
+                func probe(_ binding: BindingScope) -> Session {
+                    binding.allocate("state") { Session() }
+                }
+                """, diagnostic: "memory of a binding is gone at unbind"),
+        Snippet(
+            name: "a resource acquired in the scope of an object",
+            code: """
+                func probe(_ object: ObjectScope) -> Registers {
+                    object.acquire("registers") { Registers() }
+                }
+                """, diagnostic: "what is acquired is given back at unbind"),
+        Snippet(
+            name: "a value of a binding kept as a plain one",
+            code: """
+                final class File { var registers = Registers() }
+                func open(_ file: File, _ binding: BindingScope) throws {
+                    file.registers = try binding.acquire("registers") { Registers() }
+                }
+                """,
+            diagnostic: "cannot assign value of type 'Revocable<Registers>' to type 'Registers'"),
+        Snippet(
+            name: "a value of a binding kept beyond its access",
+            code: """
+                struct Mapping: ~Copyable, Sendable {}
+                func keep(_ binding: BindingScope) throws {
+                    let mapping = try binding.acquire("registers") { Mapping() }
+                    var kept: Mapping?
+                    _ = mapping.withValue { value in kept = consume value }
+                    _ = kept
+                }
+                """, diagnostic: "'value' is borrowed and cannot be consumed"),
+        Snippet(
+            name: "a scope of one kind for the other",
+            code: """
+                func end(_ scope: ObjectScope) {}
+                func unbind(_ binding: BindingScope) { end(binding) }
+                """, diagnostic: "cannot convert value of type"),
+        Snippet(
+            name: "the blocking end of a scope in an async function",
+            code: "func end(_ scope: BindingScope) async throws { try scope.close() }",
+            diagnostic: "'async' but is not marked with 'await'"),
+        Snippet(
             name: "the blocking close in an async function",
             code: "func end(_ gate: Gate) async throws { try gate.close() }",
             diagnostic: "'async' but is not marked with 'await'"),

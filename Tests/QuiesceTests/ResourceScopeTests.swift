@@ -319,6 +319,28 @@ private struct Region: ~Copyable, Sendable {
         user.join()
     }
 
+    @Test func `a failure is told although the end was not reached in time`() throws {
+        let (scope, events) = (BindingScope(name: "scope"), Events())
+        let line = try scope.acquire("line") {
+            7
+        } release: { _ in
+            events.note("line")
+        }
+        try scope.add("broken") { throw Failure("stuck") }
+        let error = line.withValue { _ in
+            #expect(throws: QuiesceError.self) { try scope.close() }
+        }
+        guard case .releasesFailed(of: "scope", let failures)?? = error else {
+            Issue.record("\(String(describing: error))")
+            return
+        }
+        #expect(failures.map(\.resource) == ["broken", "what is left"])
+        #expect(failures.last?.error as? QuiesceError == .inside(of: "line"))
+        #expect(events.all == [] && scope.count == 1)
+        try scope.close()
+        #expect(events.all == ["line"])
+    }
+
     // MARK: Explored
 
     private static func close<Lifetime>(_ scope: ResourceScope<Lifetime>) {

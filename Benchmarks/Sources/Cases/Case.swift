@@ -55,7 +55,8 @@ public struct Case: Sendable {
             name + suffix, count: company == .same ? count * 10 : count, company: company, work)
     }
 
-    public static let all = References.all + Locks.all + Gates.all + Events.all + WorkQueues.all
+    public static let all =
+        References.all + Locks.all + Gates.all + Scopes.all + Events.all + WorkQueues.all
 
     /// Does `count` operations, with a thread beside if there is one. Calls `began` and `ended`
     /// around them.

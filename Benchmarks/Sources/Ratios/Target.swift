@@ -53,6 +53,7 @@ struct Target {
             ours: Gates.close.with(.asleep), peer: Gates.membarrier.with(.asleep),
             bound: .nanoseconds(1000)),
         Target(ours: Gates.close.with(.busy), peer: Gates.membarrier.with(.busy), bound: .ratio(2)),
+        Target(ours: Scopes.addAndRelease, peer: Scopes.appendAndCall, bound: .ratio(1.5)),
         Target(ours: Events.signal, peer: Events.eventDescriptor, bound: .ratio(0.05)),
         Target(
             ours: WorkQueues.submitFunction, peer: WorkQueues.dispatchSerial, bound: .ratio(0.25)),

@@ -8,13 +8,13 @@ extension ResourceScope where Lifetime == BindingLifetime {
     ///
     /// Make the value noncopyable: a copy of one that can be copied outlives the access.
     ///
-    ///     let registers = try scope.acquire("registers") { try map(region) } release: { unmap($0) }
+    ///     let registers = try scope.acquire("registers") { try map(region) }
     ///     registers.withValue { $0.start() }       // nil after unbind
     ///
     /// - Parameters:
     ///   - gate: the gate behind which the value is, such as the device's: one entry reaches all
-    ///     values behind it, and is the proof that the device is bound. Releasing one of them closes
-    ///     the gate, and so takes all of them away. Nil for a gate of its own.
+    ///     values behind it, and is the proof that the device is bound. Releasing one of them
+    ///     closes the gate, and so takes all of them away. Nil for a gate of its own.
     ///   - make: acquires it. When it throws, what it added to the scope is released.
     ///   - release: gives it back; nil where that is what the end of the value does.
     /// - Throws: what `make` throws; `.closed` when the scope takes no more, and then the value has

@@ -24,6 +24,7 @@ struct ResourceList: Sendable {
     /// Which phases take nothing any more: all that come before this one.
     private(set) var phase = Phase.registrations
     var associations: [ObjectIdentifier: any Sendable] = [:]
+    private var generation = World.generation
 
     /// The end of a scope has three parts.
     enum Phase: UInt8, Sendable, Comparable {
@@ -47,7 +48,6 @@ struct ResourceList: Sendable {
         /// The thread that added it; once its release has begun, the one that runs the release, and
         /// 0 while a task waits for the users of its value.
         var thread: UInt32
-        var since: WorldClock.Instant?
     }
 
     private enum State: UInt8 {
@@ -97,6 +97,17 @@ struct ResourceList: Sendable {
     /// Takes no more of the phases before this one.
     mutating func refuse(before phase: Phase) { self.phase = max(self.phase, phase) }
 
+    /// Takes the releases for over that other threads of the process ran that this one was forked
+    /// from, and those whose tasks waited.
+    mutating func checkFork() {
+        guard generation != World.generation else { return }
+        generation = World.generation
+        let survivor = World.survivor.thread
+        for entry in entries where entry.state == .running && entry.thread != survivor {
+            finish(entry.number)
+        }
+    }
+
     // MARK: Finding
 
     /// How many entries there are, gaps and all.
@@ -127,12 +138,8 @@ struct ResourceList: Sendable {
     /// Whether a resource is here, and its release has not begun.
     func contains(_ number: UInt64) -> Bool { state(of: number) == .pending }
 
-    /// Whether the release of a resource has begun and not ended. In a forked child the releases
-    /// that other threads ran are over.
-    func isBeingReleased(_ number: UInt64) -> Bool {
-        guard let place = place(of: number) else { return false }
-        return entries[place].state == .running && !World.hasStayedBehind(entries[place].thread)
-    }
+    /// Whether the release of a resource has begun and not ended.
+    func isBeingReleased(_ number: UInt64) -> Bool { state(of: number) == .running }
 
     /// Whether `thread` is in a release action.
     func isReleaser(_ thread: UInt32) -> Bool { releasers.contains(thread) }
@@ -161,13 +168,12 @@ struct ResourceList: Sendable {
         return entries.last { $0.value == value && $0.state != .gone }?.number
     }
 
-    /// The releases that run, for a report.
-    func occupants(at now: WorldClock.Instant) -> [Occupant] {
+    /// The releases that run, for a report. They ran at `start`, or have begun since.
+    func occupants(from start: WorldClock.Instant, to now: WorldClock.Instant) -> [Occupant] {
         entries.compactMap { entry in
             guard entry.state == .running else { return nil }
             return Occupant(
-                "the release of \(entry.name)", since: entry.since ?? now,
-                isExact: entry.since != nil, at: now)
+                "the release of \(entry.name)", since: start, isExact: false, at: now)
         }
     }
 
@@ -286,6 +292,7 @@ struct ResourceList: Sendable {
     /// The release of a resource, or of what must go before it.
     private mutating func step(towards number: UInt64, by thread: UInt32) -> Step {
         var number = number
+        if firsts.isEmpty { return .run(begin(number, by: thread)) }
         while true {
             var pending: UInt64?
             var running: UInt64?
@@ -359,7 +366,7 @@ struct ResourceList: Sendable {
 
     private mutating func forget(at place: Int) {
         count -= 1
-        firsts[entries[place].number] = nil
+        if !firsts.isEmpty { firsts[entries[place].number] = nil }
         leaveGap(at: place)
     }
 

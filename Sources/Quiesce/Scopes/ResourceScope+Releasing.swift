@@ -89,9 +89,10 @@ extension ResourceScope {
     /// Registrations go first, associations last; what is in between is released in reverse order,
     /// but for what was declared to go before.
     ///
-    /// - Throws: `.releasesFailed` when all is released and a release threw; `.inside` when the
-    ///   caller is a release action of this scope, and nothing has changed; `.timedOut`, which names
-    ///   those whom the close waited for. Then the scope stays closing, and another `close` goes on.
+    /// - Throws: `.releasesFailed` when releases threw; the others took place. `.inside` when the
+    ///   caller is a release action of this scope, and nothing has changed; or when it uses a value
+    ///   of the scope. `.timedOut`, which names those that the close waited for. In the last two
+    ///   cases the scope stays closing, and another `close` goes on.
     @available(
         *, noasync,
         message: "it would block a thread of the cooperative pool; await the other spelling"
@@ -125,14 +126,18 @@ extension ResourceScope {
         throws(QuiesceError) -> Int
     {
         var walk = Walking(over: walk)
-        try run(&walk, until: deadline)
+        do { try run(&walk, until: deadline) } catch {
+            throw walk.ending(of: name, with: error) ?? error
+        }
         return try walk.result(of: name)
     }
 
     func release(_ walk: ResourceList.Walk, until deadline: WorldClock.Instant?) async throws -> Int
     {
         var walk = Walking(over: walk)
-        try await run(&walk, until: deadline)
+        do { try await run(&walk, until: deadline) } catch {
+            throw walk.ending(of: name, with: error) ?? error
+        }
         return try walk.result(of: name)
     }
 
@@ -159,8 +164,8 @@ extension ResourceScope {
         return walk
     }
 
-    /// Runs the releases of a walk. When a wait is over before its time, the resource that was waited
-    /// for is in the scope again.
+    /// Runs the releases of a walk. When a wait is over before its time, the resource that was
+    /// waited for is in the scope again.
     private func run(_ walk: inout Walking, until deadline: WorldClock.Instant?)
         throws(QuiesceError)
     {
@@ -168,9 +173,10 @@ extension ResourceScope {
         while let step = try next(&walk, thread) {
             switch step {
             case .wait(let number):
+                let start = deadline.map { _ in WorldClock.now() }
                 let ending = waiters.wait(
                     for: waitClass, name, until: deadline, { !isBeingReleased(number) })
-                if ending != nil { throw failure() }
+                if ending != nil { throw failure(since: start) }
             case .run(let begun):
                 do throws(QuiesceError) {
                     if case .value(let value) = begun.content { try value.drain(until: deadline) }
@@ -189,10 +195,11 @@ extension ResourceScope {
         while let step = try next(&walk, World.currentThread) {
             switch step {
             case .wait(let number):
+                let start = deadline.map { _ in WorldClock.now() }
                 if let ending = await waiters.wait(
                     for: waitClass, name, until: deadline, { !isBeingReleased(number) })
                 {
-                    throw ending.error(failure())
+                    throw ending.error(failure(since: start))
                 }
             case .run(let begun):
                 if case .value(let value) = begun.content {
@@ -254,11 +261,13 @@ extension ResourceScope {
         change("look at", writes: false) { $0.isBeingReleased(number) }
     }
 
-    private func failure() -> QuiesceError {
+    private func failure(since start: WorldClock.Instant?) -> QuiesceError {
         let now = WorldClock.now()
         return .timedOut(
             of: name,
-            occupants: change("look at", writes: false) { $0.occupants(at: now) })
+            occupants: change("look at", writes: false) {
+                $0.occupants(from: start ?? now, to: now)
+            })
     }
 }
 
@@ -271,6 +280,12 @@ struct Walking {
     var failures: [ReleaseFailure] = []
 
     init(over walk: ResourceList.Walk) { self.walk = walk }
+
+    /// What a walk throws that `error` has ended: the failures of before must not be lost.
+    func ending(of scope: String, with error: any Error) -> QuiesceError? {
+        guard !failures.isEmpty else { return nil }
+        return .releasesFailed(of: scope, failures + [ReleaseFailure("what is left", error)])
+    }
 
     func result(of scope: String) throws(QuiesceError) -> Int {
         guard failures.isEmpty else { throw .releasesFailed(of: scope, failures) }

@@ -79,7 +79,12 @@ public final class ResourceScope<Lifetime: ScopeLifetime>: Sendable {
     }
 
     private func locked<Result>(_ body: (inout ResourceList) -> sending Result) -> Result {
-        ForkSection.run { list.withLock { body(&$0) } }
+        ForkSection.run {
+            list.withLock { list in
+                list.checkFork()
+                return body(&list)
+            }
+        }
     }
 
     // MARK: Looking

@@ -9,8 +9,8 @@ extension ResourceScope {
     /// Both wait until it is over, and what is registered so calls into nothing that is gone.
     ///
     /// - Returns: the registration, as a resource of this scope: releasing it ends it in both.
-    /// - Throws: what `begin` throws; `.closed` when one of the scopes takes no more, and then `end`
-    ///   has been called.
+    /// - Throws: what `begin` throws; `.closed` when one of the scopes takes no more, and then
+    ///   `end` has been called.
     @discardableResult
     public func register<Other: ScopeLifetime>(
         _ name: String, callingInto other: ResourceScope<Other>, _ begin: () throws -> Void,
