@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Explorer
+import Quiesce
 import QuiesceStories
 import Substrate
 
@@ -41,6 +42,45 @@ enum ClockRemoved {
         "clock-removed-kernel", text: DevmHarmful.text, .repaired,
         "clock removed, its operations exchanged"
     ) { program($0, .exchangesOperations) }
+
+    /// What consumers share of a clock.
+    private final class Clock: ReferenceCounted {
+        let referenceCount = ReferenceCount()
+        private let hardware: Revocable<Owned<ProviderState>>
+
+        init(_ hardware: Revocable<Owned<ProviderState>>) { self.hardware = hardware }
+
+        func prepare() throws(KernelError) {
+            let done: Void? = hardware.withValue { $0.memory.pointee.readRegister() }
+            if done == nil { throw .noSuchDevice }
+        }
+
+        func release() {}
+    }
+
+    /// The clock stays as long as a consumer has it. What is the provider's is taken from it.
+    static let repaired = Story(
+        "clock-removed-repaired", text: DevmHarmful.text, .repaired,
+        "Revocable: removed clock has no driver"
+    ) { world in
+        let provider = BindingScope(name: "provider")
+        let hardware = try provider.acquire("clk_hw") { Owned(ProviderState.allocate("clk_hw")) }
+        let clocks = NodeTable<Clock>(name: "clk")
+        try provider.register("clk") {
+            clocks.add(Reference(Clock(hardware)))
+        } unregister: {
+            clocks.remove()
+        }
+        world.thread("consumer") {
+            guard let clock = clocks.open() else { return }
+            let error = clock.withObject { clock in
+                KernelError.of { () throws(KernelError) in try clock.prepare() }
+            }
+            if let error { world.note("prepare: \(error)") }
+            clock.drop()
+        }
+        world.thread("hotplug") { provider.unbind() }
+    }
 }
 
 /// `struct clk_core`

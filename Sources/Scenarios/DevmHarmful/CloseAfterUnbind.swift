@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Explorer
+import Quiesce
 import QuiesceStories
 import Substrate
 
@@ -63,5 +64,45 @@ enum CloseAfterUnbind {
                 state.put()
             }
         }
+    }
+
+    /// The driver's object, with a scope of its own for what must live as long as the object.
+    private final class Camera: ReferenceCounted {
+        let referenceCount = ReferenceCount()
+        let state: Storage<DriverState>
+        private let scope = ObjectScope(name: "camera")
+
+        init() throws {
+            state = try scope.allocate("state") {
+                DriverState.allocate()
+            } release: {
+                unsafe $0.free()
+            }
+        }
+
+        func release() { sure { try scope.close() } }
+    }
+
+    /// Unbind ends the binding's scope, where the state is not. The last reference ends the
+    /// object's, and may be the file's.
+    static let repaired = Story(
+        "close-after-unbind-repaired", text: DevmHarmful.text, .repaired,
+        "ObjectScope: last close frees the state"
+    ) { world in
+        let binding = BindingScope(name: "binding")
+        let node = NodeTable<Camera>(name: "video0")
+        let camera = try Camera()
+        try binding.register("video0") {
+            node.add(Reference(camera))
+        } unregister: {
+            node.remove()
+        }
+        world.thread("user space") {
+            guard let file = node.open() else { return }
+            world.note("close")
+            file.withObject { $0.state.use() }
+            file.drop()
+        }
+        world.thread("hotplug") { binding.unbind() }
     }
 }

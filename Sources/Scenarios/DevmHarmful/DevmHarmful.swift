@@ -9,26 +9,31 @@ import QuiesceStories
 /// time". Files that user space has open, and consumers in the kernel, outlive that. The talk names
 /// the bugs that follow and the options that the kernel has. The broken forms run on a model of the
 /// driver core; the forms called `-kernel` are the talk's options, or what the kernel does since.
+/// The forms called `-repaired` use Quiesce's own types.
 enum DevmHarmful {
     static let text = "devm-kzalloc-harmful"
 
     static let stories: [Story] = [
-        CloseAfterUnbind.broken, CloseAfterUnbind.asTheKernelDoes,
-        EmptyRelease.broken, EmptyRelease.asTheKernelDoes,
-        OneObjectLifetime.broken, OneObjectLifetime.asTheKernelDoes,
-        IoctlUnderUnbind.broken, IoctlUnderUnbind.asTheKernelDoes,
+        CloseAfterUnbind.broken, CloseAfterUnbind.asTheKernelDoes, CloseAfterUnbind.repaired,
+        EmptyRelease.broken, EmptyRelease.asTheKernelDoes, EmptyRelease.repaired,
+        OneObjectLifetime.broken, OneObjectLifetime.asTheKernelDoes, OneObjectLifetime.repaired,
+        IoctlUnderUnbind.broken, IoctlUnderUnbind.asTheKernelDoes, IoctlUnderUnbind.repaired,
         ReadSleepsOverUnbind.broken, ReadSleepsOverUnbind.asTheKernelDoes,
+        ReadSleepsOverUnbind.repaired,
         OpenAgainstUnregister.broken, OpenAgainstUnregister.asTheKernelDoes,
+        OpenAgainstUnregister.repaired,
         ManagedRegistration.broken, ManagedRegistration.asTheKernelDoes,
+        ManagedRegistration.repaired,
         PowerBeforeInterrupt.broken, PowerBeforeInterrupt.asTheKernelDoes,
-        MixedManagement.broken, MixedManagement.asTheKernelDoes,
-        ClockRemoved.broken, ClockRemoved.asTheKernelDoes,
-        GPIORemoved.broken, GPIORemoved.asTheKernelDoes,
-        RegulatorRemoved.broken, RegulatorRemoved.asTheKernelDoes,
+        PowerBeforeInterrupt.repaired,
+        MixedManagement.broken, MixedManagement.asTheKernelDoes, MixedManagement.repaired,
+        ClockRemoved.broken, ClockRemoved.asTheKernelDoes, ClockRemoved.repaired,
+        GPIORemoved.broken, GPIORemoved.asTheKernelDoes, GPIORemoved.repaired,
+        RegulatorRemoved.broken, RegulatorRemoved.asTheKernelDoes, RegulatorRemoved.repaired,
         NeverFree.broken,
-        ManagedMapping.asTheKernelDoes,
-        PhysmapConversion.broken, PhysmapConversion.asTheKernelDoes,
+        ManagedMapping.asTheKernelDoes, ManagedMapping.repaired,
+        PhysmapConversion.broken, PhysmapConversion.asTheKernelDoes, PhysmapConversion.repaired,
         MT9P031Conversion.before, MT9P031Conversion.after, MT9P031Conversion.errorPath,
-        OwnershipGraph.broken, OwnershipGraph.asTheKernelDoes,
+        OwnershipGraph.broken, OwnershipGraph.asTheKernelDoes, OwnershipGraph.repaired,
     ]
 }

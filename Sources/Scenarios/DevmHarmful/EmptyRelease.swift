@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Explorer
+import Quiesce
 import QuiesceStories
 import Substrate
 
@@ -59,6 +60,41 @@ enum EmptyRelease {
             device.unbind { map.delete(node) }
             let next = probe()
             device.unbind { map.delete(next) }
+        }
+    }
+
+    /// A first `Reference` belongs to a new object, so that each probe makes one. What the old one
+    /// holds ends with its own last reference.
+    private final class Camera: ReferenceCounted {
+        let referenceCount = ReferenceCount()
+        let state = DriverState.allocate()
+
+        func release() { unsafe state.free() }
+    }
+
+    static let repaired = Story(
+        "empty-release-repaired", text: DevmHarmful.text, .repaired,
+        "ReferenceCounted: a probe, an object"
+    ) { world in
+        let node = NodeTable<Camera>(name: "video0")
+        @Sendable func probe() throws -> BindingScope {
+            let binding = BindingScope(name: "binding")
+            try binding.register("video0") {
+                node.add(Reference(Camera()))
+            } unregister: {
+                node.remove()
+            }
+            return binding
+        }
+        let binding = try probe()
+        world.thread("user space") {
+            guard let file = node.open() else { return }
+            file.withObject { $0.state.use() }
+            file.drop()
+        }
+        world.thread("hotplug") {
+            binding.unbind()
+            sure { try probe().unbind() }
         }
     }
 }

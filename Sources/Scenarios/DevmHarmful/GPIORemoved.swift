@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Explorer
+import Quiesce
 import QuiesceStories
 import Substrate
 
@@ -51,6 +52,29 @@ enum GPIORemoved {
         "gpio-removed-kernel", text: DevmHarmful.text, .repaired,
         "GPIO chip removed after its calls"
     ) { program($0, .readSection) }
+
+    /// The consumer's call checks that the chip is there, and the chip stays until it returns.
+    static let repaired = Story(
+        "gpio-removed-repaired", text: DevmHarmful.text, .repaired,
+        "Revocable: removed GPIO chip answers nil"
+    ) { world in
+        let provider = BindingScope(name: "provider")
+        let chip = try provider.acquire("chip") { Owned(ProviderState.allocate("chip")) }
+        @Sendable func getValue() -> KernelError? {
+            let done: Void? = chip.withValue { $0.memory.pointee.readRegister() }
+            return done == nil ? .noDevice : nil
+        }
+        world.thread("consumer") {
+            if let error = getValue() { world.note("get value: \(error)") }
+        }
+        world.thread("hotplug") {
+            // The provider takes the chip away by hand, and goes on.
+            provider.unbind {
+                try provider.release(chip)
+                expect(getValue() == .noDevice)
+            }
+        }
+    }
 }
 
 /// `struct gpio_device`: what consumers keep of a chip.

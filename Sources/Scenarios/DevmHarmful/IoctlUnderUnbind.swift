@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Explorer
+import Quiesce
 import QuiesceStories
 import Substrate
 
@@ -53,6 +54,24 @@ enum IoctlUnderUnbind {
         world.afterwards {
             expect(KernelError.of { () throws(KernelError) in try file.ioctl() } == .noDevice)
             file.close()
+        }
+    }
+
+    /// What the ioctl has of the registers is a way to ask for them.
+    static let repaired = Story(
+        "ioctl-under-unbind-repaired", text: DevmHarmful.text, .repaired,
+        "Revocable: unbind waits for the ioctl"
+    ) { world in
+        let binding = BindingScope(name: "binding")
+        let registers = try binding.acquire("registers") { Owned(Registers.map()) }
+        world.thread("user space") {
+            let done: Void? = registers.withValue { $0.memory.pointee.readStatus() }
+            if done == nil { world.note("ioctl: \(KernelError.noDevice)") }
+        }
+        world.thread("hotplug") { binding.unbind() }
+        world.afterwards {
+            let done: Void? = registers.withValue { $0.memory.pointee.readStatus() }
+            expect(done == nil, "an ioctl reached the registers after unbind")
         }
     }
 }

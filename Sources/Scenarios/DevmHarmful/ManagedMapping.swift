@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Explorer
+import Quiesce
 import QuiesceStories
 import Substrate
 
@@ -35,5 +36,31 @@ enum ManagedMapping {
         }
         world.thread("interrupt") { interrupt.assert() }
         world.thread("hotplug") { device.unbind { map.delete(node) } }
+    }
+
+    /// The device's gate is asked once, and the entry reaches both values behind it.
+    static let repaired = Story(
+        "managed-mapping-repaired", text: DevmHarmful.text, .repaired,
+        "Revocable: two values behind one gate"
+    ) { world in
+        let binding = BindingScope(name: "binding")
+        let gate = Gate(name: "device")
+        let registers = try binding.acquire("registers", behind: gate) { Owned(Registers.map()) }
+        let buffer = try binding.acquire("buffer", behind: gate) {
+            Owned(DriverState.allocate("buffer"))
+        }
+        @Sendable func fill() {
+            _ = gate.withEntry { entry in
+                registers.withValue(in: entry) { $0.memory.pointee.readStatus() }
+                buffer.withValue(in: entry) { $0.memory.use() }
+            }
+        }
+        let line = InterruptLine { fill() }
+        line.request()
+        try binding.add("interrupt") { line.free() }
+        world.thread("user space") { fill() }
+        world.thread("interrupt") { line.assert() }
+        world.thread("hotplug") { binding.unbind() }
+        world.afterwards { expect(gate.isClosed) }
     }
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Explorer
+import Quiesce
 import QuiesceStories
 import Substrate
 
@@ -44,4 +45,36 @@ enum ManagedRegistration {
         "managed-registration-kernel", text: DevmHarmful.text, .repaired,
         "remove unregisters first"
     ) { program($0, isRegistrationManaged: false) }
+
+    private final class Camera: ReferenceCounted {
+        let referenceCount = ReferenceCount()
+        let gate = Gate(name: "camera")
+
+        func release() {}
+    }
+
+    /// What is registered with the scope is unregistered before `remove` runs, and cannot be
+    /// otherwise.
+    static let repaired = Story(
+        "managed-registration-repaired", text: DevmHarmful.text, .repaired,
+        "BindingScope: unregisters before remove"
+    ) { world in
+        let binding = BindingScope(name: "binding")
+        let node = NodeTable<Camera>(name: "video0")
+        let camera = Camera()
+        let buffer = DriverState.allocate("buffer")
+        try binding.register("video0") {
+            node.add(Reference(camera))
+        } unregister: {
+            try camera.gate.close()
+            node.remove()
+        }
+        world.thread("user space") {
+            guard let file = node.open() else { return }
+            // ioctl
+            file.withObject { camera in _ = camera.gate.withEntry { _ in buffer.use() } }
+            file.drop()
+        }
+        world.thread("hotplug") { binding.unbind { unsafe buffer.free() } }
+    }
 }

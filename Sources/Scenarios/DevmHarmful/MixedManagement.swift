@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Explorer
+import Quiesce
 import QuiesceStories
 import Substrate
 
@@ -35,4 +36,25 @@ enum MixedManagement {
         "managed-mixed-unmanaged-kernel", text: DevmHarmful.text, .repaired,
         "devm_request_irq after devm_kzalloc"
     ) { program($0, isStateManaged: true) }
+
+    /// What `remove` frees by hand has its place in the order: what must go before it does.
+    static let repaired = Story(
+        "managed-mixed-unmanaged-repaired", text: DevmHarmful.text, .repaired,
+        "BindingScope: kfree by hand, in order"
+    ) { world in
+        let binding = BindingScope(name: "binding")
+        let state = DriverState.allocate()
+        let line = InterruptLine { state.use() }
+        line.request()
+        let interrupt = try binding.add("interrupt") { line.free() }
+        let free = try binding.add("state") { unsafe state.free() }
+        try binding.release(interrupt, before: free)
+        world.thread("interrupt") { line.assert() }
+        world.thread("hotplug") {
+            binding.unbind {
+                let isFreed = try binding.release(free)
+                expect(isFreed, "the state was freed before")
+            }
+        }
+    }
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Explorer
+import Quiesce
 import QuiesceStories
 import Substrate
 
@@ -47,4 +48,39 @@ enum OneObjectLifetime {
         "one-object-lifetime-kernel", text: DevmHarmful.text, .repaired,
         "drmm_kzalloc: driver with one node"
     ) { program($0, nodes: 1) }
+
+    /// What a node has. It keeps the object that this memory belongs to.
+    private struct VideoNode: ~Copyable, Sendable {
+        let state: Storage<DriverState>
+    }
+
+    /// Each node keeps the state, which so ends with the last of the two, whichever that is.
+    static let repaired = Story(
+        "one-object-lifetime-repaired", text: DevmHarmful.text, .repaired,
+        "ManagedObject: two nodes keep the state"
+    ) { world in
+        let binding = BindingScope(name: "binding")
+        let memory = DriverState.allocate()
+        let state = Reference(ManagedObject(memory, name: "state") { unsafe $0.free() })
+        for name in ["video0", "video1"] {
+            let node = NodeTable<ManagedObject<VideoNode>>(name: name)
+            let object = Reference(
+                ManagedObject(VideoNode(state: memory), name: name) { _ in
+                    world.note("release \(name)")
+                })
+            try object.keep(state)
+            try binding.register(name) {
+                node.add(object.share())
+            } unregister: {
+                node.remove()
+            }
+            world.thread("user of \(name)") {
+                guard let file = node.open() else { return }
+                world.note("close \(name)")
+                file.withObject { $0.withValue { $0.state.use() } }
+                file.drop()
+            }
+        }
+        world.thread("hotplug") { binding.unbind() }
+    }
 }

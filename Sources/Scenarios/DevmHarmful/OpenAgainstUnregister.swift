@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Explorer
+import Quiesce
 import QuiesceStories
 import Substrate
 
@@ -36,4 +37,51 @@ enum OpenAgainstUnregister {
         "open-against-unregister-kernel", text: DevmHarmful.text, .repaired,
         "open takes its kref under the lock"
     ) { program($0, .getsUnderLock) }
+
+    private final class Camera: ReferenceCounted {
+        let referenceCount = ReferenceCount()
+        let state = DriverState.allocate()
+
+        func release() { unsafe state.free() }
+    }
+
+    /// `open` is as late as in the broken form. But what it found keeps the object's memory, so
+    /// that `tryReference` can tell that the last reference is gone.
+    static let repaired = Story(
+        "open-against-unregister-repaired", text: DevmHarmful.text, .repaired,
+        "tryReference: nil after the last drop"
+    ) { world in
+        let binding = BindingScope(name: "binding")
+        let table = CameraTable(Camera())
+        try binding.register("video0") {
+        } unregister: {
+            table.remove()
+        }
+        world.thread("user space") {
+            guard let file = table.find()?.tryReference() else { return }
+            file.withObject { $0.state.use() }
+            file.drop()
+        }
+        world.thread("hotplug") { binding.unbind() }
+    }
+
+    /// Finds the object for `open`, without a reference.
+    private final class CameraTable: Sendable {
+        private let camera: Mutex<Camera?>
+        /// The driver's.
+        private let reference: TakeOnce<Reference<Camera>>
+
+        init(_ camera: Camera) {
+            reference = TakeOnce(Reference(camera))
+            self.camera = Mutex(camera)
+            self.camera.label("table")
+        }
+
+        func find() -> Camera? { camera.withLock { $0 } }
+
+        func remove() {
+            camera.withLock { $0 = nil }
+            reference.take()?.drop()
+        }
+    }
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Explorer
+import Quiesce
 import QuiesceStories
 import Substrate
 
@@ -49,6 +50,45 @@ enum OwnershipGraph {
         "ownership graph: two nodes, one state"
     ) { world in
         program(world) { _, _ in }
+    }
+
+    /// The circle is refused where it would be made, and what is left is freed.
+    static let repaired = Story(
+        "ownership-graph-repaired", text: DevmHarmful.text, .repaired,
+        "ManagedObject: refuses to close a circle"
+    ) { world in
+        let memory = DriverState.allocate()
+        let state = Reference(ManagedObject(memory, name: "state") { unsafe $0.free() })
+        let binding = BindingScope(name: "binding")
+        for name in ["video0", "video1"] {
+            let node = NodeTable<ManagedObject<Int>>(name: name)
+            let object = Reference(
+                ManagedObject(0, name: name) { _ in world.note("release \(name)") })
+            try object.keep(state)
+            expect(isRefused { () throws(QuiesceError) in try state.keep(object) })
+            try binding.register(name) {
+                node.add(object.share())
+            } unregister: {
+                node.remove()
+            }
+            world.thread("user of \(name)") {
+                guard let file = node.open() else { return }
+                world.note("close \(name)")
+                memory.use()
+                file.drop()
+            }
+        }
+        world.thread("hotplug") { binding.unbind() }
+    }
+
+    private static func isRefused(_ keep: () throws(QuiesceError) -> Void) -> Bool {
+        do throws(QuiesceError) {
+            try keep()
+            return false
+        } catch {
+            if case .cycle = error { return true }
+            return false
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Explorer
+import Quiesce
 import QuiesceStories
 import Substrate
 
@@ -42,5 +43,19 @@ enum PhysmapConversion {
             device.probe { for number in 0..<2 { device.manage(requestRegion(number)) } }
             device.unbind()
         }
+    }
+
+    /// The scope keeps each region, and gives each back.
+    static let repaired = Story(
+        "physmap-remove-repaired", text: DevmHarmful.text, .repaired,
+        "BindingScope: all regions are released"
+    ) { world in
+        let binding = BindingScope(name: "physmap")
+        let regions = try (0..<2).map { number in
+            try binding.acquire("region \(number)") { Owned(requestRegion(number)) }
+        }
+        world.thread("hotplug") { binding.unbind() }
+        world.thread("user space") { for region in regions { _ = region.withValue { _ in } } }
+        world.afterwards { expect(binding.isEmpty) }
     }
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Explorer
+import Quiesce
 import QuiesceStories
 import Substrate
 
@@ -57,5 +58,21 @@ enum PowerBeforeInterrupt {
             device.unbind()
             domain.detach()
         }
+    }
+
+    /// The order is declared, and holds although the two were added in the wrong one.
+    static let repaired = Story(
+        "power-before-interrupt-repaired", text: DevmHarmful.text, .repaired,
+        "BindingScope: interrupt before power"
+    ) { world in
+        let binding = BindingScope(name: "binding")
+        let domain = PowerDomain()
+        let line = InterruptLine { domain.readRegister() }
+        line.request()
+        let interrupt = try binding.add("interrupt") { line.free() }
+        let power = try binding.add("power") { domain.detach() }
+        try binding.release(interrupt, before: power)
+        world.thread("interrupt") { line.assert() }
+        world.thread("hotplug") { binding.unbind() }
     }
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Explorer
+import Quiesce
 import QuiesceStories
 import Substrate
 
@@ -61,4 +62,54 @@ enum ReadSleepsOverUnbind {
         "read-sleeps-over-unbind-kernel", text: DevmHarmful.text, .repaired,
         "unbind wakes a read that sleeps"
     ) { program($0) { $0.hangUp() } }
+
+    /// The driver's object. A read is inside its gate, also while it sleeps.
+    private final class Camera: ReferenceCounted {
+        let referenceCount = ReferenceCount()
+        let gate: Gate
+        private let frames: WaitQueue
+
+        init() {
+            let frames = WaitQueue(name: "frames")
+            self.frames = frames
+            // The closer calls this before it waits.
+            gate = Gate(name: "camera", whenClosing: { frames.close() })
+        }
+
+        /// Waits for a frame, and there never is one.
+        func read() throws(KernelError) {
+            do {
+                try gate.withEntry { _ throws(QuiesceError) in try frames.wait { false } }
+            } catch {
+                expect(error == .closed("frames"), "\(error)")
+            }
+            throw .noDevice
+        }
+
+        func release() {}
+    }
+
+    static let repaired = Story(
+        "read-sleeps-over-unbind-repaired", text: DevmHarmful.text, .repaired,
+        "Gate: closing wakes a read that sleeps"
+    ) { world in
+        let binding = BindingScope(name: "binding")
+        let node = NodeTable<Camera>(name: "video0")
+        let camera = Camera()
+        try binding.register("video0") {
+            node.add(Reference(camera))
+        } unregister: {
+            try camera.gate.close()
+            node.remove()
+        }
+        world.thread("user space") {
+            guard let file = node.open() else { return }
+            let error = file.withObject { camera in
+                KernelError.of { () throws(KernelError) in try camera.read() }
+            }
+            expect(error == .noDevice)
+            file.drop()
+        }
+        world.thread("hotplug") { binding.unbind() }
+    }
 }

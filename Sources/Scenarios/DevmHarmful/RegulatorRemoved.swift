@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Explorer
+import Quiesce
 import QuiesceStories
 import Substrate
 
@@ -43,6 +44,33 @@ enum RegulatorRemoved {
         "regulator-removed-kernel", text: DevmHarmful.text, .repaired,
         "device link: consumer is unbound first"
     ) { program($0, isLinked: true) }
+
+    /// The consumer's driver is unbound after the provider's, with the regulator switched on or
+    /// not. Switching it off finds no device, and nothing else.
+    static let repaired = Story(
+        "regulator-removed-repaired", text: DevmHarmful.text, .repaired,
+        "Revocable: consumer outlives regulator"
+    ) { world in
+        let (provider, camera) = (BindingScope(name: "provider"), BindingScope(name: "camera"))
+        let regulator = try provider.acquire("regulator") {
+            Owned(ProviderState.allocate("reg_data"))
+        }
+        world.thread("consumer") {
+            // regulator_enable
+            let done: Void? = regulator.withValue { $0.memory.pointee.readRegister() }
+            guard done != nil else { return world.note("enable: \(KernelError.noDevice)") }
+            sure {
+                try camera.add("disable") {
+                    _ = regulator.withValue { $0.memory.pointee.readRegister() }
+                }
+            }
+        }
+        world.thread("hotplug") { provider.unbind() }
+        world.afterwards {
+            expect(regulator.withValue { _ in } == nil, "the provider is still bound")
+            camera.unbind()
+        }
+    }
 }
 
 /// `struct regulator_dev`
