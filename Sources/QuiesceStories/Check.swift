@@ -202,7 +202,10 @@ struct CheckTable {
         return
             "\(results.count) stor\(results.count == 1 ? "y" : "ies"), \(good) as \(good == 1 ? "it" : "they") should be · "
             + "\(executions) executions, \(blocked == 0 ? "none" : "\(blocked)") blocked · "
-            + (abandoned > 0 ? "\(abandoned) threads abandoned · " : "") + seconds(elapsed)
+            + seconds(elapsed)
+            + (abandoned > 0
+                ? "\n    \(abandoned) threads were abandoned: they did not end when their waits did"
+                : "")
     }
 }
 
