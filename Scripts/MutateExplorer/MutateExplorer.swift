@@ -162,7 +162,9 @@ struct Mutant {
     private static let optimised = "-Xswiftc -O"
 
     /// The tests that are asked about a rule of the library.
-    private static let stagesOfLibrary = ["ResourceScopeTests|ManagedObjectTests|ConformanceTests"]
+    private static let stagesOfLibrary = [
+        "ResourceScopeTests|ManagedObjectTests|RevocableRules|ConformanceTests"
+    ]
 
     /// The tests that are asked about a rule of the explorer, the quickest first.
     private static let stages = [

@@ -153,30 +153,6 @@ import Testing
         #expect(unwound.count == 3, "in the warm-up run, explored, and recorded")
     }
 
-    /// A `deinit` that waits for a thread which was abandoned would wait for ever.
-    @Test func `what an abandoned thread uses does not end`() throws {
-        final class Endless: Sendable {
-            let point = WaitPoint()
-
-            func wait() {
-                while point.word.load(ordering: .acquiring) == 0 { point.wait(while: 0) }
-            }
-
-            deinit { wait() }
-        }
-        var options = ExplorationOptions()
-        options.stopsAtFirstFailure = false
-        let report = try Exploration("endless", options: options) { world in
-            let (object, amount) = (Endless(), Optional(1))
-            world.thread("waiter") {
-                guard amount != nil else { return }
-                object.wait()
-            }
-        }.run()
-        #expect(report.verdicts.keys.contains(.lostWakeUp), "\(report)")
-        #expect(report.abandonedThreads >= report.executions)
-    }
-
     @Test func `a limit on executions is reported as coverage`() throws {
         var options = ExplorationOptions()
         options.executionLimit = 5

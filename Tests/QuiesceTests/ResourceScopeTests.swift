@@ -478,6 +478,19 @@ private struct Region: ~Copyable, Sendable {
         try verify("shared registration", preemptions: 2, Self.sharedRegistration)
     }
 
+    /// A release that never returns, and a scope that ends with its thread: the scope does not wait.
+    @Test func `a scope does not wait at its end for a release that never returns`() throws {
+        var options = ExplorationOptions()
+        options.stopsAtFirstFailure = false
+        let report = try Exploration("stuck", options: options) { world in
+            let (scope, nothing) = (ObjectScope(name: "scope"), WaitQueue(name: "nothing"))
+            try scope.add("stuck") { try nothing.wait { false } }
+            let isThere = Optional(true)
+            world.thread("closer") { if isThere != nil { try? scope.close() } }
+        }.run()
+        #expect(report.verdicts.keys.contains(.lostWakeUp), "\(report)")
+    }
+
     // MARK: Tasks
 
     @Test func `tasks that close wait without a thread`() async throws {

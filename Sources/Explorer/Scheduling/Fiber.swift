@@ -136,9 +136,6 @@ struct ThreadBody: BitwiseCopyable {
         unsafe place.deinitialize(count: 1)
     }
 
-    /// Leaves what the closure captures to a thread that was abandoned in it.
-    mutating func abandon() { isFull = false }
-
     /// Gives the place back.
     mutating func destroy() {
         release()

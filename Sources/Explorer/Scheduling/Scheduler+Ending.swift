@@ -105,8 +105,6 @@ extension Scheduler {
         guard isLeft else { return }
         for thread in 0..<threads.count where isDrainable(thread) {
             threads[thread].state = .dead
-            // It still uses that: the end of an object might wait for this thread.
-            threads[thread].body.abandon()
             abandoned += 1
         }
     }

@@ -102,8 +102,13 @@ struct ResourceList: Sendable {
     mutating func checkFork() {
         guard generation != World.generation else { return }
         generation = World.generation
-        let survivor = World.survivor.thread
-        for entry in entries where entry.state == .running && entry.thread != survivor {
+        forgetReleases(besides: World.survivor.thread)
+    }
+
+    /// Takes the releases for over that run, but for those of a thread: 0 for no exception.
+    mutating func forgetReleases(besides thread: UInt32) {
+        for entry in entries
+        where entry.state == .running && (entry.thread != thread || thread == 0) {
             finish(entry.number)
         }
     }
