@@ -9,8 +9,9 @@ import Synchronization
 /// The last release of an object runs its `deinit` on the thread that drops it. Where what that
 /// does can be seen, it matters which thread is the last: then each release of an object of the
 /// type is a step. Releases that are not the last commute with one another; the last one conflicts
-/// with all. A type matters once an end of one of its objects was seen to take a step, once a weak or an unowned reference to one is loaded, or once somebody asks whether a
-/// reference is the only one.
+/// with all. A type matters once an end of one of its objects was seen to take a step, once a weak
+/// or an unowned reference to one is loaded, or once somebody asks whether a reference is the only
+/// one.
 ///
 /// Array storage, boxes and what closures capture are objects like any other, with types of their
 /// own. What holds an object that matters, matters by the same rule: its end takes a step.

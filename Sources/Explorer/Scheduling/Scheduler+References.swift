@@ -153,9 +153,9 @@ extension Scheduler {
         }
     }
 
-    /// Whether a step touches anything. A part of the object that ends counts too: others touched it
-    /// while they had references, and a sequence with the step must not come before they gave them
-    /// up.
+    /// Whether a step touches anything. A part of the object that ends counts too: others touched
+    /// it while they had references, and a sequence with the step must not come before they gave
+    /// them up.
     private func isVisible(_ footprint: Footprint) -> Bool {
         (0..<Int(footprint.count)).contains { objects.isLive(footprint.object($0)) }
     }

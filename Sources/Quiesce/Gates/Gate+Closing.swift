@@ -140,6 +140,9 @@ extension Gate {
         waiters.wake()
     }
 
+    /// Whether the running thread or task is inside, so that it cannot close the gate.
+    package var isAroundCaller: Bool { isInside(besides: nil) }
+
     /// Whether the running thread or task is inside, with another entry than `own`; or is what the
     /// closing waits for.
     private func isInside(besides own: EntryTicket?) -> Bool {

@@ -73,14 +73,24 @@ extension ResourceScope {
         message: "it would block a thread of the cooperative pool; await the other spelling"
     )
     public func closeRegistrations(within timeout: Duration? = nil) throws(QuiesceError) {
-        _ = try release(
-            begin(upTo: .resources, closing: true), until: WorldClock.deadline(within: timeout))
+        try closeRegistrations(until: WorldClock.deadline(within: timeout))
     }
 
     /// Ends the registrations, as the blocking spelling.
     public func closeRegistrations(within timeout: Duration? = nil) async throws {
-        _ = try await release(
-            begin(upTo: .resources, closing: true), until: WorldClock.deadline(within: timeout))
+        try await closeRegistrations(until: WorldClock.deadline(within: timeout))
+    }
+
+    @available(
+        *, noasync,
+        message: "it would block a thread of the cooperative pool; await the other spelling"
+    )
+    package func closeRegistrations(until deadline: WorldClock.Instant?) throws(QuiesceError) {
+        _ = try release(begin(upTo: .resources, closing: true), until: deadline)
+    }
+
+    package func closeRegistrations(until deadline: WorldClock.Instant?) async throws {
+        _ = try await release(begin(upTo: .resources, closing: true), until: deadline)
     }
 
     /// Ends the scope: takes nothing more, and releases all that is in it. Closing again waits
@@ -284,7 +294,7 @@ struct Walking {
     /// What a walk throws that `error` has ended: the failures of before must not be lost.
     func ending(of scope: String, with error: any Error) -> QuiesceError? {
         guard !failures.isEmpty else { return nil }
-        return .releasesFailed(of: scope, failures + [ReleaseFailure("what is left", error)])
+        return .releasesFailed(of: scope, failures + [.rest(error)])
     }
 
     func result(of scope: String) throws(QuiesceError) -> Int {

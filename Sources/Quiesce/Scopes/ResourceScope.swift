@@ -145,6 +145,20 @@ public final class ResourceScope<Lifetime: ScopeLifetime>: Sendable {
         return try add(name, .action(end), .registrations)
     }
 
+    /// Registers something whose users enter a gate, so that they can be waited for: when it ends,
+    /// the gate closes, the users inside are waited for, and then `end` is called. Otherwise as the
+    /// other `register`.
+    ///
+    /// The wait takes the deadline of who ends the scope, and suspends where that is a task.
+    @discardableResult
+    public func register(
+        _ name: String, behind gate: Gate, _ begin: () throws -> Void = {},
+        unregister end: @escaping @Sendable () throws -> Void = {}
+    ) throws -> ResourceID {
+        try releasingOnFailure(name) { try begin() }
+        return try add(name, .value(GatedRegistration(gate, end)), .registrations)
+    }
+
     func add(_ name: String, _ content: ResourceList.Content, _ phase: ResourceList.Phase)
         throws(QuiesceError) -> ResourceID
     {
@@ -212,6 +226,27 @@ public final class ResourceScope<Lifetime: ScopeLifetime>: Sendable {
         }
         throw .cycle("\(names.0) before \(names.1), in \(name)")
     }
+}
+
+/// A registration whose users are inside a gate.
+private final class GatedRegistration: ScopedValue {
+    private let gate: Gate
+    private let end: @Sendable () throws -> Void
+
+    init(_ gate: Gate, _ end: @escaping @Sendable () throws -> Void) {
+        self.gate = gate
+        self.end = end
+    }
+
+    func drain(until deadline: WorldClock.Instant?) throws(QuiesceError) {
+        try gate.close(until: deadline)
+    }
+
+    func drain(until deadline: WorldClock.Instant?) async throws {
+        try await gate.close(until: deadline)
+    }
+
+    func finish() throws { try end() }
 }
 
 /// Identifies a resource of a scope. No two resources of a process share an identity.

@@ -3,8 +3,8 @@
 import Substrate
 import Synchronization
 
-/// Numbers that no two things of a process share, and that ascend: for work items and for resources.
-/// A queue or a scope takes many at a time.
+/// Numbers that no two things of a process share, and that ascend: for work items and for
+/// resources. A queue or a scope takes many at a time.
 struct Numbers {
     private var following: UInt64 = 0
     private var end: UInt64 = 0

@@ -24,6 +24,13 @@ public enum QuiesceError: Error, Sendable, Equatable, CustomStringConvertible {
     case cycle(String)
     /// There is one of this name, or under this key, already.
     case exists(String)
+    /// The device is gone, or has no driver any more; the operation did nothing. Both ENXIO and
+    /// ENODEV of the kernel.
+    case noDevice(of: String, operation: String)
+    /// Others have it, or it is bound already; the operation did nothing.
+    case busy(of: String, operation: String)
+    /// Nothing came before that the operation could take back.
+    case unbalanced(of: String, operation: String)
     /// The system refused, with this error number.
     case refused(errorNumber: Int32)
 
@@ -47,6 +54,12 @@ public enum QuiesceError: Error, Sendable, Equatable, CustomStringConvertible {
                 + failures.map(\.description).joined(separator: "; ")
         case .cycle(let what): "\(what): that would go round in a circle"
         case .exists(let name): "\(name) exists already"
+        case .noDevice(let device, let operation):
+            "\(device) is gone, and so \(operation) did nothing"
+        case .busy(let device, let operation):
+            "\(device) is in use, and so \(operation) did nothing"
+        case .unbalanced(let device, let operation):
+            "\(device): \(operation) came once too often, and did nothing"
         case .refused(let number): "the system refused the operation, with error number \(number)"
         }
     }
@@ -58,10 +71,20 @@ public struct ReleaseFailure: Sendable, Equatable, CustomStringConvertible {
     public let resource: String
     public let error: any Error
 
-    init(_ resource: String, _ error: any Error) {
+    package init(_ resource: String, _ error: any Error) {
         self.resource = resource
         self.error = error
     }
+
+    /// What is not released, as `error` came in between.
+    package static func rest(_ error: any Error) -> ReleaseFailure {
+        ReleaseFailure(restName, error)
+    }
+
+    /// Whether this says that there is something left.
+    package var isRest: Bool { resource == Self.restName }
+
+    private static let restName = "what is left"
 
     public var description: String { "\(resource): \(error)" }
 
