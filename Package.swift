@@ -10,6 +10,7 @@ let package = Package(
     products: [
         .library(name: "Substrate", targets: ["Substrate"]),
         .library(name: "Quiesce", targets: ["Quiesce"]),
+        .library(name: "DeviceModel", targets: ["DeviceModel"]),
         .library(name: "Explorer", targets: ["Explorer"]),
         .library(name: "QuiesceTesting", targets: ["QuiesceTesting"]),
         .library(name: "QuiesceStories", targets: ["QuiesceStories"]),
@@ -23,6 +24,7 @@ let package = Package(
         .target(name: "CInstrumentation", dependencies: ["CSubstrate"]),
         .target(name: "Substrate", dependencies: ["CSubstrate"]),
         .target(name: "Quiesce", dependencies: ["Substrate"]),
+        .target(name: "DeviceModel", dependencies: ["Quiesce", "Substrate"]),
         .target(
             name: "Explorer", dependencies: ["Substrate", "CSubstrate", "CInstrumentation"]),
         .target(name: "QuiesceTesting", dependencies: ["Explorer", "Quiesce", "CSubstrate"]),
@@ -32,7 +34,8 @@ let package = Package(
                 "Explorer", .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ]),
         .target(
-            name: "Scenarios", dependencies: ["QuiesceStories", "Quiesce", "Substrate", "Explorer"]),
+            name: "Scenarios",
+            dependencies: ["QuiesceStories", "DeviceModel", "Quiesce", "Substrate", "Explorer"]),
         .target(name: "Families", dependencies: ["Substrate", "Explorer"]),
         .executableTarget(
             name: "QuiesceCommand",
@@ -56,6 +59,9 @@ let package = Package(
         .target(
             name: "TestSupport", dependencies: ["Substrate", "CSubstrate"],
             path: "Tests/TestSupport"),
+        .target(
+            name: "ExploringSupport", dependencies: ["Explorer", "Substrate"],
+            path: "Tests/ExploringSupport"),
         .testTarget(
             name: "SubstrateTests", dependencies: ["TestSupport", "Substrate", "CSubstrate"]),
         .testTarget(
@@ -65,7 +71,16 @@ let package = Package(
             ]),
         .testTarget(
             name: "QuiesceTests",
-            dependencies: ["TestSupport", "Quiesce", "Explorer", "Substrate", "CSubstrate"]),
+            dependencies: [
+                "TestSupport", "ExploringSupport", "Quiesce", "Explorer", "Substrate",
+                "CSubstrate",
+            ]),
+        .testTarget(
+            name: "DeviceModelTests",
+            dependencies: [
+                "TestSupport", "ExploringSupport", "DeviceModel", "Quiesce", "Explorer",
+                "Substrate",
+            ]),
         .testTarget(
             name: "QuiesceTestingTests",
             dependencies: [

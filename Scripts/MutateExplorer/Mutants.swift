@@ -5,7 +5,7 @@ extension Mutant {
     /// memory, each weakened in turn.
     static let all =
         steps + locks + states + places + history + reduction + scheduling + shared + operations
-        + tasks + clocks + scopes + managedObjects
+        + tasks + clocks + scopes + managedObjects + devices + files + providers
 
     // MARK: What steps touch
 
@@ -837,5 +837,100 @@ extension Mutant {
         Mutant(
             "what was kept first goes first", objects, "while let object = kept.popLast() {",
             "while !kept.isEmpty { let object = kept.removeFirst()"),
+    ]
+
+    private static let walk = "DeviceModel/Devices/Walk.swift"
+    private static let links = "DeviceModel/Devices/DeviceLink.swift"
+    private static let devices = [
+        Mutant(
+            "a consumer stays bound", walk,
+            "if let consumer { return .consumer(consumer.consumer) }", "_ = consumer"),
+        Mutant(
+            "a consumer is probed before its supplier is bound", walk,
+            "$0.isManaged && $0.supplier.core.withValue { $0.phase != .bound }",
+            "$0.isManaged && $0.supplier.core.withValue { $0.phase == .probing }"),
+        Mutant(
+            "a device that is leaving is probed", walk,
+            "guard let bus = core.bus, !core.isLeaving else {",
+            "guard let bus = core.bus else {"),
+        Mutant(
+            "a driver that is leaving probes", walk,
+            "guard !entry.isLeaving.load() else { return .refused(.closed(entry.driver.name)) }",
+            ""),
+        Mutant(
+            "what was deferred is not tried again", "DeviceModel/Devices/DeviceGraph.swift",
+            "ready += deferred.map { Retry(device: $0, drivers: nil) }", ""),
+        Mutant(
+            "progress during a probe is overlooked", walk,
+            "if state.progress == binding.progress.load() {", "if true {"),
+        Mutant(
+            "a driver that came meanwhile is forgotten", walk,
+            "core.missed = drivers.filter { $0 !== core.binding?.entry } + core.missed", ""),
+        Mutant("no driver removes", walk, "callback { binding.remove() }", ""),
+        Mutant(
+            "the binding's gate stays open", walk, "goals.append(.release(binding, .gate))",
+            "goals.append(.release(binding, .resources))"),
+        Mutant(
+            "a link stays when its consumer is unbound", walk,
+            "where link.kind == .managed(endsWith: .consumer) { link.discard() }", "{ _ = link }"),
+        Mutant(
+            "a parent goes before its child", walk,
+            "if let bus = child.core.withValue({ $0.bus }) { return .child(child, bus) }", ""),
+        Mutant(
+            "an operation may begin to unbind its device", walk,
+            "gate?.isAroundCaller == true", "gate?.name.isEmpty == true"),
+        Mutant(
+            "a walk that gives up unbinds half", walk,
+            "stages[ObjectIdentifier(device)].map { .unbinding($0) } ?? .bound",
+            "stages[ObjectIdentifier(device)].map { .unbinding($0) } ?? .unbound"),
+        Mutant(
+            "a parent may need its child", links,
+            "if let parent = next.parent { open.append(parent) }", ""),
+        Mutant(
+            "links may go round", links, "if supplier.depends(on: self) { return .cycle }", ""),
+    ]
+
+    private static let node = "DeviceModel/Files/CharacterDevice.swift"
+    private static let openFile = "DeviceModel/Files/OpenFile.swift"
+    private static let files = [
+        Mutant(
+            "an exclusive file keeps nobody out", node,
+            "guard !openers.isExclusive, openers.count == 0 || sharing == .shared else {",
+            "guard openers.count == 0 || sharing == .shared else {"),
+        Mutant("a closed file keeps its place", node, "openers.count -= 1", ""),
+        Mutant(
+            "a node that goes wakes nobody", node,
+            "gate = Gate(name: name, whenClosing: { wakeUps.wake() })", "gate = Gate(name: name)"),
+        Mutant(
+            "a file that is closed wakes nobody", openFile,
+            "gate: Gate(name: node.name, whenClosing: { wakeUps.wake() }),",
+            "gate: Gate(name: node.name),"),
+        Mutant(
+            "an operation does not enter the node", openFile,
+            "try opened.gate.withEntry { _ in", "try Gate().withEntry { _ in"),
+        Mutant(
+            "who closes second hears nothing", openFile,
+            "if try !opened.close(within: timeout) { throw .closed(name) }",
+            "_ = try opened.close(within: timeout)"),
+        Mutant(
+            "a name stays behind", node, "directory?.remove(node)", "_ = directory"),
+    ]
+
+    private static let providers = [
+        Mutant(
+            "a switch that others want on goes off", "DeviceModel/Providers/Provider.swift",
+            "if count == 1 { try off() }", "try off()"),
+        Mutant(
+            "a clock that has gone stays on", "DeviceModel/Providers/ClockProvider.swift",
+            "guard enables.reset() > 0 else { return }",
+            "guard enables.reset() > 1 else { return }"),
+        Mutant(
+            "a line has two consumers", "DeviceModel/Providers/GPIOChip.swift",
+            "guard consumers[line] == nil else { return false }", ""),
+        Mutant(
+            "what is to go off later stays on", "DeviceModel/Providers/RegulatorProvider.swift",
+            "timer.withLock { $0.take() }?.cancel()",
+            "timer.withLock { $0.take() }?.cancel()\n        if deferred.withLock({ $0 > 0 }) { return }"
+        ),
     ]
 }

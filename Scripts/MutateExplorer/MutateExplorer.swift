@@ -101,8 +101,9 @@ struct MutateExplorer: ParsableCommand {
 
     /// A copy of what git knows of, so that nothing of the package itself changes.
     private func copy() throws -> String {
-        let folder =
-            NSTemporaryDirectory() + "/mutants-\(ProcessInfo.processInfo.processIdentifier)/quiesce"
+        // Written as processes are listed, which are looked for by it.
+        let temporary = NSString(string: NSTemporaryDirectory()).standardizingPath
+        let folder = temporary + "/mutants-\(ProcessInfo.processInfo.processIdentifier)/quiesce"
         try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
         let code = try shell(
             "git ls-files -z | xargs -0 cp --parents -t '\(folder)'",
@@ -166,6 +167,11 @@ struct Mutant {
         "ResourceScopeTests|ManagedObjectTests|RevocableRules|ConformanceTests"
     ]
 
+    /// The tests that are asked about a rule of the device model.
+    private static let stagesOfDeviceModel = [
+        "DeviceTests|FileTests|DevmDeviceRules|DrmmDeviceRules|CharacterDeviceRules|DeviceLinkRules|ProviderRules"
+    ]
+
     /// The tests that are asked about a rule of the explorer, the quickest first.
     private static let stages = [
         "CommutationTests|OracleTests|SemaphoreTests|TaskOrderTests|JobCaptureTests",
@@ -174,8 +180,14 @@ struct Mutant {
         "GranularityTests|AsyncWaitTests|WorkQueueTests",
     ]
 
-    /// Whether it is a rule of the library, not of the explorer.
-    private var isOfLibrary: Bool { file.hasPrefix("Quiesce/") }
+    private var stages: [String] {
+        if isOfDeviceModel { return Self.stagesOfDeviceModel }
+        return isOfLibrary ? Self.stagesOfLibrary : Self.stages
+    }
+
+    /// Whether its file is named from the folder of a library on, not from the explorer's.
+    private var isOfLibrary: Bool { file.hasPrefix("Quiesce/") || isOfDeviceModel }
+    private var isOfDeviceModel: Bool { file.hasPrefix("DeviceModel/") }
 
     private func path(in root: String) -> String {
         "\(root)/Sources/\(isOfLibrary ? file : "Explorer/" + file)"
@@ -213,7 +225,7 @@ struct Mutant {
 
     func compiles(in root: String) throws -> Bool {
         try whileBroken(in: root) {
-            let target = isOfLibrary ? "Quiesce" : "Explorer"
+            let target = isOfLibrary ? String(file.prefix { $0 != "/" }) : "Explorer"
             return try shell("swift build --target \(target) \(Self.optimised)", in: root) == 0
         }
     }
@@ -227,10 +239,10 @@ struct Mutant {
         guard try Self.builds(in: root) else {
             throw ValidationError("\(name) does not compile; see \(logFile)")
         }
-        for stage in isOfLibrary ? Self.stagesOfLibrary : Self.stages {
+        for stage in stages {
             // What has no end outlives the command that started it.
             let code = try shell(
-                "timeout 400 swift test --skip-build \(Self.optimised) --filter '\(stage)'; "
+                "timeout --kill-after 10 400 swift test --skip-build \(Self.optimised) --filter '\(stage)'; "
                     + "code=$?; pkill -KILL -f '\(root)/[.]build/.*xctest'; exit $code",
                 in: root)
             if code != 0 {

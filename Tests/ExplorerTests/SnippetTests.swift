@@ -460,6 +460,7 @@ final class Mailbox: Sendable {
             "Tests/ExplorerTests/SnippetTests.swift", "Tests/QuiesceTests/SnippetTests.swift",
             "Tests/QuiesceTests/QuiesceSnippets.swift",
             "Tests/QuiesceTests/SubstrateSnippets.swift", "Tests/Checks/Checks.swift",
+            "Tests/DeviceModelTests/DeviceModelSnippets.swift",
             "Sources/QuiesceTesting/Documentation.docc/Resources/tutorial-explored.swift",
             "Sources/QuiesceTesting/Documentation.docc/Resources/tutorial-package.swift",
         ]
@@ -497,6 +498,10 @@ final class Mailbox: Sendable {
         #expect(
             try imports("Tests/QuiesceTests/QuiesceSnippets.swift") == [
                 "import Dispatch", "import Foundation", "import Quiesce", "import Synchronization",
+            ])
+        #expect(
+            try imports("Tests/DeviceModelTests/DeviceModelSnippets.swift") == [
+                "import DeviceModel", "import Quiesce",
             ])
         for name in ["ExplorerTests/SnippetTests", "QuiesceTests/SubstrateSnippets"] {
             let found = try imports("Tests/\(name).swift")

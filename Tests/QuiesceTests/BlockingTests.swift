@@ -2,6 +2,7 @@
 
 import Dispatch
 import Explorer
+import ExploringSupport
 import Glibc
 import Substrate
 import TestSupport

@@ -2,6 +2,7 @@
 
 import CSubstrate
 import Explorer
+import ExploringSupport
 import Glibc
 import Substrate
 import TestSupport

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Explorer
+import ExploringSupport
 import Substrate
 import Testing
 
@@ -478,7 +479,8 @@ private struct Region: ~Copyable, Sendable {
         try verify("shared registration", preemptions: 2, Self.sharedRegistration)
     }
 
-    /// A release that never returns, and a scope that ends with its thread: the scope does not wait.
+    /// A release that never returns, and a scope that ends with its thread: the scope does not
+    /// wait.
     @Test func `a scope does not wait at its end for a release that never returns`() throws {
         var options = ExplorationOptions()
         options.stopsAtFirstFailure = false

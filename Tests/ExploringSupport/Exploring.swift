@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import Explorer
-import Substrate
-import Testing
+package import Explorer
+package import Substrate
+package import Testing
 
-typealias Program = @Sendable (ExploredWorld) -> Void
+package typealias Program = @Sendable (ExploredWorld) -> Void
 
 /// Explores `body` finely and to the end: every interleaving, no finding. With a bound, those with
 /// so many preemptions.
 @discardableResult
-func verify(
+package func verify(
     _ name: String, preemptions: Int? = nil, granularity: ExplorationOptions.Granularity = .fine,
     location: SourceLocation = #_sourceLocation, _ body: @escaping (ExploredWorld) throws -> Void
 ) throws -> ExplorationReport {
@@ -39,7 +39,7 @@ func verify(
 /// Explores tasks to the end, finely if nothing else is said. They share nothing but Substrate's
 /// objects and one another, which is declared.
 @discardableResult
-func verifyTasks(
+package func verifyTasks(
     _ name: String, preemptions: Int? = nil, executions: Int = .max,
     granularity: ExplorationOptions.Granularity = .fine,
     location: SourceLocation = #_sourceLocation,
@@ -70,11 +70,11 @@ func verifyTasks(
 }
 
 /// A program with one operation of what it tests changed.
-struct Mutant: Sendable, CustomTestStringConvertible {
-    let program: Program
-    let mutation: Mutation
+package struct Mutant: Sendable, CustomTestStringConvertible {
+    package let program: Program
+    package let mutation: Mutation
 
-    init(
+    package init(
         _ program: @escaping Program, _ file: String, _ code: String, _ effect: Mutation.Effect,
         of kind: OperationKind? = nil
     ) {
@@ -82,11 +82,11 @@ struct Mutant: Sendable, CustomTestStringConvertible {
         mutation = Mutation(file, code, effect, of: kind)
     }
 
-    var testDescription: String { mutation.description }
+    package var testDescription: String { mutation.description }
 }
 
 /// A mutant must fail, and the changed operation must have been met.
-func expectCaught(
+package func expectCaught(
     _ mutant: Mutant, time: ExplorationOptions.Time = .any,
     location: SourceLocation = #_sourceLocation
 ) throws {
@@ -105,7 +105,7 @@ func expectCaught(
 }
 
 extension Counterexample {
-    var text: String {
+    package var text: String {
         TraceRenderer(TraceStyle(title: "counterexample", location: "", replay: "")).render(self)
     }
 }

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Quiesce
+import Substrate
+
+/// The devices of a world: one lock protects what changes about buses, devices, drivers and links,
+/// since a change may concern devices of several buses.
+///
+/// No callback of a driver runs under it.
+final class DeviceGraph: Sendable {
+    private static let key = WorldKey<DeviceGraph>()
+    static var current: DeviceGraph { World.current.value(key) { DeviceGraph() } }
+
+    struct State {
+        private var lastNumber: UInt64 = 0
+        /// How many bindings there have been.
+        private(set) var progress: UInt64 = 0
+        /// Devices whose drivers wait for something, until there is progress.
+        var deferred: [Device] = []
+        /// Devices that are to be probed again; by those drivers, the last first, or by all.
+        var ready: [Retry] = []
+        private var taken = 0
+
+        struct Retry {
+            let device: Device
+            let drivers: [DriverEntry]?
+        }
+
+        mutating func nextNumber() -> UInt64 {
+            lastNumber += 1
+            return lastNumber
+        }
+
+        /// A device has been bound: what waited for something may find it now.
+        mutating func progressed() {
+            progress += 1
+            ready += deferred.map { Retry(device: $0, drivers: nil) }
+            deferred = []
+        }
+
+        var isAnyReady: Bool { taken < ready.count }
+
+        /// The one that has been ready longest.
+        mutating func takeReady() -> Retry? {
+            guard taken < ready.count else { return nil }
+            let next = ready[taken]
+            taken += 1
+            if taken == ready.count {
+                ready = []
+                taken = 0
+            }
+            next.device.core.withValue { $0.isDeferred = false }
+            return next
+        }
+    }
+
+    private let state = Mutex(State())
+    private let whole = Subject()
+    /// Those that wait until nobody changes the phase of a device.
+    let changes = WaitQueue(name: "devices")
+    /// How many callbacks of drivers the running thread is in.
+    let callbacks = ThreadLocal(0)
+
+    private init() {
+        whole.label("devices") { state.label("devices.lock") }
+    }
+
+    static func change<Result>(
+        _ what: StaticString, _ body: (inout State) -> sending Result
+    ) -> Result {
+        let graph = current
+        return graph.whole.write(what) {
+            ForkSection.run { graph.state.withLock { body(&$0) } }
+        }
+    }
+
+    static func look<Result>(_ body: (inout State) -> sending Result) -> Result {
+        let graph = current
+        return graph.whole.read("look at") {
+            ForkSection.run { graph.state.withLock { body(&$0) } }
+        }
+    }
+}
