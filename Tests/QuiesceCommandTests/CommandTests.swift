@@ -9,7 +9,7 @@ import Testing
         let run = try quiesce("check")
         #expect(run.code == 0)
         #expect(run.errors.isEmpty)
-        #expect(run.output.contains("107 stories, 107 as they should be"))
+        #expect(run.output.contains("116 stories, 116 as they should be"))
         #expect(run.output.split(separator: "\n").allSatisfy { $0.count <= 100 })
         #expect(!run.output.contains("\u{1B}"), "a pipe gets plain text")
     }

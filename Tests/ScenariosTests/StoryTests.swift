@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Explorer
+import Foundation
 import QuiesceStories
 import Testing
 
@@ -166,6 +167,22 @@ import Testing
         let text = TraceRenderer(style).render(found)
         #expect(text == Golden.publishedPatch)
         #expect(text.split(separator: "\n").allSatisfy { $0.count <= 100 })
+    }
+
+    /// The trace in the article of the device model, but for its token.
+    @Test func `the article shows the trace that is found`() throws {
+        let story = CloseAfterUnbind.broken
+        let found = try #require(try report(story).counterexample)
+        let style = TraceStyle(
+            title: story.title, location: story.text, replay: "quiesce replay \(story.name) TOKEN")
+        let text = TraceRenderer(style).render(found)
+        let article = try String(
+            contentsOf: URL(fileURLWithPath: #filePath).deletingLastPathComponent()
+                .deletingLastPathComponent().deletingLastPathComponent().appendingPathComponent(
+                    "Sources/DeviceModel/Documentation.docc/WhenTheDeviceGoesFirst.md"),
+            encoding: .utf8)
+        let shown = text.split(separator: "\n").filter { !$0.contains("TOKEN") }
+        for line in shown { #expect(article.contains(line), "\(line)") }
     }
 
     @Test func `the sleeping release's counterexample reads as it should`() throws {
