@@ -17,7 +17,8 @@ let package = Package(
         .target(
             name: "Cases",
             dependencies: [
-                "CPeers", .product(name: "Quiesce", package: "quiesce"),
+                "CPeers", .product(name: "DeviceModel", package: "quiesce"),
+                .product(name: "Quiesce", package: "quiesce"),
                 .product(name: "Substrate", package: "quiesce"),
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),

@@ -56,7 +56,8 @@ public struct Case: Sendable {
     }
 
     public static let all =
-        References.all + Locks.all + Gates.all + Scopes.all + Events.all + WorkQueues.all
+        References.all + Locks.all + Gates.all + Scopes.all + Devices.all + Events.all
+        + WorkQueues.all
 
     /// Does `count` operations, with a thread beside if there is one. Calls `began` and `ended`
     /// around them.

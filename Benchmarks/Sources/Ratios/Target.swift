@@ -54,6 +54,9 @@ struct Target {
             bound: .nanoseconds(1000)),
         Target(ours: Gates.close.with(.busy), peer: Gates.membarrier.with(.busy), bound: .ratio(2)),
         Target(ours: Scopes.addAndRelease, peer: Scopes.appendAndCall, bound: .ratio(1.5)),
+        Target(ours: Devices.control, peer: Devices.lockedCall, bound: .nanoseconds(15)),
+        Target(ours: Devices.resources, peer: Devices.fewResources, bound: .ratio(1.3)),
+        Target(ours: Devices.amongMany, peer: Devices.amongFew, bound: .ratio(3)),
         Target(ours: Events.signal, peer: Events.eventDescriptor, bound: .ratio(0.05)),
         Target(
             ours: WorkQueues.submitFunction, peer: WorkQueues.dispatchSerial, bound: .ratio(0.25)),
