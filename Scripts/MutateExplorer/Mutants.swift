@@ -875,7 +875,8 @@ extension Mutant {
             "where link.kind == .managed(endsWith: .consumer) { link.discard() }", "{ _ = link }"),
         Mutant(
             "a parent goes before its child", walk,
-            "if let bus = child.core.withValue({ $0.bus }) { return .child(child, bus) }", ""),
+            "if let bus = child.core.withValue({ $0.bus }) { return .child(child, bus) }",
+            "if let bus = child.core.withValue({ $0.bus }) { _ = bus }"),
         Mutant(
             "an operation may begin to unbind its device", walk,
             "gate?.isAroundCaller == true", "gate?.name.isEmpty == true"),

@@ -346,6 +346,19 @@ import Testing
         }
     }
 
+    /// Nobody probes a device that has begun to leave.
+    static let removeAgainstAnotherDriver: Program = { world in
+        let (bus, log) = (Bus(name: "bus"), Log())
+        let device = device("a")
+        sure {
+            try bus.register(TestDriver("first"))
+            try bus.add(device)
+        }
+        world.thread("remover") { sure { try bus.remove(device) } }
+        world.thread("registrar") { sure { try bus.register(TestDriver("second", log: log)) } }
+        world.afterwards { expect(log.all == [] && device.bus == nil, "\(log.all)") }
+    }
+
     /// A driver that comes while another one fails is not overlooked.
     static let registerAgainstFailure: Program = { world in
         let bus = Bus(name: "bus")
@@ -380,6 +393,7 @@ import Testing
         ("unregister against add", unregisterAgainstAdd),
         ("child against parent", childAgainstParent),
         ("remove against register", removeAgainstRegister),
+        ("remove against another driver", removeAgainstAnotherDriver),
         ("register against failure", registerAgainstFailure),
         ("events against add", eventsAgainstAdd),
     ]

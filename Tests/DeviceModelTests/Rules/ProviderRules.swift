@@ -209,7 +209,7 @@ private struct Hardware: ClockHardware, GPIOHardware, RegulatorHardware {
         let device = device("a")
         try await bus.add(device)
         let file = try directory.openNow("gpiochip0")
-        async let found = file.poll(.readable)
+        async let found = file.poll(.readable, within: .seconds(20))
         try await bus.remove(device)
         #expect(try await found == [.error, .hangUp])
     }
