@@ -903,9 +903,9 @@ extension Mutant {
             "a node that goes wakes nobody", node,
             "gate = Gate(name: name, whenClosing: { wakeUps.wake() })", "gate = Gate(name: name)"),
         Mutant(
-            "a file that is closed wakes nobody", openFile,
-            "gate: Gate(name: node.name, whenClosing: { wakeUps.wake() }),",
-            "gate: Gate(name: node.name),"),
+            "a closed file wakes nobody", node,
+            "openers.isExclusive = false\n        }\n        wakeUps.wake()",
+            "openers.isExclusive = false\n        }"),
         Mutant(
             "an operation does not enter the node", openFile,
             "try opened.gate.withEntry { _ in", "try Gate().withEntry { _ in"),

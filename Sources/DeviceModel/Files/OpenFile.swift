@@ -37,16 +37,16 @@ public final class OpenFile<Operations: FileOperations>: Sendable {
 
     init(_ node: CharacterDevice<Operations>, _ state: Operations.File) {
         name = node.name
-        let wakeUps = node.wakeUps
-        self.wakeUps = wakeUps
+        wakeUps = node.wakeUps
         opened = Revocable(
             Opened(node, state),
-            gate: Gate(name: node.name, whenClosing: { wakeUps.wake() }),
+            gate: Gate(name: node.name),
             release: { opened in
                 let node = opened.node
                 opened.operations.close(opened.state)
                 // The node ends last, so that its device ends after what the driver gave.
                 _ = consume opened
+                // Wakes those that wait in the file, too.
                 node.dismiss()
             })
     }
