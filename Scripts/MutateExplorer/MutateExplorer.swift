@@ -25,7 +25,7 @@ struct MutateExplorer: ParsableCommand {
     @Option(help: "Only every n-th: 1/2 for the first, third and so on, 2/2 for the others.")
     var part: String?
     @Flag(help: "Change the files of the package itself, and put them back.") var inPlace = false
-    @Flag(help: "Print the mutants and stop.") var list = false
+    @Flag(help: "Print the mutants that would be run, and stop.") var list = false
     @Flag(help: "Only look whether each mutant compiles.") var compile = false
 
     func run() throws {
@@ -40,6 +40,13 @@ struct MutateExplorer: ParsableCommand {
             mutants = mutants.enumerated().filter { $0.offset % numbers[1] == numbers[0] - 1 }.map(
                 \.element)
         }
+        let seed = self.seed ?? UInt64.random(in: 0..<1_000_000)
+        if let count {
+            print("seed \(seed)")
+            var generator = Generator(state: seed)
+            mutants = Array(
+                mutants.filter { $0.equivalent == nil }.shuffled(using: &generator).prefix(count))
+        }
         if list {
             for mutant in mutants {
                 _ = try mutant.applied(in: FileManager.default.currentDirectoryPath)
@@ -48,13 +55,6 @@ struct MutateExplorer: ParsableCommand {
                 )
             }
             return
-        }
-        let seed = self.seed ?? UInt64.random(in: 0..<1_000_000)
-        if let count {
-            print("seed \(seed)")
-            var generator = Generator(state: seed)
-            mutants = Array(
-                mutants.filter { $0.equivalent == nil }.shuffled(using: &generator).prefix(count))
         }
         let root = try inPlace ? FileManager.default.currentDirectoryPath : copy()
         defer { if !inPlace { try? FileManager.default.removeItem(atPath: root) } }

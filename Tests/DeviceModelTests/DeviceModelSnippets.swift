@@ -55,7 +55,7 @@ func plugAndUnplug() throws {
     let file = try driver.directory.openNow("video0")
     print(try file.control(.exposure))
 
-    try bus.remove(device)  // waits for those inside, wakes those who sleep, runs remove
+    try bus.remove(device)  // waits for those inside, wakes those that sleep, runs remove
     do { try file.control(.exposure) } catch { print(error) }
     try file.close()  // the last one: the camera ends here
 }

@@ -100,12 +100,17 @@ import Testing
         try bus.register(driver)
         let device = device("a")
         try bus.add(device)
-        let inside =
-            ": a was closed from inside, which would wait for itself; leave first, or use closeFromInside()"
-        #expect(found.take() == ["unbind", "remove", "close"].map { $0 + inside })
+        let inside = { (operation: String) in
+            "\(operation), which runs on a, would wait for itself to end"
+        }
+        #expect(
+            found.take() == [
+                "unbind: " + inside("unbinding"), "remove: " + inside("removing a"),
+                "close: " + inside("closing bus"),
+            ])
         #expect(device.isBound)
         try device.unbind()
-        #expect(found.all == ["unbind" + inside] && !device.isBound)
+        #expect(found.all == ["unbind: " + inside("unbinding")] && !device.isBound)
     }
 
     @Test func `an operation that would wait for itself is told so, and nothing has changed`()
@@ -136,7 +141,7 @@ import Testing
         for device in [supplier, other, consumer] { try bus.add(device) }
         _ = log.take()
         let file = try directory.openNow("node")
-        #expect(error { try file.control(1) } == .inside(of: "c"))
+        #expect(error { try file.control(1) } == .inside(of: "c", item: "unbinding"))
         #expect(log.all == [] && supplier.isBound && consumer.isBound && other.isBound)
         try supplier.unbind()
     }

@@ -69,7 +69,7 @@ private struct Fixture: Sendable {
         #expect(try node.open(within: .zero).control(1) == 1)
     }
 
-    @Test func `a file is closed once, whoever does it`() throws {
+    @Test func `a file is closed once`() throws {
         let fixture = Fixture()
         let node = try #require(fixture.directory["node"])
         let file = try node.openNow()

@@ -39,7 +39,7 @@ public final class Device: Sendable {
         var phase = Phase.unbound
         /// The driver that it is bound to, or that is probing it.
         var binding: Binding?
-        /// Who changes its phase.
+        /// The walk that changes its phase.
         var owner: Owner?
         /// Whether it is about to leave its bus: no driver is bound to it any more.
         var isLeaving = false
@@ -65,7 +65,7 @@ public final class Device: Sendable {
         case registrations, gate, resources
     }
 
-    /// Who changes the phase of a device.
+    /// The walk that changes the phase of a device.
     struct Owner {
         let walk: Walk.Identity
         /// The thread that does; 0 while a task waits.

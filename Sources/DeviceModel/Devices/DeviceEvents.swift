@@ -34,7 +34,7 @@ public struct DeviceEvent: Sendable, CustomStringConvertible {
 }
 
 /// What happens on a bus, from the moment on at which the stream was made: nothing is left out, and
-/// what nobody has taken waits.
+/// what has not been taken waits.
 ///
 ///     for try await event in bus.events() { print(event) }
 ///

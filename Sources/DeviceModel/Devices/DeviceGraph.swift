@@ -56,7 +56,7 @@ final class DeviceGraph: Sendable {
 
     private let state = Mutex(State())
     private let whole = Subject()
-    /// Those that wait until nobody changes the phase of a device.
+    /// The walks that wait for another one to let go of a device, and the readers of events.
     let changes = WaitQueue(name: "devices")
     /// How many callbacks of drivers the running thread is in.
     let callbacks = ThreadLocal(0)

@@ -98,15 +98,15 @@ final class DriverEntry: Sendable {
 /// after `remove`.
 public final class Binding: Sendable {
     public let device: Device
-    /// Whoever is inside knows that the driver is bound: it closes after `remove`, before anything
-    /// that was acquired is released.
+    /// An entry of it is the proof that the driver is bound: it closes after `remove`, before
+    /// anything that was acquired is released.
     public let gate: Gate
     /// What ends when the driver is unbound.
     public let scope: BindingScope
 
     let entry: DriverEntry
     private let ending = Unsynchronized<(@Sendable (Binding) -> Void)?>(nil)
-    /// What `probe` threw. Whoever changes the device's phase has it.
+    /// What `probe` threw. It is the device's owner's.
     let failure = Unsynchronized<(any Error)?>(nil)
     /// How many bindings there had been when `probe` began.
     let progress = Unsynchronized<UInt64>(0)

@@ -35,7 +35,7 @@ struct Walk {
     private enum Wait {
         /// The end of a part of a release.
         case stage(Binding, Device.Stage)
-        /// That nobody changes the phase of a device.
+        /// That no walk owns a device.
         case phase(Device)
     }
 
@@ -310,9 +310,9 @@ struct Walk {
                 guard !entry.isLeaving.load() else { return .refused(.closed(entry.driver.name)) }
                 if let owner = core.owner {
                     if isByHand, owner.thread == thread {
-                        return .refused(.inside(of: device.name))
+                        return .refused(.inside(of: device.name, item: operation))
                     }
-                    // Whoever owns it tries them then.
+                    // Its owner tries them when it is done.
                     if !isByHand {
                         core.missed = drivers.filter { $0 !== core.binding?.entry } + core.missed
                     }
@@ -391,7 +391,7 @@ struct Walk {
         if isClaimed { owned.append(device) }
         switch look {
         case .unbound: break
-        case .inside: throw QuiesceError.inside(of: device.name)
+        case .inside: throw QuiesceError.inside(of: device.name, item: "unbinding")
         case .owned: return true
         case .consumer(let consumer): goals += [.unbind(device, from: entry), .unbind(consumer)]
         case .release(let binding, let stage):
@@ -551,10 +551,13 @@ struct Walk {
     /// Refuses a goal that would wait for the caller: it is inside an operation of a device that is
     /// to be unbound, or in a callback of its driver.
     private static func refuseInside(_ goal: Goal) throws(QuiesceError) {
-        let takesChildren: Bool
+        let (takesChildren, operation): (Bool, String)
         switch goal {
-        case .unbind, .retire: takesChildren = false
-        case .remove, .close: takesChildren = true
+        case .unbind: (takesChildren, operation) = (false, "unbinding")
+        case .retire(let entry, _):
+            (takesChildren, operation) = (false, "unregistering \(entry.driver.name)")
+        case .remove(let device, _): (takesChildren, operation) = (true, "removing \(device)")
+        case .close(let bus, _): (takesChildren, operation) = (true, "closing \(bus)")
         case .attach, .attachAny, .register, .bind, .release, .retry: return
         }
         let found: [(name: String, owner: UInt32?, gate: Gate?)] = DeviceGraph.look { _ in
@@ -581,7 +584,7 @@ struct Walk {
         }
         for (name, owner, gate) in found
         where owner == World.currentThread || gate?.isAroundCaller == true {
-            throw .inside(of: name)
+            throw .inside(of: name, item: operation)
         }
     }
 }

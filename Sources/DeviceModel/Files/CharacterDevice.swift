@@ -7,9 +7,9 @@ import Substrate
 /// longer than there is a device.
 ///
 /// From `Binding.addCharacterDevice` until the driver is unbound, `open` gives files. After that
-/// no operation of the driver runs or will run. The files live on, and answer `.noDevice`; those
-/// who sleep in one wake up; closing is always possible, and the last close ends what lives as long
-/// as the node.
+/// no operation of the driver runs or will run. The files live on, and answer `.noDevice`; threads
+/// and tasks that sleep in one wake up; closing is always possible, and the last close ends what
+/// lives as long as the node.
 ///
 /// Kernel counterpart: `struct cdev`, with the queued mode that was proposed for it.
 public final class CharacterDevice<Operations: FileOperations>: Sendable {
@@ -23,9 +23,9 @@ public final class CharacterDevice<Operations: FileOperations>: Sendable {
     /// The device that it belongs to, and that it keeps.
     public let device: Device
 
-    /// Whoever is inside knows that the node is there.
+    /// It closes when the node goes: an operation is inside of it.
     let gate: Gate
-    /// Whoever is inside knows that the driver is bound.
+    /// The binding's, whose entry an operation is given.
     let binding: Gate
     let wakeUps: WakeUps
     private let openers: Mutex<Openers>
@@ -35,7 +35,7 @@ public final class CharacterDevice<Operations: FileOperations>: Sendable {
         var isExclusive = false
     }
 
-    /// Who waits for something to change about a node.
+    /// The threads and tasks that wait for something to change about a node.
     ///
     /// Its own object, so that the gate can hang up without a reference to the node.
     final class WakeUps: Sendable {

@@ -87,8 +87,8 @@ public struct Readiness: OptionSet, Sendable {
 
     public static let readable = Readiness(rawValue: 1)
     public static let writable = Readiness(rawValue: 2)
-    /// Something is wrong with the device. Whoever polls hears of it, asked or not.
+    /// Something is wrong with the device. Every poll says so, asked or not.
     public static let error = Readiness(rawValue: 4)
-    /// The device is gone. Whoever polls hears of it, asked or not.
+    /// The device is gone. Every poll says so, asked or not.
     public static let hangUp = Readiness(rawValue: 8)
 }

@@ -17,7 +17,7 @@ public final class GPIOChip: Provider {
     public let gate: Gate
 
     fileprivate let hardware: any GPIOHardware
-    /// Who has which line.
+    /// The consumer of each line that is taken.
     private let consumers = Mutex<[Int: String]>([:])
 
     public init(name: String, _ hardware: any GPIOHardware) {
@@ -29,10 +29,10 @@ public final class GPIOChip: Provider {
 
     public func end() {}
 
-    /// Takes a line, which nobody else has as long as the consumer keeps it. Kernel:
+    /// Takes a line, which no other consumer has as long as this one keeps it. Kernel:
     /// `gpiod_request`.
     ///
-    /// - Parameter consumer: who takes it.
+    /// - Parameter consumer: the name of the one that takes it.
     /// - Throws: `.busy` when somebody has it; `.noDevice` when the chip has gone, or has no such
     ///   line.
     public func request(_ line: Int, by consumer: String) throws(QuiesceError) -> GPIOLine {
@@ -49,7 +49,7 @@ public final class GPIOChip: Provider {
         return GPIOLine(self, line)
     }
 
-    /// Who has a line; nil when nobody has.
+    /// The consumer of a line; nil when it is free.
     public func consumer(of line: Int) -> String? { consumers.withLock { $0[line] } }
 
     fileprivate func giveBack(_ line: Int) { consumers.withLock { $0[line] = nil } }

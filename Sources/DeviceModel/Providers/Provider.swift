@@ -12,7 +12,7 @@ import Substrate
 public protocol Provider: AnyObject, Sendable {
     /// What messages and traces call it.
     var name: String { get }
-    /// Whoever is inside may call the hardware.
+    /// A call of the hardware is inside of it.
     var gate: Gate { get }
     /// Called once, when no call runs and none will, for what consumers have left.
     func end()
@@ -89,7 +89,7 @@ struct SharedSwitch: ~Copyable, Sendable {
         }
     }
 
-    /// Forgets who wanted it on, and returns how many they were.
+    /// Forgets the consumers that wanted it on, and returns how many they were.
     func reset() -> Int {
         count.withLock { count in
             defer { count = 0 }

@@ -83,7 +83,7 @@ public final class RegulatorProvider: Provider {
         guard let item = timer.withLock({ $0 }) else { return }
         switch queue.reschedule(item, after: delay) {
         case .queued, .alreadyPending: break
-        // Nobody will do it later.
+        // The queue will not do it later.
         case .disabled, .draining: disableDeferred()
         }
     }

@@ -228,7 +228,7 @@ import Testing
         try gate.withLock { $0 }?.withEntry { _ in
             try bus.remove(device)
             try bus.remove(plain)
-            #expect(error { try bus.remove(held) } == .inside(of: "d"))
+            #expect(error { try bus.remove(held) } == .inside(of: "d", item: "removing d"))
             #expect(held.isBound)
         }
         try bus.remove(held)

@@ -41,10 +41,16 @@ struct Serve: AsyncParsableCommand {
             logger: Logger(label: "hot-plug"))
         try await group.run()
         guard hub.counts.isNothingLeft else {
-            throw CleanExit.message("something was left open")
+            throw failure("something was left open")
         }
         print("nothing is left")
     }
+}
+
+/// Says a sentence on standard error, and returns what the command ends with.
+func failure(_ sentence: String, _ code: ExitCode = .failure) -> ExitCode {
+    FileHandle.standardError.write(Data("hot-plug: \(sentence)\n".utf8))
+    return code
 }
 
 /// A connection for lines, as a client has it.
@@ -63,7 +69,7 @@ final class Line {
         address.sun_family = sa_family_t(AF_UNIX)
         let bytes = Array(path.utf8)
         guard bytes.count < MemoryLayout.size(ofValue: address.sun_path) else {
-            throw ValidationError("the path \(path) is too long for a socket")
+            throw failure("the path \(path) is too long for a socket")
         }
         withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: bytes) }
         let result = withUnsafePointer(to: &address) { pointer in
@@ -73,8 +79,7 @@ final class Line {
         }
         guard result == 0 else {
             let reason = String(cString: strerror(errno))
-            FileHandle.standardError.write(Data("nobody serves at \(path): \(reason)\n".utf8))
-            throw Self.nobodyServes
+            throw failure("nobody serves at \(path): \(reason)", Self.nobodyServes)
         }
     }
 
@@ -127,7 +132,7 @@ struct Client: ParsableCommand {
                 }
                 while files.count > 3 {
                     let answer = try line.ask("close \(files.removeFirst())")
-                    guard answer == "ok" else { throw ValidationError("close: \(answer)") }
+                    guard answer == "ok" else { throw failure("close: \(answer)") }
                 }
             }
         } catch is Line.Ended {}
@@ -135,7 +140,7 @@ struct Client: ParsableCommand {
 
     private func expect(_ answer: String, _ file: Substring) throws {
         guard answer.hasPrefix("ok") || answer.contains("is gone") else {
-            throw ValidationError("file \(file): \(answer)")
+            throw failure("file \(file): \(answer)")
         }
     }
 
@@ -156,6 +161,12 @@ struct Stress: AsyncParsableCommand {
     @Option(help: "How many clients there are at a time.") var clients = 8
     @Option(help: "How many devices there are.") var devices = 4
     @Option(help: "How often a device is unplugged and plugged in again.") var cycles = 10_000
+
+    func validate() throws {
+        guard clients > 0, devices > 0, cycles >= 0 else {
+            throw ValidationError("there must be a client and a device, and no fewer than 0 cycles")
+        }
+    }
 
     func run() async throws {
         let hub = try await Hub()
@@ -203,7 +214,7 @@ struct Stress: AsyncParsableCommand {
         }
         print("\(cycles) cycles, \(killed) clients killed, \(wrong) of the others failed")
         guard wrong == 0, hub.counts.isNothingLeft else {
-            throw ValidationError("something went wrong, or was left open")
+            throw failure("something went wrong, or was left open")
         }
         print("nothing is left")
     }

@@ -52,7 +52,7 @@ public struct HotPlugServer: Service {
         do {
             try await client.executeThenClose { lines, replies in
                 try await withThrowingTaskGroup(of: Void.self) { group in
-                    // While a line waits for a device nobody reads the next one.
+                    // While a line waits for a device the next one is not read.
                     group.addTask {
                         try await withTaskCancellationHandler {
                             try await closed.get()

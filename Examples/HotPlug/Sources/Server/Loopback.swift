@@ -4,7 +4,7 @@ import DeviceModel
 import Quiesce
 import Synchronization
 
-/// A device that gives back what was written to it, to whoever reads first.
+/// A device that gives back what was written to it, to the first that reads.
 public final class Loopback: FileOperations {
     /// What a driver of real hardware would have mapped: gone with the binding.
     struct Buffer: ~Copyable, Sendable {
@@ -14,7 +14,7 @@ public final class Loopback: FileOperations {
 
     private let buffer: Revocable<Buffer>
     private let counts: Counts
-    /// Wakes who waits in a file. The driver sets it when it has the node.
+    /// Wakes those that wait in a file. The driver sets it when it has the node.
     let wake = Mutex<@Sendable () -> Void>({})
 
     init(_ buffer: Revocable<Buffer>, _ counts: Counts) {
