@@ -859,7 +859,7 @@ extension Mutant {
             ""),
         Mutant(
             "what was deferred is not tried again", "DeviceModel/Devices/DeviceGraph.swift",
-            "ready += deferred.map { Retry(device: $0, drivers: nil) }", ""),
+            "for device in deferred { ready.append(Retry(device: device, drivers: nil)) }", ""),
         Mutant(
             "progress during a probe is overlooked", walk,
             "if state.progress == binding.progress.load() {", "if true {"),
@@ -888,7 +888,9 @@ extension Mutant {
             "a parent may need its child", links,
             "if let parent = next.parent { open.append(parent) }", ""),
         Mutant(
-            "links may go round", links, "if supplier.depends(on: self) { return .cycle }", ""),
+            "links may go round", links,
+            "if supplier.depends(on: self) { return .failure(.cycle(\"\\(name) needs \\(supplier)\")) }",
+            ""),
     ]
 
     private static let node = "DeviceModel/Files/CharacterDevice.swift"

@@ -63,8 +63,8 @@ public final class Bus: Sendable {
 
     /// Adds a device, and has the drivers probe it that match. Kernel: `device_add`.
     ///
-    /// That no driver took it is no error: see `Device.isBound`, `Device.probeFailure`, and the
-    /// bus's events.
+    /// A device that no driver took stays on the bus: see `Device.isBound`,
+    /// `Device.probeFailure`, and the bus's events.
     ///
     /// - Throws: `.exists` when there is one of this name, or the device is on a bus already;
     ///   `.noDevice` when its parent is leaving, or it is itself; `.closed`; `.releasesFailed` when
@@ -103,17 +103,15 @@ public final class Bus: Sendable {
     }
 
     private func enter(_ device: Device) throws(QuiesceError) -> Walk.Goal {
-        enum Answer {
-            case added([DriverEntry])
-            case exists, closed
-            case leaving(Device)
-        }
-        let answer: Answer = DeviceGraph.change("add to the bus") { state in
-            if core.withValue({ $0.isClosed }) { return .closed }
-            if device.core.withValue({ $0.bus != nil }) { return .exists }
-            if core.withValue({ $0.devices[device.name] != nil }) { return .exists }
+        let drivers: Result<[DriverEntry], QuiesceError> = DeviceGraph.change("add to the bus") {
+            state in
+            if core.withValue({ $0.isClosed }) { return .failure(.closed(name)) }
+            let isKnown =
+                device.core.withValue { $0.bus != nil }
+                || core.withValue { $0.devices[device.name] != nil }
+            if isKnown { return .failure(.exists("\(device) on \(name)")) }
             if let parent = device.parent, parent.core.withValue({ $0.isLeaving }) {
-                return .leaving(parent)
+                return .failure(.noDevice(of: parent.name, operation: "adding \(device)"))
             }
             let number = state.nextNumber()
             device.core.withValue { core in
@@ -122,21 +120,15 @@ public final class Bus: Sendable {
                 core.number = number
             }
             device.parent?.core.withValue { $0.children[ObjectIdentifier(device)] = device }
-            core.withValue { core in
+            return core.withValue { core in
                 core.devices[device.name] = device
                 core.post(.added, device)
+                return .success(core.entries)
             }
-            return .added(core.withValue { $0.entries })
         }
-        switch answer {
-        case .added(let drivers):
-            DeviceGraph.current.changes.wake()
-            return .attach(device, drivers.reversed()[...])
-        case .exists: throw .exists("\(device) on \(name)")
-        case .closed: throw .closed(name)
-        case .leaving(let parent):
-            throw .noDevice(of: parent.name, operation: "adding \(device)")
-        }
+        let all = try drivers.get()
+        DeviceGraph.wake()
+        return .attach(device, all.reversed()[...])
     }
 
     // MARK: Drivers

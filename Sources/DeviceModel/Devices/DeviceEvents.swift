@@ -122,9 +122,7 @@ extension Bus {
 /// The events that a stream has not taken.
 final class EventBuffer: Sendable {
     private struct State {
-        var events: [DeviceEvent] = []
-        /// How many of them are taken.
-        var taken = 0
+        var events = Line<DeviceEvent>()
         var isOver = false
     }
 
@@ -141,19 +139,12 @@ final class EventBuffer: Sendable {
 
     func end() { state.withLock { $0.isOver = true } }
 
-    var hasNews: Bool { state.withLock { $0.taken < $0.events.count || $0.isOver } }
+    var hasNews: Bool { state.withLock { !$0.events.isEmpty || $0.isOver } }
 
     func take() -> Taken {
         state.withLock { state in
-            guard state.taken < state.events.count else { return state.isOver ? .over : .nothing }
-            let event = state.events[state.taken]
-            state.taken += 1
-            // Taking costs the same whatever waits.
-            if state.taken * 2 > state.events.count {
-                state.events.removeFirst(state.taken)
-                state.taken = 0
-            }
-            return .event(event)
+            if let event = state.events.popFirst() { return .event(event) }
+            return state.isOver ? .over : .nothing
         }
     }
 }

@@ -18,8 +18,7 @@ final class DeviceGraph: Sendable {
         /// Devices whose drivers wait for something, until there is progress.
         var deferred: [Device] = []
         /// Devices that are to be probed again; by those drivers, the last first, or by all.
-        var ready: [Retry] = []
-        private var taken = 0
+        var ready = Line<Retry>()
 
         struct Retry {
             let device: Device
@@ -34,23 +33,19 @@ final class DeviceGraph: Sendable {
         /// A device has been bound: what waited for something may find it now.
         mutating func progressed() {
             progress += 1
-            ready += deferred.map { Retry(device: $0, drivers: nil) }
+            for device in deferred { ready.append(Retry(device: device, drivers: nil)) }
             deferred = []
         }
 
-        var isAnyReady: Bool { taken < ready.count }
-
-        /// The one that has been ready longest.
-        mutating func takeReady() -> Retry? {
-            guard taken < ready.count else { return nil }
-            let next = ready[taken]
-            taken += 1
-            if taken == ready.count {
-                ready = []
-                taken = 0
+        /// The one that has been ready longest, with the drivers that are to probe it, the last
+        /// first.
+        mutating func takeReady() -> (device: Device, drivers: [DriverEntry])? {
+            guard let next = ready.popFirst() else { return nil }
+            let all = next.device.core.withValue { core in
+                core.isDeferred = false
+                return core.bus?.core.withValue { $0.entries } ?? []
             }
-            next.device.core.withValue { $0.isDeferred = false }
-            return next
+            return (next.device, next.drivers ?? all.reversed())
         }
     }
 
@@ -64,6 +59,9 @@ final class DeviceGraph: Sendable {
     private init() {
         whole.label("devices") { state.label("devices.lock") }
     }
+
+    /// Wakes those that wait for a change.
+    static func wake() { current.changes.wake() }
 
     static func change<Result>(
         _ what: StaticString, _ body: (inout State) -> sending Result
@@ -81,3 +79,27 @@ final class DeviceGraph: Sendable {
         }
     }
 }
+
+/// What waits, the first first. Adding and taking cost the same whatever waits.
+struct Line<Element> {
+    private var elements: [Element] = []
+    /// How many of them are taken.
+    private var taken = 0
+
+    var isEmpty: Bool { taken == elements.count }
+
+    mutating func append(_ element: Element) { elements.append(element) }
+
+    mutating func popFirst() -> Element? {
+        guard !isEmpty else { return nil }
+        let element = elements[taken]
+        taken += 1
+        if taken * 2 > elements.count {
+            elements.removeFirst(taken)
+            taken = 0
+        }
+        return element
+    }
+}
+
+extension Line: Sendable where Element: Sendable {}

@@ -100,30 +100,22 @@ extension Device {
     public func link(to supplier: Device, _ kind: DeviceLink.Kind = .managed())
         throws(QuiesceError) -> DeviceLink
     {
-        enum Answer {
-            case link(DeviceLink)
-            case leaving(Device)
-            case cycle, exists
-        }
-        let answer: Answer = DeviceGraph.change("link") { _ in
+        let link: Result<DeviceLink, QuiesceError> = DeviceGraph.change("link") { _ in
             for device in [self, supplier] where device.core.withValue({ $0.isLeaving }) {
-                return .leaving(device)
+                return .failure(.noDevice(of: device.name, operation: "linking"))
             }
             if let found = core.withValue({ $0.suppliers.first { $0.supplier === supplier } }) {
-                return found.kind == kind ? .link(found) : .exists
+                return found.kind == kind
+                    ? .success(found)
+                    : .failure(.exists("another link from \(name) to \(supplier)"))
             }
-            if supplier.depends(on: self) { return .cycle }
+            if supplier.depends(on: self) { return .failure(.cycle("\(name) needs \(supplier)")) }
             let link = DeviceLink(self, supplier, kind)
             core.withValue { $0.suppliers.append(link) }
             supplier.core.withValue { $0.consumers.append(link) }
-            return .link(link)
+            return .success(link)
         }
-        switch answer {
-        case .link(let link): return link
-        case .leaving(let device): throw .noDevice(of: device.name, operation: "linking")
-        case .exists: throw .exists("another link from \(name) to \(supplier)")
-        case .cycle: throw .cycle("\(name) needs \(supplier)")
-        }
+        return try link.get()
     }
 
     /// The links that this device is the consumer of.

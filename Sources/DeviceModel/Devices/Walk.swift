@@ -12,8 +12,6 @@ struct Walk {
     enum Goal {
         /// Have drivers probe a device, those that are left, the last first.
         case attach(Device, ArraySlice<DriverEntry>)
-        /// Have drivers probe a device that came: all that the bus has.
-        case attachAny(Device)
         /// Have a driver probe the devices that are left, the last first.
         case register(DriverEntry, ArraySlice<Device>)
         case bind(Device, any Driver)
@@ -35,7 +33,7 @@ struct Walk {
     private enum Wait {
         /// The end of a part of a release.
         case stage(Binding, Device.Stage)
-        /// That no walk owns a device.
+        /// The moment when no walk owns a device.
         case phase(Device)
     }
 
@@ -49,7 +47,7 @@ struct Walk {
     private var failures: [ReleaseFailure] = []
     /// What the probe threw of the device that was to be bound.
     private var probeFailure: (any Error)?
-    /// Whether what was deferred has to be tried again in the end.
+    /// Whether the walk must try deferred probes again before it ends.
     private var hasReady = false
     /// What errors are about.
     private let name: String
@@ -63,7 +61,7 @@ struct Walk {
 
     private static func name(of goal: Goal) -> String {
         switch goal {
-        case .attach(let device, _), .attachAny(let device), .bind(let device, _),
+        case .attach(let device, _), .bind(let device, _),
             .unbind(let device, _), .remove(let device, _):
             device.name
         case .release(let binding, _): binding.device.name
@@ -80,7 +78,7 @@ struct Walk {
             while let wait = try next() {
                 do { try pass(wait, until: deadline) } catch {
                     // Nothing is waited for twice: it is over, unless something else ended it.
-                    guard try note(error) else { throw error }
+                    guard note(error) else { throw error }
                     continue
                 }
                 advance(wait)
@@ -92,13 +90,12 @@ struct Walk {
     consuming func run(until deadline: WorldClock.Instant?) async throws {
         do {
             while let wait = try next() {
-                handOver(to: 0)
                 do {
+                    handOver(to: 0)
+                    defer { handOver(to: World.currentThread) }
                     try await pass(wait, until: deadline)
-                    handOver(to: World.currentThread)
                 } catch {
-                    handOver(to: World.currentThread)
-                    guard try note(error) else { throw error }
+                    guard note(error) else { throw error }
                     continue
                 }
                 advance(wait)
@@ -135,7 +132,7 @@ struct Walk {
 
     /// Takes note of releases that threw. What was waited for may be over then, as the next look
     /// tells.
-    private mutating func note(_ error: any Error) throws -> Bool {
+    private mutating func note(_ error: any Error) -> Bool {
         guard case QuiesceError.releasesFailed(_, let failures) = error else { return false }
         self.failures += failures.filter { !$0.isRest }
         return true
@@ -165,7 +162,7 @@ struct Walk {
                     }
                 }
             }
-            DeviceGraph.current.changes.wake()
+            DeviceGraph.wake()
         }
         guard !failures.isEmpty else { return error }
         return QuiesceError.releasesFailed(of: name, failures + [.rest(error)])
@@ -190,7 +187,7 @@ struct Walk {
 
     // MARK: Goals
 
-    /// Goes on until something has to be waited for; nil when all is done.
+    /// Pursues the goals until the walk must wait, and returns what for; nil when all is done.
     private mutating func next() throws -> Wait? {
         while true {
             guard let goal = goals.popLast() else {
@@ -205,11 +202,6 @@ struct Walk {
             switch goal {
             case .retry: retry()
             case .attach(let device, let drivers): try attach(device, drivers)
-            case .attachAny(let device):
-                let drivers = DeviceGraph.look { _ in
-                    device.core.withValue { $0.bus?.core.withValue { $0.entries } ?? [] }
-                }
-                goals.append(.attach(device, drivers.reversed()[...]))
             case .register(let entry, let devices):
                 guard let device = devices.last else { continue }
                 goals += [.register(entry, devices.dropLast()), .attach(device, [entry])]
@@ -233,8 +225,7 @@ struct Walk {
     private mutating func retry() {
         let next = DeviceGraph.change("look for a deferred one of") { $0.takeReady() }
         guard let next else { return }
-        goals.append(.retry)
-        goals.append(next.drivers.map { .attach(next.device, $0[...]) } ?? .attachAny(next.device))
+        goals += [.retry, .attach(next.device, next.drivers[...])]
     }
 
     private mutating func attach(_ device: Device, _ drivers: ArraySlice<DriverEntry>) throws {
@@ -266,7 +257,7 @@ struct Walk {
             // A driver that leaves is none; the others may take the device.
             if case .closed = error { goals.append(.attach(device, drivers.dropLast())) }
         case .deferred(let supplier):
-            DeviceGraph.current.changes.wake()
+            DeviceGraph.wake()
             if isByHand { throw ProbeDeferral("\(supplier) has no driver yet") }
         case .granted:
             owned.append(device)
@@ -289,10 +280,10 @@ struct Walk {
                     core.bus?.core.withValue { $0.post(.bound, device, entry.driver) }
                 }
                 state.progressed()
-                return state.isAnyReady
+                return !state.ready.isEmpty
             }
             if isReady { hasReady = true }
-            DeviceGraph.current.changes.wake()
+            DeviceGraph.wake()
         }
     }
 
@@ -365,7 +356,7 @@ struct Walk {
         case release(Binding, Device.Stage)
     }
 
-    /// Whether somebody else has to be waited for.
+    /// Takes the next step of an unbinding. True when another walk owns the device.
     private mutating func unbind(_ device: Device, from entry: DriverEntry?) throws -> Bool {
         let thread = World.currentThread
         let (isClaimed, look): (Bool, Look) = DeviceGraph.change("unbind") { [identity] _ in
@@ -396,7 +387,7 @@ struct Walk {
         case .consumer(let consumer): goals += [.unbind(device, from: entry), .unbind(consumer)]
         case .release(let binding, let stage):
             goals.append(.release(binding, stage))
-            DeviceGraph.current.changes.wake()
+            DeviceGraph.wake()
         }
         return false
     }
@@ -427,7 +418,7 @@ struct Walk {
         case .resources:
             owned.removeAll { $0 === binding.device }
             end(binding)
-            DeviceGraph.current.changes.wake()
+            DeviceGraph.wake()
         }
     }
 
@@ -469,7 +460,7 @@ struct Walk {
             where link.kind == .managed(endsWith: .consumer) { link.discard() }
             for link in device.core.withValue({ $0.consumers })
             where link.kind == .managed(endsWith: .supplier) { link.discard() }
-            return state.isAnyReady
+            return !state.ready.isEmpty
         }
         if isReady { hasReady = true }
     }
@@ -511,7 +502,7 @@ struct Walk {
         case .gone: break
         case .bound: goals += [.remove(device, bus), .unbind(device)]
         case .child(let child, let other): goals += [.remove(device, bus), .remove(child, other)]
-        case .removed: DeviceGraph.current.changes.wake()
+        case .removed: DeviceGraph.wake()
         }
     }
 
@@ -543,7 +534,7 @@ struct Walk {
                 core.subscribers = [:]
             }
         }
-        DeviceGraph.current.changes.wake()
+        DeviceGraph.wake()
     }
 
     // MARK: Misuse
@@ -558,7 +549,7 @@ struct Walk {
             (takesChildren, operation) = (false, "unregistering \(entry.driver.name)")
         case .remove(let device, _): (takesChildren, operation) = (true, "removing \(device)")
         case .close(let bus, _): (takesChildren, operation) = (true, "closing \(bus)")
-        case .attach, .attachAny, .register, .bind, .release, .retry: return
+        case .attach, .register, .bind, .release, .retry: return
         }
         let found: [(name: String, owner: UInt32?, gate: Gate?)] = DeviceGraph.look { _ in
             var open: [Device] =

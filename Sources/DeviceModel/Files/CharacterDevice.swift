@@ -39,20 +39,42 @@ public final class CharacterDevice<Operations: FileOperations>: Sendable {
     ///
     /// Its own object, so that the gate can hang up without a reference to the node.
     final class WakeUps: Sendable {
-        let queue: WaitQueue
+        private let queue: WaitQueue
         /// Counts what has changed.
-        let changes = Atomic<UInt64>(0)
+        private let changes = Atomic<UInt64>(0)
 
         init(name: String) {
             queue = WaitQueue(name: name)
             changes.label(name + ".changes")
         }
 
-        var count: UInt64 { changes.load(ordering: .sequentiallyConsistent) }
+        private var count: UInt64 { changes.load(ordering: .sequentiallyConsistent) }
 
         func wake() {
             changes.wrappingAdd(1, ordering: .sequentiallyConsistent)
             queue.wake()
+        }
+
+        /// Tries until there is a result, and blocks in between.
+        func wait<Result>(_ timeout: Duration?, _ attempt: () throws -> Result?) throws -> Result {
+            let deadline = WorldClock.deadline(within: timeout)
+            while true {
+                let seen = count
+                if let result = try attempt() { return result }
+                try queue.wait(until: deadline) { count != seen }
+            }
+        }
+
+        /// Tries until there is a result, and suspends in between.
+        func wait<Result>(_ timeout: Duration?, _ attempt: () throws -> Result?) async throws
+            -> Result
+        {
+            let deadline = WorldClock.deadline(within: timeout)
+            while true {
+                let seen = count
+                if let result = try attempt() { return result }
+                try await queue.wait(until: deadline) { count != seen }
+            }
         }
     }
 
@@ -108,12 +130,7 @@ public final class CharacterDevice<Operations: FileOperations>: Sendable {
     public func open(_ sharing: Sharing = .shared, within timeout: Duration? = nil) throws
         -> OpenFile<Operations>
     {
-        let deadline = WorldClock.deadline(within: timeout)
-        while true {
-            let seen = wakeUps.count
-            if let file = try attempt(sharing) { return file }
-            try wakeUps.queue.wait(until: deadline) { wakeUps.count != seen }
-        }
+        try wakeUps.wait(timeout) { try attempt(sharing) }
     }
 
     /// Opens a file, as the blocking spelling.
@@ -122,12 +139,7 @@ public final class CharacterDevice<Operations: FileOperations>: Sendable {
     public func open(_ sharing: Sharing = .shared, within timeout: Duration? = nil) async throws
         -> OpenFile<Operations>
     {
-        let deadline = WorldClock.deadline(within: timeout)
-        while true {
-            let seen = wakeUps.count
-            if let file = try attempt(sharing) { return file }
-            try await wakeUps.queue.wait(until: deadline) { wakeUps.count != seen }
-        }
+        try await wakeUps.wait(timeout) { try attempt(sharing) }
     }
 
     /// Opens a file; nil when others have the node.

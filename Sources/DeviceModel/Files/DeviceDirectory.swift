@@ -40,7 +40,6 @@ public final class DeviceDirectory<Operations: FileOperations>: Sendable {
     }
 
     func remove(_ node: CharacterDevice<Operations>) {
-        let removed = nodes.withLock { $0.removeValue(forKey: node.name) }
-        _ = consume removed
+        _ = nodes.withLock { $0.removeValue(forKey: node.name) }
     }
 }

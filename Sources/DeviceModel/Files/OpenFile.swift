@@ -63,14 +63,14 @@ public final class OpenFile<Operations: FileOperations>: Sendable {
         message: "it would block a thread of the cooperative pool; await the other spelling"
     )
     public func read(_ count: Int, within timeout: Duration? = nil) throws -> [UInt8] {
-        try wait(timeout) { try readNow(count) }
+        try wakeUps.wait(timeout) { try readNow(count) }
     }
 
     /// Reads at most `count` bytes, as the blocking spelling.
     ///
     /// - Throws: as the blocking spelling, and `CancellationError`.
     public func read(_ count: Int, within timeout: Duration? = nil) async throws -> [UInt8] {
-        try await wait(timeout) { try readNow(count) }
+        try await wakeUps.wait(timeout) { try readNow(count) }
     }
 
     /// Reads at most `count` bytes; nil when there are none yet.
@@ -94,7 +94,7 @@ public final class OpenFile<Operations: FileOperations>: Sendable {
     )
     @discardableResult
     public func write(_ bytes: [UInt8], within timeout: Duration? = nil) throws -> Int {
-        try wait(timeout) { try writeNow(bytes) }
+        try wakeUps.wait(timeout) { try writeNow(bytes) }
     }
 
     /// Writes bytes, as the blocking spelling.
@@ -102,7 +102,7 @@ public final class OpenFile<Operations: FileOperations>: Sendable {
     /// - Throws: as the blocking spelling, and `CancellationError`.
     @discardableResult
     public func write(_ bytes: [UInt8], within timeout: Duration? = nil) async throws -> Int {
-        try await wait(timeout) { try writeNow(bytes) }
+        try await wakeUps.wait(timeout) { try writeNow(bytes) }
     }
 
     /// Writes bytes, and returns how many were written; nil when there is no room yet.
@@ -128,7 +128,7 @@ public final class OpenFile<Operations: FileOperations>: Sendable {
     public func control(_ request: Operations.Request, within timeout: Duration? = nil) throws
         -> Operations.Reply
     {
-        try wait(timeout) { try controlNow(request) }
+        try wakeUps.wait(timeout) { try controlNow(request) }
     }
 
     /// Asks the driver for something, as the blocking spelling.
@@ -138,7 +138,7 @@ public final class OpenFile<Operations: FileOperations>: Sendable {
     public func control(_ request: Operations.Request, within timeout: Duration? = nil) async throws
         -> Operations.Reply
     {
-        try await wait(timeout) { try controlNow(request) }
+        try await wakeUps.wait(timeout) { try controlNow(request) }
     }
 
     /// Asks the driver for something; nil when it cannot answer yet.
@@ -162,7 +162,7 @@ public final class OpenFile<Operations: FileOperations>: Sendable {
         message: "it would block a thread of the cooperative pool; await the other spelling"
     )
     public func poll(_ interest: Readiness, within timeout: Duration? = nil) throws -> Readiness {
-        try wait(timeout) { try pollNow(interest) }
+        try wakeUps.wait(timeout) { try pollNow(interest) }
     }
 
     /// Suspends until the file is ready, as the blocking spelling.
@@ -171,7 +171,7 @@ public final class OpenFile<Operations: FileOperations>: Sendable {
     public func poll(_ interest: Readiness, within timeout: Duration? = nil) async throws
         -> Readiness
     {
-        try await wait(timeout) { try pollNow(interest) }
+        try await wakeUps.wait(timeout) { try pollNow(interest) }
     }
 
     /// What the file is ready for, of `interest`; nil when it is nothing.
@@ -239,30 +239,6 @@ public final class OpenFile<Operations: FileOperations>: Sendable {
         case .result(let result): return result
         case .gone: throw QuiesceError.noDevice(of: name, operation: "\(operation)")
         case nil: throw QuiesceError.closed(name)
-        }
-    }
-
-    /// Tries an operation until it has a result, and blocks in between.
-    private func wait<Result>(_ timeout: Duration?, _ attempt: () throws -> Result?) throws
-        -> Result
-    {
-        let deadline = WorldClock.deadline(within: timeout)
-        while true {
-            let seen = wakeUps.count
-            if let result = try attempt() { return result }
-            try wakeUps.queue.wait(until: deadline) { wakeUps.count != seen }
-        }
-    }
-
-    /// Tries an operation until it has a result, and suspends in between.
-    private func wait<Result>(_ timeout: Duration?, _ attempt: () throws -> Result?) async throws
-        -> Result
-    {
-        let deadline = WorldClock.deadline(within: timeout)
-        while true {
-            let seen = wakeUps.count
-            if let result = try attempt() { return result }
-            try await wakeUps.queue.wait(until: deadline) { wakeUps.count != seen }
         }
     }
 }

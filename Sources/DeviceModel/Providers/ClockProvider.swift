@@ -14,12 +14,12 @@ public protocol ClockHardware: Sendable {
 }
 
 /// A clock that a driver offers to others. Kernel counterpart: `struct clk_hw`.
-public final class ClockProvider: Provider {
+public final class ClockProvider: SwitchedProvider {
     public let name: String
     public let gate: Gate
 
     private let hardware: any ClockHardware
-    private let enables: SharedSwitch
+    let enables: SharedSwitch
     /// Taken once the clock has gone.
     private let parentHandle: ClockHandle?
     private let rates = Mutex(())
@@ -57,26 +57,15 @@ public final class ClockProvider: Provider {
         switchOff()
     }
 
-    fileprivate func enable() throws {
-        try call("enabling") {
-            try enables.enable {
-                if let parentHandle, !parentHandle.provider.isGone { try parentHandle.enable() }
-                do { try hardware.enable() } catch {
-                    disableParent()
-                    throw error
-                }
-            }
+    func switchOn() throws {
+        if let parentHandle, !parentHandle.provider.isGone { try parentHandle.enable() }
+        do { try hardware.enable() } catch {
+            disableParent()
+            throw error
         }
     }
 
-    fileprivate func disable() throws {
-        do { try call("disabling") { try enables.disable { switchOff() } } } catch {
-            // What has gone is off.
-            guard case QuiesceError.noDevice = error else { throw error }
-        }
-    }
-
-    private func switchOff() {
+    func switchOff() {
         do { try hardware.disable() } catch { warn("\(name): switching it off failed: \(error)") }
         disableParent()
     }
@@ -98,19 +87,11 @@ public final class ClockProvider: Provider {
 /// A clock, as one consumer has it. What it has enabled is disabled when it ends. Kernel
 /// counterpart: `struct clk`.
 public final class ClockHandle: Sendable {
-    fileprivate let provider: ClockProvider
-    private let own: OwnEnables
+    private let own: OwnEnables<ClockProvider>
 
-    fileprivate init(_ provider: ClockProvider) {
-        self.provider = provider
-        own = OwnEnables(provider.name)
-    }
+    fileprivate init(_ provider: ClockProvider) { own = OwnEnables(provider) }
 
-    deinit {
-        while own.take() {
-            do { try provider.disable() } catch { warn("\(provider.name): \(error)") }
-        }
-    }
+    fileprivate var provider: ClockProvider { own.provider }
 
     /// Whether this consumer has enabled it.
     public var isEnabled: Bool { own.isAny }
@@ -118,21 +99,13 @@ public final class ClockHandle: Sendable {
     /// Switches it on, if it is not. Each call needs a `disable`. Kernel: `clk_prepare_enable`.
     ///
     /// - Throws: what the hardware throws; `.noDevice` when the clock has gone.
-    public func enable() throws {
-        try provider.enable()
-        own.add()
-    }
+    public func enable() throws { try own.enable() }
 
     /// Switches it off, if no consumer needs it any more. A clock that has gone is off. Kernel:
     /// `clk_disable_unprepare`.
     ///
     /// - Throws: what the hardware throws; `.unbalanced` when this consumer has not enabled it.
-    public func disable() throws {
-        guard own.take() else {
-            throw QuiesceError.unbalanced(of: provider.name, operation: "disabling")
-        }
-        try provider.disable()
-    }
+    public func disable() throws { try own.disable() }
 
     /// Hertz.
     ///

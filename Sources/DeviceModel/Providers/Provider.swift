@@ -44,14 +44,11 @@ extension Provider {
 
     /// Runs `body`, which calls the hardware.
     func call<Result>(_ operation: String, _ body: () throws -> Result) throws -> Result {
-        let result: Called<Result>? = try gate.withEntry { _ in Called(value: try body()) }
-        guard let result else { throw QuiesceError.noDevice(of: name, operation: operation) }
-        return result.value
+        guard let result = try gate.withEntry({ _ in try body() }) else {
+            throw QuiesceError.noDevice(of: name, operation: operation)
+        }
+        return result
     }
-}
-
-private struct Called<Value> {
-    let value: Value
 }
 
 extension Binding {
@@ -66,7 +63,7 @@ extension Binding {
 }
 
 /// Something that several consumers switch on and off: it is on while one of them wants it.
-struct SharedSwitch: ~Copyable, Sendable {
+final class SharedSwitch: Sendable {
     private let count = Mutex(0)
 
     init(_ name: String) { count.label(name + ".enables") }
@@ -98,18 +95,59 @@ struct SharedSwitch: ~Copyable, Sendable {
     }
 }
 
-/// How often one consumer has switched something on.
-struct OwnEnables: ~Copyable, Sendable {
+/// A provider that consumers switch on and off.
+protocol SwitchedProvider: Provider {
+    var enables: SharedSwitch { get }
+    func switchOn() throws
+    func switchOff()
+}
+
+extension SwitchedProvider {
+    func enable() throws { try call("enabling") { try enables.enable { try switchOn() } } }
+
+    func disable() throws {
+        do { try call("disabling") { try enables.disable { switchOff() } } } catch {
+            // What has gone is off.
+            guard case QuiesceError.noDevice = error else { throw error }
+        }
+    }
+}
+
+/// What one consumer has switched on. It is switched off when this ends.
+struct OwnEnables<Owner: SwitchedProvider>: ~Copyable, Sendable {
+    let provider: Owner
     private let count = Atomic(0)
 
-    init(_ name: String) { count.label(name + ".own enables") }
+    init(_ provider: Owner) {
+        self.provider = provider
+        count.label(provider.name + ".own enables")
+    }
+
+    deinit {
+        while take() {
+            do { try provider.disable() } catch { warn("\(provider.name): \(error)") }
+        }
+    }
 
     var isAny: Bool { count.load(ordering: .acquiring) > 0 }
 
-    func add() { count.wrappingAdd(1, ordering: .acquiringAndReleasing) }
+    func enable() throws {
+        try provider.enable()
+        count.wrappingAdd(1, ordering: .acquiringAndReleasing)
+    }
+
+    func disable() throws {
+        try takeOne()
+        try provider.disable()
+    }
+
+    /// Takes back an enable, whose effect the caller ends.
+    func takeOne() throws(QuiesceError) {
+        guard take() else { throw .unbalanced(of: provider.name, operation: "disabling") }
+    }
 
     /// False when there is none to take back.
-    func take() -> Bool {
+    private func take() -> Bool {
         var found = count.load(ordering: .acquiring)
         while found > 0 {
             let (isTaken, now) = count.compareExchange(

@@ -10,13 +10,13 @@ public protocol RegulatorHardware: Sendable {
 }
 
 /// A regulator that a driver offers to others. Kernel counterpart: `struct regulator_dev`.
-public final class RegulatorProvider: Provider {
+public final class RegulatorProvider: SwitchedProvider {
     public let name: String
     public let gate: Gate
 
     private let hardware: any RegulatorHardware
     private let queue: WorkQueue
-    private let enables: SharedSwitch
+    let enables: SharedSwitch
     /// How many enables are to be taken back when the timer fires.
     private let deferred = Mutex(0)
     private let timer = Mutex<DelayedWork?>(nil)
@@ -62,18 +62,9 @@ public final class RegulatorProvider: Provider {
         switchOff()
     }
 
-    fileprivate func enable() throws {
-        try call("enabling") { try enables.enable { try hardware.enable() } }
-    }
+    func switchOn() throws { try hardware.enable() }
 
-    fileprivate func disable() throws {
-        do { try call("disabling") { try enables.disable { switchOff() } } } catch {
-            // What has gone is off.
-            guard case QuiesceError.noDevice = error else { throw error }
-        }
-    }
-
-    private func switchOff() {
+    func switchOff() {
         do { try hardware.disable() } catch { warn("\(name): switching it off failed: \(error)") }
     }
 
@@ -102,19 +93,9 @@ public final class RegulatorProvider: Provider {
 /// A regulator, as one consumer has it. What it has enabled is disabled when it ends. Kernel
 /// counterpart: `struct regulator`.
 public final class Regulator: Sendable {
-    private let provider: RegulatorProvider
-    private let own: OwnEnables
+    private let own: OwnEnables<RegulatorProvider>
 
-    fileprivate init(_ provider: RegulatorProvider) {
-        self.provider = provider
-        own = OwnEnables(provider.name)
-    }
-
-    deinit {
-        while own.take() {
-            do { try provider.disable() } catch { warn("\(provider.name): \(error)") }
-        }
-    }
+    fileprivate init(_ provider: RegulatorProvider) { own = OwnEnables(provider) }
 
     /// Whether this consumer has enabled it.
     public var isEnabled: Bool { own.isAny }
@@ -122,31 +103,19 @@ public final class Regulator: Sendable {
     /// Switches it on, if it is not. Each call needs a `disable`.
     ///
     /// - Throws: what the hardware throws; `.noDevice` when the regulator has gone.
-    public func enable() throws {
-        try provider.enable()
-        own.add()
-    }
+    public func enable() throws { try own.enable() }
 
     /// Switches it off, if no consumer needs it any more. A regulator that has gone is off.
     ///
     /// - Throws: what the hardware throws; `.unbalanced` when this consumer has not enabled it.
-    public func disable() throws {
-        try takeEnable()
-        try provider.disable()
-    }
+    public func disable() throws { try own.disable() }
 
     /// Switches it off later; before it goes away in any case. A second call starts the time anew.
     /// Kernel: `regulator_disable_deferred`.
     ///
     /// - Throws: `.unbalanced` when this consumer has not enabled it.
     public func disable(after delay: Duration) throws {
-        try takeEnable()
-        provider.disable(after: delay)
-    }
-
-    private func takeEnable() throws(QuiesceError) {
-        guard own.take() else {
-            throw .unbalanced(of: provider.name, operation: "disabling")
-        }
+        try own.takeOne()
+        own.provider.disable(after: delay)
     }
 }

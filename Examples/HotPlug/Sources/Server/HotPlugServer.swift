@@ -46,7 +46,7 @@ public struct HotPlugServer: Service {
         try await hub.bus.close()
     }
 
-    /// Serves a client until it hangs up, whatever it waits for at that moment.
+    /// Serves a client until it hangs up. A hang-up ends what the client waits for.
     private func serve(_ client: NIOAsyncChannel<ByteBuffer, ByteBuffer>) async {
         let closed = client.channel.closeFuture
         do {
