@@ -783,10 +783,10 @@ extension Mutant {
     private static let scopes = [
         Mutant(
             "a scope that closes takes more", resources,
-            "guard phase >= self.phase else { return nil }", ""),
+            "phase >= self.phase, var added", "var added"),
         Mutant(
-            "nothing goes first", resources, "for first in firsts[number] ?? [] {",
-            "for first in [UInt64]() {"),
+            "nothing goes first", resources, "while !firsts.isEmpty {",
+            "while firsts.count == .max {"),
         Mutant(
             "an order may go round", resources, "if number == second { return false }",
             "if number == .max { return false }"),
@@ -796,30 +796,34 @@ extension Mutant {
             "if let later = beingReleased(in: walk, after: .max, besides: thread) {"),
         Mutant(
             "a close does not wait for the last release", resources,
-            "if let running = beingReleased(in: walk, after: 0, besides: thread) {",
-            "if let running = beingReleased(in: walk, after: .max, besides: thread) {"),
+            "if let release = beingReleased(in: walk, after: 0, besides: thread) {",
+            "if let release = beingReleased(in: walk, after: .max, besides: thread) {"),
         Mutant(
             "a release action waits for another one", resources,
-            "if isBeingReleased(number), !isReleaser(thread) { return .wait(number) }",
-            "if isBeingReleased(number) { return .wait(number) }"),
+            "if !isReleaser(thread) { return .wait(number) }", "return .wait(number)"),
         Mutant(
             "a second caller does not wait", resources,
-            "if isBeingReleased(number), !isReleaser(thread) { return .wait(number) }",
-            "if isBeingReleased(number), number == .max { return .wait(number) }"),
+            "if !isReleaser(thread) { return .wait(number) }",
+            "if number == .max { return .wait(number) }"),
         Mutant(
             "a value whose release runs is not found", resources,
-            "$0.value == value && $0.state != .gone", "$0.value == value && $0.state == .pending"),
+            "            ?? running.last { $0.value == value }?.number\n", ""),
         Mutant(
             "a group takes a group that it overlaps", resources,
-            "(closings[entry.number] ?? 0) <= entries[end].number",
-            "(closings[entry.number] ?? 0) <= .max"),
+            "($0.end ?? $0.number) <= end }", "$0.number <= end }"),
         Mutant(
             "a release that gave up is forgotten", resources,
-            "entries[place].content = begun.content\n        entries[place].state = .pending",
-            "entries[place].state = .gone"),
+            "resource.content = walk.content.take()", "resource.content = nil"),
         Mutant(
             "a thread stays in a release action", resources,
-            "if let place = releasers.lastIndex(of: thread) { releasers.remove(at: place) }", ""),
+            "if place == running.count - 1 { running.removeLast() } else { running.remove(at: place) }",
+            "running[place].thread = 0"),
+        Mutant(
+            "what is taken out of the middle stays", resources,
+            "entries[place].content = nil\n        gaps += 1", "gaps += 1"),
+        Mutant(
+            "what is taken off the end is counted as pending", resources,
+            "pendingCounts[Int(entries[place].phase.rawValue)] -= 1\n", ""),
     ]
 
     private static let objects = "Quiesce/Scopes/ManagedObject.swift"

@@ -253,9 +253,9 @@ private struct Region: ~Copyable, Sendable {
             if index % 10 == 0 { kept.append(resource) } else { try scope.release(resource) }
         }
         #expect(scope.count == 101 && kept.allSatisfy { scope.contains($0) })
-        #expect(scope.list.withLock { $0.length } < 300)
+        #expect(scope.engine.look { $0.length } < 300)
         #expect(try scope.release(first) && scope.releaseAll() == 100)
-        #expect(events.all == ["first"] && scope.list.withLock { $0.length } == 0)
+        #expect(events.all == ["first"] && scope.engine.look { $0.length } == 0)
     }
 
     @Test func `a key keeps one value`() throws {

@@ -9,7 +9,7 @@ import Synchronization
 /// Devices: an operation on an open file, and what binding and unbinding take as there is more.
 public enum Devices {
     public static let all = [
-        control, lockedCall, resources, fewResources, amongMany, amongFew,
+        control, ownWork, lockedCall, resources, fewResources, amongMany, amongFew,
     ]
 
     /// The driver reads a word of its memory, which is behind the binding's gate.
@@ -24,6 +24,19 @@ public enum Devices {
                 // The bus lives as long as its files are used.
                 withExtendedLifetime(bus) {
                     for index in 0..<count { touch(try! file.controlNow(index)!) }
+                }
+            }
+        })
+
+    /// What the driver does for it, called by itself.
+    public static let ownWork = Case(
+        "control, the driver's own work",
+        .blocking { _ in
+            let value = Revocable(1)
+            let memory = Memory(value)
+            return { count in
+                value.gate.withEntry { entry in
+                    for index in 0..<count { touch(memory.control(index, (), in: entry)!) }
                 }
             }
         })

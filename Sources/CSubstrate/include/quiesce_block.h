@@ -34,6 +34,9 @@ typedef struct quiesce_block {
     uint32_t callbacks;
     /// How many changes that a fork must not split this thread is inside of.
     uint32_t fork_sections;
+    /// Where a registered thread whose stores need no fence says that it is inside of one; null
+    /// before its first. A byte.
+    void *_Nullable fork_mark;
     /// The observer of this thread's blocking waits. An unretained Swift `BlockingObserver`, or
     /// null.
     void *_Nullable blocking;

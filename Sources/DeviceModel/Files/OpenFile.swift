@@ -223,6 +223,7 @@ public final class OpenFile<Operations: FileOperations>: Sendable {
 
     /// Runs an operation of the driver, once, inside.
     @inlinable
+    @inline(__always)
     func attempt<Result>(
         _ operation: StaticString,
         _ body: (borrowing Opened, borrowing Gate.Entry) throws -> Result

@@ -66,6 +66,7 @@ public final class Revocable<Value: ~Copyable & Sendable>: Sendable {
 
     /// Calls `body` with the value. Returns nil, without calling it, when the value is revoked.
     @inlinable
+    @inline(__always)
     public func withValue<Result: ~Copyable, Failure: Error>(
         file: StaticString = #filePath, line: UInt = #line,
         _ body: (borrowing Value) throws(Failure) -> Result
@@ -79,6 +80,7 @@ public final class Revocable<Value: ~Copyable & Sendable>: Sendable {
     ///
     /// - Parameter entry: an entry of this value's gate; that of another one traps.
     @inlinable
+    @inline(__always)
     public func withValue<Result: ~Copyable, Failure: Error>(
         in entry: borrowing Gate.Entry, file: StaticString = #filePath, line: UInt = #line,
         _ body: (borrowing Value) throws(Failure) -> Result

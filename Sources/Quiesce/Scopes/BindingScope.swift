@@ -25,10 +25,10 @@ extension ResourceScope where Lifetime == BindingLifetime {
         release: (@Sendable (consuming Value) throws -> Void)? = nil
     ) throws -> Revocable<Value> {
         let value = Revocable(
-            try releasingOnFailure(name, make),
+            try engine.releasingOnFailure(name, make),
             gate: gate ?? Gate(name: name, file: file, line: line),
             file: file, line: line, release: release)
-        _ = try add(name, .value(value), .resources)
+        _ = try engine.add(name, .value(value), .resources)
         return value
     }
 
@@ -64,7 +64,7 @@ extension ResourceScope where Lifetime == BindingLifetime {
     ///
     /// Takes time in proportion to what was acquired after it.
     public func resource<Value: ~Copyable>(of value: Revocable<Value>) -> ResourceID? {
-        change("look at", writes: false) { $0.number(of: value) }.map { ResourceID(number: $0) }
+        engine.look { $0.number(of: value) }.map { ResourceID(number: $0) }
     }
 
     /// Keeps a value beside the device, where others find it by its key as long as the driver is
@@ -110,8 +110,8 @@ extension ResourceScope where Lifetime == ObjectLifetime {
         _ name: String, _ make: () throws -> Value,
         release: (@Sendable (Value) throws -> Void)? = nil
     ) throws -> Value {
-        let value = try releasingOnFailure(name, make)
-        _ = try add(name, .action { try release?(value) }, .resources)
+        let value = try engine.releasingOnFailure(name, make)
+        _ = try engine.add(name, .action { try release?(value) }, .resources)
         return value
     }
 
@@ -161,24 +161,24 @@ extension ResourceScope {
     fileprivate func associate<Value>(
         _ value: any Sendable, _ content: ResourceList.Content, under key: AssociationKey<Value>
     ) throws(QuiesceError) {
-        let (id, name, thread) = (ObjectIdentifier(key), key.name, World.currentThread)
-        let isNew: Bool? = change("associate in") { list in
+        let id = ObjectIdentifier(key)
+        var resource: ResourceList.Resource? = ResourceList.Resource(
+            key.name, content, .associations, by: World.currentThread)
+        let isNew: Bool? = engine.change("associate in") { list in
             if let found = list.associations[id] as? Association, list.contains(found.number) {
                 return false
             }
-            guard let number = list.add(name, content, .associations, by: thread) else {
-                return nil
-            }
+            guard let number = list.add(&resource) else { return nil }
             list.associations[id] = Association(value: value, number: number)
             return true
         }
         guard let isNew else { throw .closed(self.name) }
-        if !isNew { throw .exists(name) }
+        if !isNew { throw .exists(key.name) }
     }
 
     fileprivate func association<Value>(under key: AssociationKey<Value>) -> (any Sendable)? {
         let id = ObjectIdentifier(key)
-        return change("look at", writes: false) { list in
+        return engine.look { list in
             guard let found = list.associations[id] as? Association, list.contains(found.number)
             else { return nil }
             return found.value

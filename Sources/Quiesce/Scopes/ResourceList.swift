@@ -4,23 +4,22 @@ import Substrate
 
 /// What a scope has to release, and what comes next. Its owner's lock protects it; nothing here
 /// calls what is not ours.
-///
-/// The entries are in the order in which they were added, so their numbers ascend. One that is
-/// released stays as a gap until enough of them are.
 struct ResourceList: Sendable {
-    private var entries: [Entry] = []
+    /// What is pending, in the order in which it was added, so that the numbers ascend. What is
+    /// taken out of the middle leaves a gap until there are enough of them.
+    private var entries: [Resource] = []
     private var gaps = 0
+    /// How many are pending, by phase.
+    private var pendingCounts = InlineArray<3, Int>(repeating: 0)
+    /// The releases that run.
+    private var running: [Running] = []
+    /// In the order in which they were opened.
+    private var groups: [Group] = []
     private var numbers = Numbers()
+    /// The number after the last one that was given.
+    private(set) var following: UInt64 = 0
     /// Which resources go before which: the numbers of those that go first, by the other's.
     private var firsts: [UInt64: [UInt64]] = [:]
-    /// Where a group is closed, by the number of its opening.
-    private var closings: [UInt64: UInt64] = [:]
-    /// The threads that are in a release action, each once for every action.
-    private var releasers: [UInt32] = []
-    /// How many resources there are, groups not counted.
-    private(set) var count = 0
-    /// How many groups there are.
-    private(set) var groupCount = 0
     /// Which phases take nothing any more: all that come before this one.
     private(set) var phase = Phase.registrations
     var associations: [ObjectIdentifier: any Sendable] = [:]
@@ -36,61 +35,81 @@ struct ResourceList: Sendable {
         var next: Phase? { Phase(rawValue: rawValue + 1) }
     }
 
-    private struct Entry: Sendable {
-        let number: UInt64
+    struct Resource: Sendable {
+        fileprivate var number: UInt64 = 0
         let name: String
-        /// Nothing once its release has begun.
-        var content: Content
-        /// The value that it is, if it is one.
-        let value: ObjectIdentifier?
-        var state: State
+        /// Nothing where this is a gap, or its release has begun.
+        fileprivate(set) var content: Content?
         let phase: Phase
-        /// The thread that added it; once its release has begun, the one that runs the release, and
-        /// 0 while a task waits for the users of its value.
-        var thread: UInt32
-    }
+        /// The thread that added it.
+        fileprivate let adder: UInt32
 
-    private enum State: UInt8 {
-        case pending, running, gone
+        init(_ name: String, _ content: consuming Content, _ phase: Phase, by adder: UInt32) {
+            self.name = name
+            self.content = consume content
+            self.phase = phase
+            self.adder = adder
+        }
+
+        fileprivate var isPending: Bool { content != nil }
     }
 
     /// How a resource is released.
     enum Content: Sendable {
         case action(@Sendable () throws -> Void)
         case value(any ScopedValue)
-        /// Where a group begins, and ends.
-        case opening, closing
-        case none
+
+        /// The value that it is, if it is one.
+        var value: ObjectIdentifier? {
+            if case .value(let value) = self { ObjectIdentifier(value) } else { nil }
+        }
     }
 
-    /// A resource whose release the caller has to run.
-    struct Begun: Sendable {
+    /// A release that has begun and not ended.
+    private struct Running: Sendable {
+        var resource: Resource
+        let value: ObjectIdentifier?
+        /// The thread that runs it; 0 while a task waits for the users of its value.
+        var thread: UInt32
+
+        var number: UInt64 { resource.number }
+    }
+
+    /// A stretch of the list, by the numbers between which it lies.
+    private struct Group: Sendable {
         let number: UInt64
         let name: String
-        let content: Content
+        /// Nil while it is open.
+        var end: UInt64?
     }
+
+    /// How many resources there are, groups not counted.
+    var count: Int { entries.count - gaps + running.count }
+
+    /// How many entries there are, gaps and all.
+    var length: Int { entries.count }
+
+    /// How many groups there are.
+    var groupCount: Int { groups.count }
 
     // MARK: Adding
 
-    /// Adds a resource; nil where its phase is over.
-    mutating func add(_ name: String, _ content: Content, _ phase: Phase, by thread: UInt32)
-        -> UInt64?
-    {
-        guard phase >= self.phase else { return nil }
-        count += 1
-        return append(name, content, phase, thread)
+    /// Takes a resource; nil where its phase is over, and then it is left where it is.
+    mutating func add(_ resource: inout Resource?) -> UInt64? {
+        // It is moved: a copy would cost as much as all the rest.
+        guard let phase = resource?.phase, phase >= self.phase, var added = resource.take() else {
+            return nil
+        }
+        let number = nextNumber()
+        added.number = number
+        pendingCounts[Int(phase.rawValue)] += 1
+        entries.append(consume added)
+        return number
     }
 
-    private mutating func append(
-        _ name: String, _ content: Content, _ phase: Phase, _ thread: UInt32
-    ) -> UInt64 {
+    private mutating func nextNumber() -> UInt64 {
         let number = numbers.next()
-        let value: ObjectIdentifier? =
-            if case .value(let value) = content { ObjectIdentifier(value) } else { nil }
-        entries.append(
-            Entry(
-                number: number, name: name, content: content, value: value, state: .pending,
-                phase: phase, thread: thread))
+        following = number + 1
         return number
     }
 
@@ -107,19 +126,18 @@ struct ResourceList: Sendable {
 
     /// Takes the releases for over that run, but for those of a thread: 0 for no exception.
     mutating func forgetReleases(besides thread: UInt32) {
-        for entry in entries
-        where entry.state == .running && (entry.thread != thread || thread == 0) {
-            finish(entry.number)
+        for release in running where release.thread != thread || thread == 0 {
+            finish(release.number)
         }
     }
 
     // MARK: Finding
 
-    /// How many entries there are, gaps and all.
-    var length: Int { entries.count }
-
     /// How many entries have smaller numbers.
     private func countBefore(_ number: UInt64) -> Int {
+        // Mostly it is behind the last of them, or it is that one.
+        guard let last = entries.last, last.number >= number else { return entries.count }
+        if last.number == number { return entries.count - 1 }
         var low = 0
         var high = entries.count
         while low < high {
@@ -129,56 +147,56 @@ struct ResourceList: Sendable {
         return low
     }
 
+    /// Where a resource is that is pending.
     private func place(of number: UInt64) -> Int? {
-        // Mostly it is one of the last.
-        if let last = entries.last, last.number == number { return entries.count - 1 }
         let place = countBefore(number)
-        return place < entries.count && entries[place].number == number ? place : nil
+        guard place < entries.count, entries[place].number == number,
+            entries[place].isPending
+        else { return nil }
+        return place
     }
 
-    private func state(of number: UInt64) -> State {
-        place(of: number).map { entries[$0].state } ?? .gone
+    private func placeOfRelease(of number: UInt64) -> Int? {
+        running.lastIndex { $0.number == number }
     }
 
     /// Whether a resource is here, and its release has not begun.
-    func contains(_ number: UInt64) -> Bool { state(of: number) == .pending }
+    func contains(_ number: UInt64) -> Bool { place(of: number) != nil }
 
     /// Whether the release of a resource has begun and not ended.
-    func isBeingReleased(_ number: UInt64) -> Bool { state(of: number) == .running }
+    func isBeingReleased(_ number: UInt64) -> Bool { placeOfRelease(of: number) != nil }
 
     /// Whether `thread` is in a release action.
-    func isReleaser(_ thread: UInt32) -> Bool { releasers.contains(thread) }
+    func isReleaser(_ thread: UInt32) -> Bool { running.contains { $0.thread == thread } }
 
     func name(of number: UInt64) -> String {
-        place(of: number).map { entries[$0].name } ?? "a resource that is gone"
+        if let place = place(of: number) { return entries[place].name }
+        return placeOfRelease(of: number).map { running[$0].resource.name }
+            ?? "a resource that is gone"
     }
 
     /// The resource that was added last among those that are called `name`.
     func last(named name: String) -> UInt64? {
-        entries.last { $0.state == .pending && $0.name == name && !$0.content.isMarker }?.number
+        entries.last { $0.isPending && $0.name == name }?.number
     }
 
     /// The group that was opened last among those that are called `name`; with no name, among those
     /// that are open.
     func lastGroup(named name: String?) -> UInt64? {
-        entries.last { entry in
-            guard entry.state == .pending, case .opening = entry.content else { return false }
-            return name.map { $0 == entry.name } ?? (closings[entry.number] == nil)
-        }?.number
+        groups.last { group in name.map { $0 == group.name } ?? (group.end == nil) }?.number
     }
 
     /// The resource that a value is, until its release is over.
     func number(of value: any ScopedValue) -> UInt64? {
         let value = ObjectIdentifier(value)
-        return entries.last { $0.value == value && $0.state != .gone }?.number
+        return entries.last { $0.content?.value == value }?.number
+            ?? running.last { $0.value == value }?.number
     }
 
     /// The releases that run, for a report. They ran at `start`, or have begun since.
     func occupants(from start: WorldClock.Instant, to now: WorldClock.Instant) -> [Occupant] {
-        entries.compactMap { entry in
-            guard entry.state == .running else { return nil }
-            return Occupant(
-                "the release of \(entry.name)", since: start, isExact: false, at: now)
+        running.map {
+            Occupant("the release of \($0.resource.name)", since: start, isExact: false, at: now)
         }
     }
 
@@ -187,7 +205,7 @@ struct ResourceList: Sendable {
     /// Declares that one resource is released before another. False where the other goes first
     /// already, by what was declared before.
     mutating func order(_ first: UInt64, before second: UInt64) -> Bool {
-        guard state(of: first) != .gone, state(of: second) != .gone else { return true }
+        guard isHere(first), isHere(second) else { return true }
         var open = [first]
         var known: Set<UInt64> = []
         while let number = open.popLast() {
@@ -196,6 +214,10 @@ struct ResourceList: Sendable {
         }
         firsts[second, default: []].append(first)
         return true
+    }
+
+    private func isHere(_ number: UInt64) -> Bool {
+        contains(number) || isBeingReleased(number)
     }
 
     // MARK: Releasing
@@ -210,15 +232,23 @@ struct ResourceList: Sendable {
         fileprivate var end: UInt64 = 0
         /// What was added later is none of its business.
         fileprivate var limit: UInt64 = 0
+        /// After `.run`, the resource whose release the caller has to run, and what it has to run.
+        fileprivate(set) var begun: UInt64 = 0
+        var content: Content?
+
+        /// The value that it is, if it is one.
+        var value: (any ScopedValue)? {
+            if case .value(let value) = content { value } else { nil }
+        }
     }
 
     /// What a walk has to do next.
     enum Step: Sendable {
-        case run(Begun)
+        case run
         /// Another thread runs this one's release, or a task waits for the users of its value.
         case wait(UInt64)
         /// The caller runs that one's release, and would wait for itself.
-        case inside(String)
+        case inside(UInt64)
         case done
     }
 
@@ -237,16 +267,17 @@ struct ResourceList: Sendable {
     mutating func next(_ walk: inout Walk, by thread: UInt32) -> Step {
         if walk.numbers != nil { return nextOfNumbers(&walk, by: thread) }
         while let phase = walk.phase.next, walk.phase < walk.lastPhase {
-            if let number = lastPending(of: walk.phase, before: walk.end) {
+            if let place = lastPending(of: walk.phase, before: walk.end) {
+                let number = entries[place].number
                 // Where several release, each goes on once what was added later is released.
                 if let later = beingReleased(in: walk, after: number, besides: thread) {
                     return .wait(later)
                 }
                 walk.end = number + 1
-                return step(towards: number, by: thread)
+                return step(&walk, towards: place, by: thread)
             }
-            if let running = beingReleased(in: walk, after: 0, besides: thread) {
-                return .wait(running)
+            if let release = beingReleased(in: walk, after: 0, besides: thread) {
+                return .wait(release)
             }
             // One whose release gave up came back behind the walk. Nothing else can, once the phase
             // takes nothing more.
@@ -264,30 +295,33 @@ struct ResourceList: Sendable {
     private func beingReleased(in walk: Walk, after number: UInt64, besides thread: UInt32)
         -> UInt64?
     {
-        guard releasers.contains(where: { $0 != thread }) else { return nil }
-        return entries.last {
-            $0.number > number && $0.number < walk.limit && $0.phase == walk.phase
-                && $0.thread != thread && isBeingReleased($0.number)
-        }?.number
+        if running.isEmpty { return nil }
+        return running.lazy.filter {
+            $0.number > number && $0.number < walk.limit && $0.resource.phase == walk.phase
+                && $0.thread != thread
+        }.map(\.number).max()
     }
 
-    private func lastPending(of phase: Phase, before end: UInt64) -> UInt64? {
-        let start = entries.last.map { $0.number < end } ?? true ? entries.count : countBefore(end)
-        return entries[..<start].last {
-            $0.state == .pending && $0.phase == phase && !$0.content.isMarker
-        }?.number
+    /// Where the last one of a phase is that is pending.
+    private func lastPending(of phase: Phase, before end: UInt64) -> Int? {
+        guard pendingCounts[Int(phase.rawValue)] > 0 else { return nil }
+        var place = countBefore(end)
+        while place > 0 {
+            place -= 1
+            if entries[place].phase == phase, entries[place].isPending { return place }
+        }
+        return nil
     }
 
     private mutating func nextOfNumbers(_ walk: inout Walk, by thread: UInt32) -> Step {
         while let number = walk.numbers?.last {
-            switch state(of: number) {
-            case .pending: return step(towards: number, by: thread)
-            case .gone: break
-            case .running:
-                guard let place = place(of: number) else { break }
-                if entries[place].thread == thread { return .inside(entries[place].name) }
+            if let place = place(of: number) {
+                return step(&walk, towards: place, by: thread)
+            }
+            if let release = running.last(where: { $0.number == number }) {
+                if release.thread == thread { return .inside(number) }
                 // A release action never waits for another one: the two could wait for each other.
-                if isBeingReleased(number), !isReleaser(thread) { return .wait(number) }
+                if !isReleaser(thread) { return .wait(number) }
             }
             walk.numbers?.removeLast()
         }
@@ -295,179 +329,136 @@ struct ResourceList: Sendable {
     }
 
     /// The release of a resource, or of what must go before it.
-    private mutating func step(towards number: UInt64, by thread: UInt32) -> Step {
-        var number = number
-        if firsts.isEmpty { return .run(begin(number, by: thread)) }
-        while true {
-            var pending: UInt64?
-            var running: UInt64?
-            for first in firsts[number] ?? [] {
-                switch state(of: first) {
-                case .pending: pending = max(pending ?? 0, first)
-                case .running where isBeingReleased(first): running = first
-                case .running, .gone: break
-                }
-            }
-            if let pending {
-                number = pending
+    @inline(__always)
+    private mutating func step(_ walk: inout Walk, towards place: Int, by thread: UInt32) -> Step {
+        var place = place
+        while !firsts.isEmpty {
+            let firsts = firsts[entries[place].number] ?? []
+            if let pending = firsts.filter({ contains($0) }).max() {
+                place = countBefore(pending)
                 continue
             }
-            if let running, let place = place(of: running) {
-                return entries[place].thread == thread
-                    ? .inside(entries[place].name) : .wait(running)
+            if let release = running.last(where: { firsts.contains($0.number) }) {
+                return release.thread == thread ? .inside(release.number) : .wait(release.number)
             }
-            return .run(begin(number, by: thread))
+            break
         }
+        begin(&walk, at: place, by: thread)
+        return .run
     }
 
-    private mutating func begin(_ number: UInt64, by thread: UInt32) -> Begun {
-        guard let place = place(of: number) else {
-            preconditionFailure("a resource that is pending is in the list")
+    @inline(__always)
+    private mutating func begin(_ walk: inout Walk, at place: Int, by thread: UInt32) {
+        var resource = take(at: place)
+        walk.begun = resource.number
+        walk.content = resource.content.take()
+        let value = walk.content?.value
+        running.append(Running(resource: consume resource, value: value, thread: thread))
+    }
+
+    /// Takes an entry out that is pending.
+    @inline(__always)
+    private mutating func take(at place: Int) -> Resource {
+        pendingCounts[Int(entries[place].phase.rawValue)] -= 1
+        guard place == entries.count - 1 else { return takeFromMiddle(place) }
+        let last = entries.removeLast()
+        while gaps > 0, entries.last?.isPending == false {
+            entries.removeLast()
+            gaps -= 1
         }
-        let begun = Begun(
-            number: number, name: entries[place].name, content: entries[place].content)
-        entries[place].content = .none
-        entries[place].state = .running
-        entries[place].thread = thread
-        releasers.append(thread)
-        return begun
+        return last
+    }
+
+    private mutating func takeFromMiddle(_ place: Int) -> Resource {
+        let resource = entries[place]
+        entries[place].content = nil
+        gaps += 1
+        if gaps > 32, gaps > entries.count / 2 {
+            entries.removeAll { !$0.isPending }
+            gaps = 0
+        }
+        return resource
     }
 
     /// Says which thread runs a release that has begun; 0 while a task only waits.
     mutating func handOver(_ number: UInt64, to thread: UInt32) {
-        guard let place = place(of: number) else { return }
-        remove(releaser: entries[place].thread)
-        entries[place].thread = thread
-        releasers.append(thread)
-    }
-
-    private mutating func remove(releaser thread: UInt32) {
-        if let place = releasers.lastIndex(of: thread) { releasers.remove(at: place) }
+        if let place = placeOfRelease(of: number) { running[place].thread = thread }
     }
 
     /// A release that has begun is over.
     mutating func finish(_ number: UInt64) {
-        guard let place = place(of: number) else { return }
-        remove(releaser: entries[place].thread)
-        forget(at: place)
+        guard let place = placeOfRelease(of: number) else { return }
+        if !firsts.isEmpty { firsts[number] = nil }
+        if place == running.count - 1 { running.removeLast() } else { running.remove(at: place) }
     }
 
-    /// A release that has begun did not take place: the resource is here again.
-    mutating func giveUp(_ begun: Begun) {
-        guard let place = place(of: begun.number) else { return }
-        remove(releaser: entries[place].thread)
-        entries[place].content = begun.content
-        entries[place].state = .pending
+    /// The release that a walk has begun did not take place: the resource is here again.
+    mutating func giveUp(_ walk: inout Walk) {
+        guard let release = placeOfRelease(of: walk.begun) else { return }
+        var resource = running.remove(at: release).resource
+        resource.content = walk.content.take()
+        pendingCounts[Int(resource.phase.rawValue)] += 1
+        let place = countBefore(resource.number)
+        if place < entries.count, entries[place].number == resource.number {
+            entries[place] = resource
+            gaps -= 1
+        } else {
+            entries.insert(resource, at: place)
+        }
     }
 
     /// Takes a resource out, and returns what would have released it.
     mutating func remove(_ number: UInt64) -> Content? {
-        guard let place = place(of: number), entries[place].state == .pending else { return nil }
-        let content = entries[place].content
-        entries[place].content = .none
-        forget(at: place)
-        return content
-    }
-
-    private mutating func forget(at place: Int) {
-        count -= 1
-        if !firsts.isEmpty { firsts[entries[place].number] = nil }
-        leaveGap(at: place)
-    }
-
-    private mutating func leaveGap(at place: Int) {
-        entries[place].state = .gone
-        entries[place].content = .none
-        gaps += 1
-        while entries.last?.state == .gone {
-            entries.removeLast()
-            gaps -= 1
-        }
-        if gaps > 32, gaps > entries.count / 2 {
-            entries.removeAll { $0.state == .gone }
-            gaps = 0
-        }
+        guard let place = place(of: number) else { return nil }
+        if !firsts.isEmpty { firsts[number] = nil }
+        return take(at: place).content
     }
 
     // MARK: Groups
 
     mutating func openGroup(_ name: String) -> UInt64 {
-        groupCount += 1
-        return append(name, .opening, .over, 0)
+        groups.append(Group(number: nextNumber(), name: name))
+        return following - 1
     }
 
-    func isGroup(_ number: UInt64) -> Bool {
-        guard let place = place(of: number), case .opening = entries[place].content else {
-            return false
-        }
-        return true
+    private func place(ofGroup number: UInt64) -> Int? {
+        groups.lastIndex { $0.number == number }
     }
 
     /// Closes a group. False when it is closed, or not here.
     mutating func closeGroup(_ number: UInt64) -> Bool {
-        guard isGroup(number), closings[number] == nil else { return false }
-        closings[number] = append("", .closing, .over, 0)
+        guard let place = place(ofGroup: number), groups[place].end == nil else { return false }
+        groups[place].end = nextNumber()
         return true
     }
 
     /// Forgets a group; what is in it stays.
     mutating func removeGroup(_ number: UInt64) -> Bool {
-        guard isGroup(number) else { return false }
-        groupCount -= 1
-        if let closing = closings.removeValue(forKey: number), let place = place(of: closing) {
-            leaveGap(at: place)
-        }
-        if let place = place(of: number) { leaveGap(at: place) }
+        guard let place = place(ofGroup: number) else { return false }
+        groups.remove(at: place)
         return true
     }
 
     /// Forgets a group and the groups that lie in it whole, and returns what is in it: all to the
     /// end, where it is open.
     mutating func takeGroup(_ number: UInt64) -> [UInt64]? {
-        guard isGroup(number), let start = place(of: number) else { return nil }
-        let end = closings[number].flatMap { place(of: $0) } ?? entries.count - 1
-        var found: [UInt64] = []
-        var groups: [UInt64] = []
-        for entry in entries[start...end] where entry.state != .gone {
-            switch entry.content {
-            case .opening:
-                let isWhole = (closings[entry.number] ?? 0) <= entries[end].number
-                if isWhole { groups.append(entry.number) }
-            case .closing: break
-            case .action, .value, .none: found.append(entry.number)
-            }
-        }
-        for group in groups { _ = removeGroup(group) }
-        return found
+        guard let place = place(ofGroup: number) else { return nil }
+        let end = groups[place].end ?? .max
+        groups.removeAll { $0.number >= number && ($0.end ?? $0.number) <= end }
+        let pending = entries[countBefore(number)..<countBefore(end)]
+            .lazy.filter(\.isPending).map(\.number)
+        let released = running.lazy.map(\.number).filter { (number...end).contains($0) }
+        return (Array(pending) + released).sorted()
     }
 
     /// Forgets all groups.
-    mutating func removeGroups() {
-        for entry in entries where entry.state == .pending && entry.content.isOpening {
-            _ = removeGroup(entry.number)
-        }
-    }
+    mutating func removeGroups() { groups.removeAll() }
 
     /// A walk over what a thread added from `number` on, groups aside.
     func walk(overThoseSince number: UInt64, by thread: UInt32) -> Walk {
         Self.walk(
-            over: entries.reversed().prefix { $0.number >= number }
-                .filter { $0.state == .pending && $0.thread == thread && !$0.content.isMarker }
-                .map(\.number).reversed())
-    }
-
-    /// The number after the last one that was given.
-    var following: UInt64 { entries.last.map { $0.number + 1 } ?? 0 }
-}
-
-extension ResourceList.Content {
-    fileprivate var isOpening: Bool { if case .opening = self { true } else { false } }
-
-    fileprivate var isMarker: Bool {
-        switch self {
-        case .opening, .closing: true
-        case .action, .value, .none: false
-        }
+            over: entries[countBefore(number)...]
+                .filter { $0.isPending && $0.adder == thread }.map(\.number))
     }
 }
 

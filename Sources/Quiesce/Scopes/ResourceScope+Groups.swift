@@ -8,7 +8,7 @@ extension ResourceScope {
     /// Opens a group: what is added from here on is in it, until it is closed. Kernel:
     /// `devres_open_group`.
     public func openGroup(_ name: String = "group") -> ResourceGroupID {
-        ResourceGroupID(number: change("open a group in") { $0.openGroup(name) })
+        ResourceGroupID(number: engine.change("open a group in") { $0.openGroup(name) })
     }
 
     /// Closes a group, or the one that was opened last of those that are open: what is added from
@@ -17,7 +17,7 @@ extension ResourceScope {
     /// - Returns: false when it is closed already, or not here.
     @discardableResult
     public func closeGroup(_ group: ResourceGroupID? = nil) -> Bool {
-        change("close a group in") { list in
+        engine.change("close a group in") { list in
             (group?.number ?? list.lastGroup(named: nil)).map { list.closeGroup($0) } ?? false
         }
     }
@@ -28,14 +28,14 @@ extension ResourceScope {
     /// - Returns: false when it is not here.
     @discardableResult
     public func removeGroup(_ group: ResourceGroupID? = nil) -> Bool {
-        change("remove a group from") { list in
+        engine.change("remove a group from") { list in
             (group?.number ?? list.lastGroup(named: nil)).map { list.removeGroup($0) } ?? false
         }
     }
 
     /// The group that was opened last among those that have this name.
     public func group(named name: String) -> ResourceGroupID? {
-        change("look at", writes: false) { $0.lastGroup(named: name) }
+        engine.look { $0.lastGroup(named: name) }
             .map { ResourceGroupID(number: $0) }
     }
 
@@ -53,7 +53,7 @@ extension ResourceScope {
         throws(QuiesceError) -> Int?
     {
         guard let numbers = take(group) else { return nil }
-        return try release(
+        return try engine.release(
             ResourceList.walk(over: numbers), until: WorldClock.deadline(within: timeout))
     }
 
@@ -63,12 +63,12 @@ extension ResourceScope {
         async throws -> Int?
     {
         guard let numbers = take(group) else { return nil }
-        return try await release(
+        return try await engine.release(
             ResourceList.walk(over: numbers), until: WorldClock.deadline(within: timeout))
     }
 
     private func take(_ group: ResourceGroupID?) -> [UInt64]? {
-        change("take a group of") { list in
+        engine.change("take a group of") { list in
             (group?.number ?? list.lastGroup(named: nil)).flatMap { list.takeGroup($0) }
         }
     }
@@ -93,7 +93,7 @@ extension ResourceScope {
             return result
         } catch {
             let numbers = take(group) ?? []
-            try release(
+            try engine.release(
                 ResourceList.walk(over: numbers), after: ReleaseFailure(name, error))
             throw error
         }

@@ -48,22 +48,20 @@ public final class ResourceScope<Lifetime: ScopeLifetime>: Sendable {
     /// What messages and traces call it.
     public let name: String
 
-    let list = Mutex(ResourceList())
-    let whole = Subject()
-    let waiters = Waiters()
-    private let releases: WaitClass
+    /// What is the same for every lifetime: code that knows the lifetime is made for each where it
+    /// is used, or is slow.
+    let engine: ScopeEngine
 
     /// - Parameter name: what messages and traces call it.
     public init(name: String = "scope", file: StaticString = #filePath, line: UInt = #line) {
         self.name = name
-        releases = WaitClass(.release, file: file, line: line)
-        whole.label(name) { list.label(name + ".list") }
-        waiters.label(name)
+        engine = ScopeEngine(name, WaitClass(.release, file: file, line: line))
+        engine.label()
     }
 
     deinit {
         // A release that runs now never returns: a thread that could end it would have the scope.
-        let count = change("end") { list in
+        let count = engine.change("end") { list in
             list.forgetReleases(besides: 0)
             return list.count
         }
@@ -75,45 +73,28 @@ public final class ResourceScope<Lifetime: ScopeLifetime>: Sendable {
         }
     }
 
-    var waitClass: WaitClass { releases.of(self) }
-
-    func change<Result>(
-        _ what: StaticString, writes: Bool = true, _ body: (inout ResourceList) -> sending Result
-    ) -> Result {
-        writes ? whole.write(what) { locked(body) } : whole.read(what) { locked(body) }
-    }
-
-    private func locked<Result>(_ body: (inout ResourceList) -> sending Result) -> Result {
-        ForkSection.run {
-            list.withLock { list in
-                list.checkFork()
-                return body(&list)
-            }
-        }
-    }
-
     // MARK: Looking
 
     /// How many resources there are, those whose release runs among them.
-    public var count: Int { change("look at", writes: false) { $0.count } }
+    public var count: Int { engine.look { $0.count } }
 
     /// Whether there is nothing to release, and no group.
     public var isEmpty: Bool {
-        change("look at", writes: false) { $0.count == 0 && $0.groupCount == 0 }
+        engine.look { $0.count == 0 && $0.groupCount == 0 }
     }
 
     /// Whether nothing can be added any more.
-    public var isClosing: Bool { change("look at", writes: false) { $0.phase == .over } }
+    public var isClosing: Bool { engine.look { $0.phase == .over } }
 
     /// Whether a resource is here, and its release has not begun.
     public func contains(_ resource: ResourceID) -> Bool {
-        change("look at", writes: false) { $0.contains(resource.number) }
+        engine.look { $0.contains(resource.number) }
     }
 
     /// The resource that was added last among those that have this name. Takes time in proportion
     /// to their number. Kernel: `devres_find`.
     public func resource(named name: String) -> ResourceID? {
-        change("look at", writes: false) { $0.last(named: name) }.map { ResourceID(number: $0) }
+        engine.look { $0.last(named: name) }.map { ResourceID(number: $0) }
     }
 
     // MARK: Adding
@@ -127,7 +108,7 @@ public final class ResourceScope<Lifetime: ScopeLifetime>: Sendable {
     public func add(
         _ name: String = "resource", _ release: @escaping @Sendable () throws -> Void
     ) throws(QuiesceError) -> ResourceID {
-        try add(name, .action(release), .resources)
+        try engine.add(name, .action(release), .resources)
     }
 
     /// Registers something, so that users come in: `begin` is called now, and `end` before anything
@@ -141,8 +122,8 @@ public final class ResourceScope<Lifetime: ScopeLifetime>: Sendable {
             @escaping @Sendable () throws ->
             Void
     ) throws -> ResourceID {
-        try releasingOnFailure(name) { try begin() }
-        return try add(name, .action(end), .registrations)
+        try engine.releasingOnFailure(name) { try begin() }
+        return try engine.add(name, .action(end), .registrations)
     }
 
     /// Registers something whose users enter a gate, so that they can be waited for: when it ends,
@@ -155,44 +136,8 @@ public final class ResourceScope<Lifetime: ScopeLifetime>: Sendable {
         _ name: String, behind gate: Gate, _ begin: () throws -> Void = {},
         unregister end: @escaping @Sendable () throws -> Void = {}
     ) throws -> ResourceID {
-        try releasingOnFailure(name) { try begin() }
-        return try add(name, .value(GatedRegistration(gate, end)), .registrations)
-    }
-
-    func add(_ name: String, _ content: ResourceList.Content, _ phase: ResourceList.Phase)
-        throws(QuiesceError) -> ResourceID
-    {
-        let thread = World.currentThread
-        let number = change("add to") { $0.add(name, content, phase, by: thread) }
-        if let number { return ResourceID(number: number) }
-        do {
-            switch content {
-            case .action(let release): try release()
-            case .value(let value):
-                // Nobody has it yet.
-                try value.drain(until: nil)
-                try value.finish()
-            case .opening, .closing, .none: break
-            }
-        } catch {
-            throw .releasesFailed(of: self.name, [ReleaseFailure(name, error)])
-        }
-        throw .closed(self.name)
-    }
-
-    /// Runs `body`, and if it throws, releases what this thread has added to the scope meanwhile.
-    func releasingOnFailure<Result: ~Copyable>(_ name: String, _ body: () throws -> Result) throws
-        -> Result
-    {
-        let start = change("look at", writes: false) { $0.following }
-        do { return try body() } catch {
-            let thread = World.currentThread
-            let walk = change("look at", writes: false) {
-                $0.walk(overThoseSince: start, by: thread)
-            }
-            try release(walk, after: ReleaseFailure(name, error))
-            throw error
-        }
+        try engine.releasingOnFailure(name) { try begin() }
+        return try engine.add(name, .value(GatedRegistration(gate, end)), .registrations)
     }
 
     // MARK: Taking out
@@ -205,7 +150,7 @@ public final class ResourceScope<Lifetime: ScopeLifetime>: Sendable {
     @discardableResult
     public func remove(_ resource: ResourceID) -> Bool {
         // What it captured ends here, outside of the lock.
-        let content = change("remove from") { $0.remove(resource.number) }
+        let content = engine.change("remove from") { $0.remove(resource.number) }
         return content != nil
     }
 
@@ -220,8 +165,8 @@ public final class ResourceScope<Lifetime: ScopeLifetime>: Sendable {
     /// - Throws: `.cycle` when `second` has to be released before `first` already, or the two are
     ///   the same.
     public func release(_ first: ResourceID, before second: ResourceID) throws(QuiesceError) {
-        if change("order in", { $0.order(first.number, before: second.number) }) { return }
-        let names = change("look at", writes: false) { list in
+        if engine.change("order in", { $0.order(first.number, before: second.number) }) { return }
+        let names = engine.look { list in
             (list.name(of: first.number), list.name(of: second.number))
         }
         throw .cycle("\(names.0) before \(names.1), in \(name)")

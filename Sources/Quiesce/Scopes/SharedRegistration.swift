@@ -16,15 +16,15 @@ extension ResourceScope {
         _ name: String, callingInto other: ResourceScope<Other>, _ begin: () throws -> Void,
         unregister end: @escaping @Sendable () throws -> Void
     ) throws -> ResourceID {
-        try releasingOnFailure(name, begin)
+        try engine.releasingOnFailure(name, begin)
         let registration = SharedRegistration(name, end)
         let (here, there) = (SharedEnd(registration), SharedEnd(registration))
         here.pair(with: { [weak other] in other?.discard(there) })
         there.pair(with: { [weak self] in self?.discard(here) })
         // From here on this scope may end.
-        let resource = try add(name, .value(here), .registrations)
+        let resource = try engine.add(name, .value(here), .registrations)
         do {
-            _ = try other.add(name, .value(there), .registrations)
+            _ = try other.engine.add(name, .value(there), .registrations)
         } catch {
             discard(here)
             throw error
@@ -33,7 +33,7 @@ extension ResourceScope {
     }
 
     private func discard(_ value: SharedEnd) {
-        let content = change("remove from") { list in
+        let content = engine.change("remove from") { list in
             list.number(of: value).flatMap { list.remove($0) }
         }
         _ = consume content

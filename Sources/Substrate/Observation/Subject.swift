@@ -24,7 +24,7 @@ package struct Subject: ~Copyable, Sendable {
     package init() { mark = Synchronization.Atomic(0) }
 
     @usableFromInline
-    var address: UInt {
+    package var address: UInt {
         unsafe withUnsafePointer(to: mark) { UInt(bitPattern: $0) }
     }
 

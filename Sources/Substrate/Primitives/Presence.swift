@@ -72,17 +72,33 @@ package enum Presence {
         else { return enterSlow(key, state, bits, section(), name(), file, line) }
         guard _fastPath(state.raw.load(ordering: .acquiring) & bits == 0) else { return .refused }
         let first = unsafe slots.assumingMemoryBound(to: Synchronization.Atomic<UInt>.self)
-        // The common slot is a constant: were it counted, each entry would wait for the count that
-        // the last leave stored.
-        guard _fastPath(unsafe first.pointee.load(ordering: .relaxed) == 0) else {
-            return unsafe enterNested(first, key, state, bits)
+        // The common slots are constants: were they counted, each entry would wait for the count
+        // that the last leave stored.
+        if _fastPath(unsafe first.pointee.load(ordering: .relaxed) == 0) {
+            return unsafe announce(key, first, unless: state, has: bits)
         }
-        unsafe first.pointee.store(key, ordering: .releasing)
+        if _fastPath(unsafe first[1].load(ordering: .relaxed) == 0) {
+            return unsafe announce(key, first + 1, unless: state, has: bits)
+        }
+        if _fastPath(unsafe first[2].load(ordering: .relaxed) == 0) {
+            return unsafe announce(key, first + 2, unless: state, has: bits)
+        }
+        return unsafe enterNested(first, key, state, bits)
+    }
+
+    /// Announces `key` in a slot that is free, unless `state` has one of `bits` then.
+    @inlinable
+    @inline(__always)
+    static func announce(
+        _ key: UInt, _ slot: UnsafeMutablePointer<Synchronization.Atomic<UInt>>,
+        unless state: borrowing Atomic<UInt64>, has bits: UInt64
+    ) -> Entrance {
+        unsafe slot.pointee.store(key, ordering: .releasing)
         quiesce_compiler_barrier()
         if _fastPath(state.raw.load(ordering: .acquiring) & bits == 0) {
-            return unsafe .announced(Announcement(slot: first))
+            return unsafe .announced(Announcement(slot: slot))
         }
-        unsafe first.pointee.store(0, ordering: .releasing)
+        unsafe slot.pointee.store(0, ordering: .releasing)
         return .withdrawn
     }
 
@@ -233,14 +249,8 @@ package enum Presence {
         _ state: borrowing Atomic<UInt64>,
         _ bits: UInt64
     ) -> Entrance {
-        for slot in 1..<depthLimit where unsafe slots[slot].load(ordering: .relaxed) == 0 {
-            unsafe slots[slot].store(key, ordering: .releasing)
-            quiesce_compiler_barrier()
-            if state.raw.load(ordering: .acquiring) & bits == 0 {
-                return unsafe .announced(Announcement(slot: slots + slot))
-            }
-            unsafe slots[slot].store(0, ordering: .releasing)
-            return .withdrawn
+        for slot in 3..<depthLimit where unsafe slots[slot].load(ordering: .relaxed) == 0 {
+            return unsafe announce(key, slots + slot, unless: state, has: bits)
         }
         return .noSlot
     }

@@ -17,7 +17,7 @@ package struct PresenceRow {
     }
 
     /// How many read sections the thread is inside of. Only the thread itself may use it.
-    package var nesting: UInt32 {
+    package var nesting: UInt16 {
         get { unsafe PresenceTable.nesting(of: words).pointee }
         nonmutating set { unsafe PresenceTable.nesting(of: words).pointee = newValue }
     }

@@ -8,13 +8,13 @@ import Synchronization
 final class PresenceTable: Sendable {
     /// A row is two cache lines. The first one is what other threads scan: the slots, and the
     /// epoch. The second one is the thread's own, so that writing it does not disturb a scan: a
-    /// copy of the keys for while it is observed, the count of read sections, and the system's
-    /// number of the thread. The two do not fit into one line, since the slots and the copy of the
-    /// keys have seven words each.
+    /// copy of the keys for while it is observed, and in its last word the system's number of the
+    /// thread, the count of read sections, and the mark of fork sections. The two do not fit into
+    /// one line, since the slots and the copy of the keys have seven words each.
     static let rowWords = 16
     static let epoch = Presence.depthLimit
     private static let keys = 8
-    /// Two halves: the system's number, then the count.
+    /// Its first half; the count and the mark follow.
     private static let threadID = keys + Presence.depthLimit
 
     private static let firstChunk = 8
@@ -63,8 +63,16 @@ final class PresenceTable: Sendable {
     /// How many read sections the thread is inside of.
     static func nesting(
         of row: UnsafeMutablePointer<Atomic<UInt>>
-    ) -> UnsafeMutablePointer<UInt32> {
-        unsafe UnsafeMutableRawPointer(row + threadID).assumingMemoryBound(to: UInt32.self) + 1
+    ) -> UnsafeMutablePointer<UInt16> {
+        unsafe UnsafeMutableRawPointer(row + threadID).assumingMemoryBound(to: UInt16.self) + 2
+    }
+
+    /// Not 0 while the thread is inside of a fork section.
+    func forkMark(
+        of number: UInt32
+    ) -> UnsafeMutablePointer<Synchronization.Atomic<UInt8>> {
+        unsafe UnsafeMutableRawPointer(row(of: number) + Self.threadID)
+            .assumingMemoryBound(to: Synchronization.Atomic<UInt8>.self) + 6
     }
 
     /// The system's number of the thread; 0 when there is none.
@@ -91,6 +99,7 @@ final class PresenceTable: Sendable {
         for slot in 0..<Presence.depthLimit { unsafe Self.keys(of: row)[slot] = 0 }
         unsafe Self.nesting(of: row).pointee = 0
         note(0, threadOf: number)
+        unsafe forkMark(of: number).pointee.store(0, ordering: .relaxed)
     }
 
     /// Whether the thread is inside of anything.

@@ -14,14 +14,6 @@ import Synchronization
 /// fork, and begin none.
 @usableFromInline
 package enum ForkSection {
-    /// How many threads are inside. Threads that begin sections at the same time count in words of
-    /// different cache lines: a thread's number says which.
-    private static let counts = InlineArray<256, Synchronization.Atomic<UInt32>> { _ in
-        Synchronization.Atomic(0)
-    }
-    private static let lines = 8
-    private static let wordsOfLine = 32
-
     /// 1 while a thread forks.
     private static let isForking = Synchronization.Atomic<UInt32>(0)
     /// Held by the thread that forks.
@@ -41,16 +33,25 @@ package enum ForkSection {
 
     @usableFromInline
     static func begin() {
-        let line = line(of: LockWord.token())
         let block = unsafe quiesce_current_block()
         unsafe block.pointee.fork_sections += 1
         guard unsafe block.pointee.fork_sections == 1 else { return }
+        // This marks itself before it looks whether a thread forks, and a thread that forks says so
+        // before it looks at the marks, behind a barrier: one of the two sees the other.
+        guard let mark = unsafe block.pointee.fork_mark else { return unsafe beginSlow(block) }
+        unsafe self.mark(mark).pointee.store(1, ordering: .relaxed)
+        quiesce_compiler_barrier()
+        if isForking.load(ordering: .acquiring) != 0 { unsafe beginSlow(block) }
+    }
+
+    @inline(never)
+    private static func beginSlow(_ block: UnsafeMutablePointer<quiesce_block>) {
+        let mark = unsafe ownMark(block)
         while true {
-            // This counts itself before it looks whether a thread forks, and a thread that forks
-            // says so before it looks at the counts: one of the two sees the other.
-            counts[line].wrappingAdd(1, ordering: .sequentiallyConsistent)
-            if isForking.load(ordering: .sequentiallyConsistent) == 0 { return }
-            counts[line].wrappingSubtract(1, ordering: .releasing)
+            unsafe mark.pointee.store(1, ordering: .relaxed)
+            Membarrier.followAsymmetricStore()
+            if isForking.load(ordering: .acquiring) == 0 { return }
+            unsafe mark.pointee.store(0, ordering: .releasing)
             while isForking.load(ordering: .acquiring) != 0 {
                 unsafe withUnsafePointer(to: isForking) { _ = unsafe quiesce_futex_wait($0, 1, 0) }
             }
@@ -62,11 +63,24 @@ package enum ForkSection {
         let block = unsafe quiesce_current_block()
         unsafe block.pointee.fork_sections -= 1
         guard unsafe block.pointee.fork_sections == 0 else { return }
-        counts[line(of: unsafe block.pointee.id)].wrappingSubtract(1, ordering: .releasing)
+        guard let mark = unsafe block.pointee.fork_mark else {
+            return unsafe ownMark(block).pointee.store(0, ordering: .releasing)
+        }
+        unsafe self.mark(mark).pointee.store(0, ordering: .releasing)
     }
 
-    private static func line(of number: UInt32) -> Int {
-        Int(number) % lines * wordsOfLine
+    private typealias Mark = UnsafeMutablePointer<Synchronization.Atomic<UInt8>>
+
+    private static func mark(_ pointer: UnsafeMutableRawPointer) -> Mark {
+        unsafe pointer.assumingMemoryBound(to: Synchronization.Atomic<UInt8>.self)
+    }
+
+    private static func ownMark(_ block: UnsafeMutablePointer<quiesce_block>) -> Mark {
+        let mark = unsafe World.process.presence.forkMark(of: LockWord.token())
+        if Membarrier.support == .expedited {
+            unsafe block.pointee.fork_mark = UnsafeMutableRawPointer(mark)
+        }
+        return unsafe mark
     }
 
     // MARK: Forking
@@ -75,14 +89,13 @@ package enum ForkSection {
     static func beforeFork() {
         forking.lock()
         isForking.store(1, ordering: .sequentiallyConsistent)
-        // A signal handler may fork while its thread is inside a section.
-        let block = unsafe quiesce_current_block()
-        let own = unsafe block.pointee.fork_sections == 0 ? nil : line(of: block.pointee.id)
-        for line in stride(from: 0, to: counts.count, by: wordsOfLine) {
-            let expected: UInt32 = line == own ? 1 : 0
-            while counts[line].load(ordering: .sequentiallyConsistent) != expected {
-                quiesce_yield()
-            }
+        Membarrier.issue()
+        // A thread that registers later finds that this one forks. A signal handler may fork while
+        // its own thread is inside a section.
+        let own = unsafe quiesce_current_block().pointee.id
+        for thread in World.process.liveThreads where thread != own {
+            let mark = unsafe World.process.presence.forkMark(of: thread)
+            while unsafe mark.pointee.load(ordering: .acquiring) != 0 { quiesce_yield() }
         }
     }
 
@@ -92,7 +105,6 @@ package enum ForkSection {
         forking.unlock()
     }
 
-    /// The counts are right as they are: they were waited for.
     static func afterForkInChild() {
         isForking.store(0, ordering: .releasing)
         forking.reset()
@@ -100,7 +112,6 @@ package enum ForkSection {
 
     /// Makes the constants above, so that no thread is making one when another forks.
     static func prepare() {
-        _ = counts[0].load(ordering: .relaxed)
         _ = isForking.load(ordering: .relaxed)
         forking.withLock { _ in }
     }

@@ -197,6 +197,7 @@ public final class World: Sendable {
         }
         guard id != 0 else { return }
         unsafe block.pointee.row = nil
+        unsafe block.pointee.fork_mark = nil
         if process.presence.isInside(id) {
             fatalError("a thread ended inside a gate, whose close() would wait for ever")
         }
