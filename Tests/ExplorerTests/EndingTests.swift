@@ -93,6 +93,75 @@ import Testing
         }
     }
 
+    /// How the end of an object may wait for a thread.
+    enum EndingWait: CaseIterable, Sendable {
+        case spins, sleeps, locks
+
+        func callAsFunction(_ shared: Storage<Shared>) {
+            switch self {
+            case .spins: while shared.pointee.x.load(ordering: .acquiring) == 0 {}
+            case .sleeps:
+                shared.pointee.lock.lock()
+                while shared.pointee.x.load(ordering: .relaxed) == 0 {
+                    shared.pointee.condition.wait(shared.pointee.lock)
+                }
+                shared.pointee.lock.unlock()
+            case .locks:
+                while !shared.pointee.other.tryLock() {}
+                shared.pointee.other.unlock()
+            }
+        }
+    }
+
+    /// The thread never comes to its end, and what it captured waits for that at its own.
+    @Test(arguments: EndingWait.allCases)
+    func `an execution ends although its objects wait for an abandoned thread`(
+        _ wait: EndingWait
+    ) throws {
+        final class Ends: @unchecked Sendable {
+            // Unchecked: written by fibers of one thread.
+            var count = 0
+        }
+        final class Waiting: Sendable {
+            private let wait: EndingWait
+            private let shared: Storage<Shared>
+            private let ends: Ends
+
+            init(_ wait: EndingWait, _ shared: Storage<Shared>, _ ends: Ends) {
+                self.wait = wait
+                self.shared = shared
+                self.ends = ends
+            }
+
+            func touch() { shared.pointee.x.store(0, ordering: .relaxed) }
+
+            deinit {
+                ends.count += 1
+                wait(shared)
+            }
+        }
+        let (life, ends) = (Life(), Ends())
+        let report = try exhaust { world in
+            let shared = Storage.allocate(Shared(token: life.make()), name: "shared")
+            for _ in 0..<2 {
+                let waiting = Waiting(wait, shared, ends)
+                world.thread("stuck") {
+                    waiting.touch()
+                    shared.pointee.other.lock()
+                    shared.pointee.lock.lock()
+                    while shared.pointee.x.load(ordering: .relaxed) == 0 {
+                        shared.pointee.condition.wait(shared.pointee.lock)
+                    }
+                    shared.pointee.lock.unlock()
+                    shared.pointee.other.unlock()
+                    shared.pointee.x.store(1, ordering: .releasing)
+                }
+            }
+        }
+        #expect(report.failed > 0 && report.abandonedThreads > 0)
+        #expect(ends.count >= 2 && life.alive == 0)
+    }
+
     @Test func `executions that trap leave nothing behind`() throws {
         try check(.trap) { world, shared in
             for _ in 0..<2 {

@@ -86,6 +86,11 @@ extension Scheduler {
         mode = .draining
         letAllIn()
         if jobs.isUsed { cancelTasks() }
+        drainThreads()
+    }
+
+    /// Abandons the threads that do not come to their end.
+    func drainThreads() {
         var isLeft = isAnyParked
         var rounds = options.drainLimit / Scheduler.drainTurn + 1
         while isLeft, rounds > 0 {

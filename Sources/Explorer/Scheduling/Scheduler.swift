@@ -205,6 +205,7 @@ final class Scheduler: Observer, @unchecked Sendable {
         strategy.with { $0.beginExecution() }
         mode = .exploring
         outcome = .complete
+        let abandonedBefore = abandoned
         switch beginning {
         case .thread(let body): enter(startThread(name: "main", isService: false, parent: -1, body))
         case .task(let start): if startMainTask(start) { enterCarrier() }
@@ -223,6 +224,7 @@ final class Scheduler: Observer, @unchecked Sendable {
             concluded(verdict?.kind)
         }
         drain()
+        if abandoned > abandonedBefore { releaseAside() }
         freeWords()
         mode = .idle
         release()
@@ -276,9 +278,23 @@ final class Scheduler: Observer, @unchecked Sendable {
     /// end, as far as nobody is there to see it.
     private func release() { capturing { releaseAll() } }
 
-    private func releaseAll() {
-        threads.releaseBodies()
-        if unsafe !afterwards.isEmpty { unsafe afterwards.removeAll(keepingCapacity: true) }
+    /// Does so where a thread was abandoned, for which what ends may wait: so that who waits for
+    /// ever is abandoned as well. The next one goes on behind what it was releasing.
+    private func releaseAside() {
+        var hasEnded = false
+        while !hasEnded, threads.hasReserve {
+            let thread = startThread(name: "the end", isService: true, parent: 0) {
+                [unowned self] in releaseAll(besides: current)
+            }
+            drainThreads()
+            hasEnded = threads[thread].state == .finished
+        }
+    }
+
+    private func releaseAll(besides thread: Int32 = -1) {
+        threads.releaseBodies(besides: thread)
+        // One by one: what it captured may end here, and not come to its end.
+        while unsafe !afterwards.isEmpty { unsafe _ = afterwards.removeLast() }
         if !storages.isEmpty { storages.destroyAll() }
         if jobs.isUsed { jobs.inbox.retire() }
     }

@@ -63,8 +63,10 @@ final class StorageTable {
     /// Ends every value's life and gives all memory back, but for adopted objects that somebody
     /// still has references to: the thread that drops the last one later releases the object.
     func destroyAll() {
-        isEmpty = true
-        defer { blocks.removeAll() }
+        defer {
+            blocks.removeAll()
+            isEmpty = true
+        }
         // What one object drops at its end may be the last reference to another.
         while let index = blocks.lastIndex(where: { !$0.isAdopted || $0.isFreed }) {
             let block = blocks.remove(at: index)

@@ -81,9 +81,11 @@ final class ThreadTable {
         started.removeAll()
     }
 
-    /// Lets go of what the threads ran.
-    func releaseBodies() {
-        for index in 0..<started.count { self[started[index]].body.release() }
+    /// Lets go of what the threads ran, but for one that runs.
+    func releaseBodies(besides thread: Int32) {
+        for index in 0..<started.count where started[index] != thread {
+            self[started[index]].body.release()
+        }
     }
 
     // MARK: Numbers
