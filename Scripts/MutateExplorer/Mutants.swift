@@ -822,8 +822,8 @@ extension Mutant {
             "what is taken out of the middle stays", resources,
             "entries[place].content = nil\n        gaps += 1", "gaps += 1"),
         Mutant(
-            "what is taken off the end is counted as pending", resources,
-            "pendingCounts[Int(entries[place].phase.rawValue)] -= 1\n", ""),
+            "what is added is not counted as pending", resources,
+            "pendingCounts[Int(phase.rawValue)] += 1\n", ""),
     ]
 
     private static let objects = "Quiesce/Scopes/ManagedObject.swift"

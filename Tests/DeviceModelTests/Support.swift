@@ -2,26 +2,9 @@
 
 import DeviceModel
 import Explorer
+import ExploringSupport
 import Quiesce
 import Substrate
-
-/// What happened, in order.
-final class Log: Sendable {
-    private let list = Mutex<[String]>([])
-
-    init() { list.label("log") }
-
-    func note(_ event: String) { list.withLock { $0.append(event) } }
-    var all: [String] { list.withLock { $0 } }
-
-    /// What happened since the last call.
-    func take() -> [String] {
-        list.withLock { list in
-            defer { list = [] }
-            return list
-        }
-    }
-}
 
 /// A number that threads share.
 final class Shared: Sendable {
@@ -113,11 +96,6 @@ func error(of body: () throws -> Void) -> QuiesceError? {
         try body()
         return nil
     } catch { return error as? QuiesceError }
-}
-
-/// Runs what must not throw.
-func sure(_ body: () throws -> Void) {
-    do { try body() } catch { expect(false, "\(error)") }
 }
 
 /// Runs `body` in a world of its own: what other tests bind does not have deferred probes tried

@@ -10,12 +10,12 @@ import Testing
 @Suite struct ManagedObjectTests {
     private typealias Node = ManagedObject<Int>
 
-    private static func make(_ name: String, _ events: Events) -> Reference<Node> {
+    private static func make(_ name: String, _ events: Log) -> Reference<Node> {
         Reference(Node(0, name: name) { _ in events.note(name) })
     }
 
     @Test func `what an object keeps ends after it`() throws {
-        let events = Events()
+        let events = Log()
         let device = Self.make("device", events)
         let node = Self.make("node", events)
         try node.keep(device)
@@ -24,7 +24,7 @@ import Testing
     }
 
     @Test func `an object that several keep ends once, after the last`() throws {
-        let events = Events()
+        let events = Log()
         let base = Self.make("base", events)
         let left = Self.make("left", events)
         let right = Self.make("right", events)
@@ -43,10 +43,10 @@ import Testing
 
     @Test func `a value is the action's`() {
         struct Region: ~Copyable, Sendable {
-            let events: Events
+            let events: Log
             deinit { events.note("unmap") }
         }
-        let events = Events()
+        let events = Log()
         let object = Reference(
             ManagedObject(Region(events: events)) { region in
                 events.note("release")
@@ -58,7 +58,7 @@ import Testing
     }
 
     @Test func `a circle is refused where it would be made`() throws {
-        let events = Events()
+        let events = Log()
         let a = Self.make("a", events)
         let b = Self.make("b", events)
         let c = Self.make("c", events)
@@ -92,7 +92,7 @@ import Testing
     // MARK: Explored
 
     private static let twoDrops: Program = { world in
-        let (events, marks) = (Events(), Marks())
+        let (events, marks) = (Log(), Marks())
         let device = Reference(
             Node(0, name: "device") { _ in
                 expect(marks.one.load() + marks.other.load() == 2)
@@ -133,7 +133,7 @@ import Testing
 
     /// Each of two threads makes one half of a circle.
     private static let circle: Program = { world in
-        let events = Events()
+        let events = Log()
         let a = make("a", events)
         let b = make("b", events)
         let made = Counter()

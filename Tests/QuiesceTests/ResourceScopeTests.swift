@@ -7,16 +7,6 @@ import Testing
 
 @testable import Quiesce
 
-/// What happened, in order.
-final class Events: Sendable {
-    private let list = Mutex<[String]>([])
-
-    init() { list.label("events") }
-
-    func note(_ event: String) { list.withLock { $0.append(event) } }
-    var all: [String] { list.withLock { $0 } }
-}
-
 private struct Failure: Error, Equatable, CustomStringConvertible {
     let description: String
 
@@ -25,7 +15,7 @@ private struct Failure: Error, Equatable, CustomStringConvertible {
 
 /// A value that says when it ends.
 private struct Region: ~Copyable, Sendable {
-    let events: Events
+    let events: Log
     let name: String
 
     deinit { events.note("unmap \(name)") }
@@ -35,7 +25,7 @@ private struct Region: ~Copyable, Sendable {
     // MARK: Order
 
     @Test func `what was added last is released first`() throws {
-        let (scope, events) = (BindingScope(name: "scope"), Events())
+        let (scope, events) = (BindingScope(name: "scope"), Log())
         for name in ["1", "2", "3"] { try scope.add(name) { events.note(name) } }
         #expect(scope.count == 3)
         try scope.close()
@@ -43,7 +33,7 @@ private struct Region: ~Copyable, Sendable {
     }
 
     @Test func `each of the four uses has its moment`() throws {
-        let (scope, events) = (BindingScope(name: "scope"), Events())
+        let (scope, events) = (BindingScope(name: "scope"), Log())
         try scope.register("node") {
             events.note("register")
         } unregister: {
@@ -75,7 +65,7 @@ private struct Region: ~Copyable, Sendable {
     }
 
     @Test func `what is declared decides before what came last`() throws {
-        let (scope, events) = (BindingScope(name: "scope"), Events())
+        let (scope, events) = (BindingScope(name: "scope"), Log())
         let interrupt = try scope.add("interrupt") { events.note("interrupt") }
         let clock = try scope.add("clock") { events.note("clock") }
         let power = try scope.add("power") { events.note("power") }
@@ -92,7 +82,7 @@ private struct Region: ~Copyable, Sendable {
     }
 
     @Test func `a release by hand keeps to the order too`() throws {
-        let (scope, events) = (BindingScope(name: "scope"), Events())
+        let (scope, events) = (BindingScope(name: "scope"), Log())
         let power = try scope.add("power") { events.note("power") }
         try scope.add("other") { events.note("other") }
         let interrupt = try scope.add("interrupt") { events.note("interrupt") }
@@ -105,7 +95,7 @@ private struct Region: ~Copyable, Sendable {
     }
 
     @Test func `an order holds over the parts of the end`() throws {
-        let (scope, events) = (BindingScope(name: "scope"), Events())
+        let (scope, events) = (BindingScope(name: "scope"), Log())
         let node = try scope.register("node") {
         } unregister: {
             events.note("node")
@@ -119,7 +109,7 @@ private struct Region: ~Copyable, Sendable {
     // MARK: Failures
 
     @Test func `a release that throws does not keep the others from running`() throws {
-        let (scope, events) = (ObjectScope(name: "scope"), Events())
+        let (scope, events) = (ObjectScope(name: "scope"), Log())
         try scope.add("first") { events.note("first") }
         try scope.add("broken") { throw Failure("no answer") }
         try scope.add("last") {
@@ -138,7 +128,7 @@ private struct Region: ~Copyable, Sendable {
     }
 
     @Test func `an acquire that fails releases what it had added`() throws {
-        let (scope, events) = (BindingScope(name: "scope"), Events())
+        let (scope, events) = (BindingScope(name: "scope"), Log())
         try scope.add("before") { events.note("before") }
         #expect(throws: Failure("no memory")) {
             _ = try scope.acquire("buffers") { () throws -> Region in
@@ -151,7 +141,7 @@ private struct Region: ~Copyable, Sendable {
     }
 
     @Test func `a group that fails is released, and both errors are told`() throws {
-        let (scope, events) = (BindingScope(name: "scope"), Events())
+        let (scope, events) = (BindingScope(name: "scope"), Log())
         let error = #expect(throws: QuiesceError.self) {
             try scope.withGroup("probe") { _ in
                 try scope.add("clock") { throw Failure("busy") }
@@ -169,7 +159,7 @@ private struct Region: ~Copyable, Sendable {
     }
 
     @Test func `what comes too late is released at once`() throws {
-        let (scope, events) = (BindingScope(name: "scope"), Events())
+        let (scope, events) = (BindingScope(name: "scope"), Log())
         try scope.close()
         #expect(throws: QuiesceError.closed("scope")) {
             try scope.add("late") { events.note("late") }
@@ -187,7 +177,7 @@ private struct Region: ~Copyable, Sendable {
     }
 
     @Test func `a scope that nobody closes releases at its end`() throws {
-        let events = Events()
+        let events = Log()
         do {
             let scope = ObjectScope(name: "scope")
             try scope.add("line") { events.note("line") }
@@ -199,7 +189,7 @@ private struct Region: ~Copyable, Sendable {
     // MARK: Misuse
 
     @Test func `a release action that closes its scope is told that it is inside`() throws {
-        let (scope, events) = (BindingScope(name: "scope"), Events())
+        let (scope, events) = (BindingScope(name: "scope"), Log())
         try scope.add("first") { events.note("first") }
         try scope.add("closer") {
             #expect(throws: QuiesceError.inside(of: "scope")) { try scope.close() }
@@ -236,7 +226,7 @@ private struct Region: ~Copyable, Sendable {
     }
 
     @Test func `a removed resource is the caller's again`() throws {
-        let (scope, events) = (ObjectScope(name: "scope"), Events())
+        let (scope, events) = (ObjectScope(name: "scope"), Log())
         let line = try scope.add("line") { events.note("line") }
         #expect(scope.remove(line) && !scope.remove(line))
         #expect(try !scope.release(line))
@@ -245,7 +235,7 @@ private struct Region: ~Copyable, Sendable {
     }
 
     @Test func `many come and go without a trace`() throws {
-        let (scope, events) = (ObjectScope(name: "scope"), Events())
+        let (scope, events) = (ObjectScope(name: "scope"), Log())
         let first = try scope.add("first") { events.note("first") }
         var kept: [ResourceID] = []
         for index in 0..<1_000 {
@@ -274,7 +264,7 @@ private struct Region: ~Copyable, Sendable {
     // MARK: Values
 
     @Test func `a value is given back once, with its error`() throws {
-        let (scope, events) = (BindingScope(name: "scope"), Events())
+        let (scope, events) = (BindingScope(name: "scope"), Log())
         let line = try scope.acquire("line") {
             7
         } release: { number in
@@ -289,7 +279,7 @@ private struct Region: ~Copyable, Sendable {
     }
 
     @Test func `a value that has a user keeps the scope from closing in time`() throws {
-        let (scope, events) = (BindingScope(name: "scope"), Events())
+        let (scope, events) = (BindingScope(name: "scope"), Log())
         try scope.add("power") { events.note("power") }
         let line = try scope.acquire("line") {
             7
@@ -321,7 +311,7 @@ private struct Region: ~Copyable, Sendable {
     }
 
     @Test func `a failure is told although the end was not reached in time`() throws {
-        let (scope, events) = (BindingScope(name: "scope"), Events())
+        let (scope, events) = (BindingScope(name: "scope"), Log())
         let line = try scope.acquire("line") {
             7
         } release: { _ in
@@ -350,7 +340,7 @@ private struct Region: ~Copyable, Sendable {
 
     /// Two close: each is back when all is released, and each release ran once, in order.
     private static let twoClosers: Program = { world in
-        let (scope, events) = (ObjectScope(name: "scope"), Events())
+        let (scope, events) = (ObjectScope(name: "scope"), Log())
         for name in ["1", "2"] { sure { try scope.add(name) { events.note(name) } } }
         for name in ["one", "other"] {
             world.thread(name) {
@@ -367,7 +357,7 @@ private struct Region: ~Copyable, Sendable {
 
     /// One resource is released by hand while the scope is closed.
     private static let releaseAgainstClose: Program = { world in
-        let (scope, events) = (ObjectScope(name: "scope"), Events())
+        let (scope, events) = (ObjectScope(name: "scope"), Log())
         let resource = try? scope.add("line") { events.note("line") }
         world.thread("driver") {
             guard let resource else { return }
@@ -386,7 +376,7 @@ private struct Region: ~Copyable, Sendable {
 
     /// What goes first runs on another thread: the other waits for it.
     private static let orderedAgainstClose: Program = { world in
-        let (scope, events) = (ObjectScope(name: "scope"), Events())
+        let (scope, events) = (ObjectScope(name: "scope"), Log())
         let ids = ["interrupt", "power"].compactMap { name in
             try? scope.add(name) { events.note(name) }
         }
@@ -403,7 +393,7 @@ private struct Region: ~Copyable, Sendable {
     /// Two release actions, each of which releases the other's resource: Linux's `Devres` waited
     /// for the callback that its own loop would have called next.
     private static let crossed: Program = { world in
-        let (scope, events) = (ObjectScope(name: "scope"), Events())
+        let (scope, events) = (ObjectScope(name: "scope"), Log())
         let ids = Shared<[ResourceID]>([])
         for (name, other) in [("1", 1), ("2", 0)] {
             sure {
@@ -426,7 +416,7 @@ private struct Region: ~Copyable, Sendable {
 
     /// Nothing is left behind in a scope that is closed while something is added.
     private static let addAgainstClose: Program = { world in
-        let (scope, events) = (ObjectScope(name: "scope"), Events())
+        let (scope, events) = (ObjectScope(name: "scope"), Log())
         world.thread("driver") { _ = try? scope.add("line") { events.note("line") } }
         world.thread("unbind") { close(scope) }
         world.afterwards { expect(events.all == ["line"] && scope.isEmpty) }
@@ -456,7 +446,7 @@ private struct Region: ~Copyable, Sendable {
     /// A registration that calls into another object ends with the one that ends first.
     private static let sharedRegistration: Program = { world in
         let (driver, object) = (BindingScope(name: "driver"), ObjectScope(name: "object"))
-        let (events, memory) = (Events(), Memory("memory"))
+        let (events, memory) = (Log(), Memory("memory"))
         sure {
             try driver.add("driver's own") { events.note("driver") }
             try object.add("object's own") { memory.store(0) }
@@ -497,7 +487,7 @@ private struct Region: ~Copyable, Sendable {
 
     @Test func `tasks that close wait without a thread`() async throws {
         try await verifyTasks("close in tasks", granularity: .coarse) { _ in
-            let (scope, events) = (BindingScope(name: "scope"), Events())
+            let (scope, events) = (BindingScope(name: "scope"), Log())
             sure { try scope.add("power") { events.note("power") } }
             guard
                 let line = try? scope.acquire("line", { 7 }, release: { _ in events.note("line") })
@@ -513,7 +503,7 @@ private struct Region: ~Copyable, Sendable {
 
     @Test func `a task that is cancelled leaves the value to another`() async throws {
         try await verifyTasks("cancelled close", executions: 2_000, granularity: .coarse) { _ in
-            let (scope, events) = (BindingScope(name: "scope"), Events())
+            let (scope, events) = (BindingScope(name: "scope"), Log())
             guard
                 let line = try? scope.acquire("line", { 7 }, release: { _ in events.note("line") })
             else { return }

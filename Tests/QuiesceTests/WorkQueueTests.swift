@@ -47,15 +47,6 @@ final class Later<Value: Sendable>: Sendable {
     var value: Value { held.withLock { $0! } }
 }
 
-/// Calls `body`, of which nothing may be thrown.
-@discardableResult
-func sure<Result>(_ body: () throws -> Result) -> Result? {
-    do { return try body() } catch {
-        expect(false, "\(error)")
-        return nil
-    }
-}
-
 /// The queue explored at fine granularity, to the end.
 @Suite struct WorkQueueTests {
     static let enqueueTwice: Program = { world in

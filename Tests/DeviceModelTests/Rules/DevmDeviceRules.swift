@@ -2,6 +2,7 @@
 
 import DeviceModel
 import Explorer
+import ExploringSupport
 import Quiesce
 import Substrate
 import Testing

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import DeviceModel
+import ExploringSupport
 import Quiesce
 import Substrate
 import TestSupport

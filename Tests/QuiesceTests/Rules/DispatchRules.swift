@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Explorer
+import ExploringSupport
 import Substrate
 import TestSupport
 import Testing

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Explorer
+import ExploringSupport
 import Substrate
 import Testing
 
@@ -13,7 +14,7 @@ private struct NoMemory: Error {}
 /// Those that need a device are among the tests of the device model.
 @Suite("devm.kunit") struct DevmRules {
     @Test func probe_failure_releases() throws {
-        let (scope, events) = (BindingScope(name: "binding"), Events())
+        let (scope, events) = (BindingScope(name: "binding"), Log())
         #expect(throws: NoMemory.self) {
             try scope.withGroup("probe") { _ in
                 for number in 1...3 { try scope.add("\(number)") { events.note("\(number)") } }
@@ -25,7 +26,7 @@ private struct NoMemory: Error {}
 
     /// What cannot be added is released at once.
     @Test func add_action_or_reset_on_failure() throws {
-        let (scope, events) = (BindingScope(name: "binding"), Events())
+        let (scope, events) = (BindingScope(name: "binding"), Log())
         try scope.close()
         #expect(throws: QuiesceError.closed("binding")) {
             try scope.add("action") { events.note("action") }
@@ -34,7 +35,7 @@ private struct NoMemory: Error {}
     }
 
     @Test func remove_called_before_devres() throws {
-        let (scope, events) = (BindingScope(name: "binding"), Events())
+        let (scope, events) = (BindingScope(name: "binding"), Log())
         for number in 1...2 { try scope.add("\(number)") { events.note("\(number)") } }
         try scope.register("node") {
         } unregister: {
@@ -72,7 +73,7 @@ private final class Managed: ReferenceCounted {
 ///   driver's `remove` runs with everything still there.
 @Suite("drmm") struct DrmmRules {
     @Test func managed_release_action() throws {
-        let events = Events()
+        let events = Log()
         let object = Reference(Managed())
         let scope = object.withObject { $0.scope }
         let action = try scope.add("action") { events.note("action") }
@@ -82,7 +83,7 @@ private final class Managed: ReferenceCounted {
     }
 
     @Test func managed_run_action() throws {
-        let events = Events()
+        let events = Log()
         let object = Reference(Managed())
         try object.withObject { _ = try $0.scope.add("action") { events.note("action") } }
         let other = object.share()
@@ -93,7 +94,7 @@ private final class Managed: ReferenceCounted {
     }
 
     @Test func lifo() throws {
-        let events = Events()
+        let events = Log()
         let object = Reference(Managed())
         try object.withObject { object in
             for number in 1...3 { try object.scope.add("\(number)") { events.note("\(number)") } }
@@ -103,7 +104,7 @@ private final class Managed: ReferenceCounted {
     }
 
     @Test func add_action_or_reset_failure() throws {
-        let events = Events()
+        let events = Log()
         let scope = ObjectScope(name: "object")
         try scope.close()
         #expect(throws: QuiesceError.closed("object")) {
@@ -124,7 +125,7 @@ private final class Managed: ReferenceCounted {
 ///   itself, as `Reference`.
 @Suite("kunit_resource") struct KUnitResourceRules {
     private let scope = ObjectScope(name: "test")
-    private let events = Events()
+    private let events = Log()
 
     @Test func `init`() {
         #expect(scope.isEmpty && scope.count == 0)
