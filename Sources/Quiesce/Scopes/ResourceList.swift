@@ -95,6 +95,7 @@ struct ResourceList: Sendable {
     // MARK: Adding
 
     /// Takes a resource; nil where its phase is over, and then it is left where it is.
+    @inline(__always)
     mutating func add(_ resource: inout Resource?) -> UInt64? {
         // It is moved: a copy would cost as much as all the rest.
         guard let phase = resource?.phase, phase >= self.phase, var added = resource.take() else {
@@ -264,6 +265,7 @@ struct ResourceList: Sendable {
 
     static func walk(over numbers: [UInt64]) -> Walk { Walk(numbers: numbers) }
 
+    @inline(__always)
     mutating func next(_ walk: inout Walk, by thread: UInt32) -> Step {
         if walk.numbers != nil { return nextOfNumbers(&walk, by: thread) }
         while let phase = walk.phase.next, walk.phase < walk.lastPhase {
@@ -386,6 +388,7 @@ struct ResourceList: Sendable {
     }
 
     /// A release that has begun is over.
+    @inline(__always)
     mutating func finish(_ number: UInt64) {
         guard let place = placeOfRelease(of: number) else { return }
         if !firsts.isEmpty { firsts[number] = nil }

@@ -106,9 +106,9 @@ public final class ResourceScope<Lifetime: ScopeLifetime>: Sendable {
     ///   `.releasesFailed`.
     @discardableResult
     public func add(
-        _ name: String = "resource", _ release: @escaping @Sendable () throws -> Void
+        _ name: String = "resource", _ release: consuming @escaping @Sendable () throws -> Void
     ) throws(QuiesceError) -> ResourceID {
-        try engine.add(name, .action(release), .resources)
+        try engine.add(name, .action(consume release), .resources)
     }
 
     /// Registers something, so that users come in: `begin` is called now, and `end` before anything

@@ -219,6 +219,7 @@ struct ScopeEngine: ~Copyable, Sendable {
     }
 
     /// Calls the release of the resource that a walk has begun, and that has no users any more.
+    @inline(__always)
     private func finish(_ walk: inout Walking) {
         do {
             switch walk.walk.content.take() {
