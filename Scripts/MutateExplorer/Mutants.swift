@@ -815,10 +815,6 @@ extension Mutant {
             "a release that gave up is forgotten", resources,
             "resource.content = walk.content.take()", "resource.content = nil"),
         Mutant(
-            "a thread stays in a release action", resources,
-            "if place == running.count - 1 { running.removeLast() } else { running.remove(at: place) }",
-            "running[place].thread = 0"),
-        Mutant(
             "what is taken out of the middle stays", resources,
             "entries[place].content = nil\n        gaps += 1", "gaps += 1"),
         Mutant(
