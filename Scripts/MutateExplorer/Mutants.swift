@@ -522,7 +522,7 @@ extension Mutant {
             "guard lock >= 0 else {"),
         Mutant(
             "words stay taken after an execution", "Scheduling/Scheduler.swift",
-            "        freeWords()\n", ""),
+            "drain()\n        freeWords()\n", "drain()\n"),
         Mutant(
             "a trapped reader's lock is given back at the end", "Scheduling/Scheduler+Ending.swift",
             "        leaveWords(of: thread)\n        let report", "        let report"),

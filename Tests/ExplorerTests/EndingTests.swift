@@ -95,7 +95,7 @@ import Testing
 
     /// How the end of an object may wait for a thread.
     enum EndingWait: CaseIterable, Sendable {
-        case spins, sleeps, locks
+        case spins, sleeps
 
         func callAsFunction(_ shared: Storage<Shared>) {
             switch self {
@@ -106,17 +106,14 @@ import Testing
                     shared.pointee.condition.wait(shared.pointee.lock)
                 }
                 shared.pointee.lock.unlock()
-            case .locks:
-                while !shared.pointee.other.tryLock() {}
-                shared.pointee.other.unlock()
             }
         }
     }
 
     /// The thread never comes to its end, and what it captured waits for that at its own.
-    @Test(arguments: EndingWait.allCases)
-    func `an execution ends although its objects wait for an abandoned thread`(
-        _ wait: EndingWait
+    @Test(arguments: EndingWait.allCases, [false, true])
+    func `an execution ends although its objects wait for a thread that does not`(
+        _ wait: EndingWait, traps: Bool
     ) throws {
         final class Ends: @unchecked Sendable {
             // Unchecked: written by fibers of one thread.
@@ -141,12 +138,18 @@ import Testing
             }
         }
         let (life, ends) = (Life(), Ends())
-        let report = try exhaust { world in
+        var options = ExplorationOptions(strategy: .random(executions: 20, seed: 1))
+        options.stopsAtFirstFailure = false
+        options.minimizes = false
+        // As many as the program has.
+        options.threadLimit = 3
+        let report = try Exploration("waits at its end", options: options) { world in
             let shared = Storage.allocate(Shared(token: life.make()), name: "shared")
             for _ in 0..<2 {
                 let waiting = Waiting(wait, shared, ends)
                 world.thread("stuck") {
                     waiting.touch()
+                    if traps { quiesce_test_trap() }
                     shared.pointee.other.lock()
                     shared.pointee.lock.lock()
                     while shared.pointee.x.load(ordering: .relaxed) == 0 {
@@ -157,9 +160,38 @@ import Testing
                     shared.pointee.x.store(1, ordering: .releasing)
                 }
             }
-        }
-        #expect(report.failed > 0 && report.abandonedThreads > 0)
+        }.run()
+        #expect(report.failed == 20 && report.verdicts[.explorerLimit] == nil, "\(report)")
+        #expect(report.abandonedThreads > 0)
         #expect(ends.count >= 2 && life.alive == 0)
+    }
+
+    /// What the last reference to an object resumes must not go on: its memory is gone.
+    @Test func `a task that the end of an execution resumes is not run`() throws {
+        final class Resuming: Sendable {
+            let waiting = Mutex<CheckedContinuation<Void, Never>?>(nil)
+            deinit { waiting.withLock { $0.take() }?.resume() }
+        }
+        let ran = Atomic(0)
+        let life = Life()
+        var options = ExplorationOptions()
+        options.executionLimit = 10
+        options.stepLimit = 200
+        let report = try Exploration("resumed at the end", options: options) { world async in
+            let shared = Storage.allocate(Shared(token: life.make()), name: "shared")
+            let resuming = Storage.allocate(Resuming(), name: "resuming")
+            let stuck = Task {
+                while shared.pointee.x.load(ordering: .acquiring) == 0 { await Task.yield() }
+            }
+            await withCheckedContinuation { continuation in
+                resuming.pointee.waiting.withLock { $0 = continuation }
+            }
+            ran.wrappingAdd(1, ordering: .relaxed)
+            shared.pointee.x.store(1, ordering: .releasing)
+            await stuck.value
+        }.run()
+        #expect(report.failed > 0 && report.abandonedThreads > 0, "\(report)")
+        #expect(ran.load(ordering: .relaxed) == 0)
     }
 
     @Test func `executions that trap leave nothing behind`() throws {

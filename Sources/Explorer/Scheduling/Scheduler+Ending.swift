@@ -89,13 +89,15 @@ extension Scheduler {
         drainThreads()
     }
 
-    /// Abandons the threads that do not come to their end.
-    func drainThreads() {
-        var isLeft = isAnyParked
+    /// Drains all threads, or one, and abandons those that do not come to their end.
+    func drainThreads(only one: Int32? = nil) {
+        // A thread that is drained may start others.
+        var rows: Range<Int32> { one.map { $0..<$0 + 1 } ?? 0..<threads.count }
+        var isLeft = rows.contains(where: isDrainable)
         var rounds = options.drainLimit / Scheduler.drainTurn + 1
         while isLeft, rounds > 0 {
             sharedLocks.keptOut = 0
-            for thread in 0..<threads.count where isDrainable(thread) {
+            for thread in rows where isDrainable(thread) {
                 drainSteps = 0
                 enter(thread)
                 if traps.take() != nil {
@@ -103,12 +105,12 @@ extension Scheduler {
                     leaveWords(of: thread)
                 }
             }
-            isLeft = isAnyParked
+            isLeft = rows.contains(where: isDrainable)
             // A round in which somebody waits for a lock in real time does not count.
             if sharedLocks.keptOut == 0 { rounds -= 1 }
         }
         guard isLeft else { return }
-        for thread in 0..<threads.count where isDrainable(thread) {
+        for thread in rows where isDrainable(thread) {
             threads[thread].state = .dead
             abandoned += 1
         }
@@ -127,11 +129,6 @@ extension Scheduler {
 
     private func isDrainable(_ thread: Int32) -> Bool {
         threads[thread].state == .parked && !threads[thread].isBuffer
-    }
-
-    private var isAnyParked: Bool {
-        for thread in 0..<threads.count where isDrainable(thread) { return true }
-        return false
     }
 
     /// One operation of a thread that is being drained.

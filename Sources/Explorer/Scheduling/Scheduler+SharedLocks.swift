@@ -139,6 +139,7 @@ extension Scheduler {
         let word = SharedLock(mode, at: objects[lock].address, as: lockToken)
         guard word.take(hasSlept: hasSlept) else { return false }
         heldWords &+= 1
+        objects[lock].isWordless = false
         return true
     }
 
@@ -499,6 +500,7 @@ extension Scheduler {
                 modeOfHold(lock), at: objects[lock].address, as: lockToken)
             // The lock may be gone, destroyed while it was held.
             if word.isThere { _ = word.giveBack() }
+            objects[lock].isWordless = true
         }
         heldWords = 0
     }

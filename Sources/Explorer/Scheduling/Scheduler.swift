@@ -205,7 +205,6 @@ final class Scheduler: Observer, @unchecked Sendable {
         strategy.with { $0.beginExecution() }
         mode = .exploring
         outcome = .complete
-        let abandonedBefore = abandoned
         switch beginning {
         case .thread(let body): enter(startThread(name: "main", isService: false, parent: -1, body))
         case .task(let start): if startMainTask(start) { enterCarrier() }
@@ -224,8 +223,8 @@ final class Scheduler: Observer, @unchecked Sendable {
             concluded(verdict?.kind)
         }
         drain()
-        if abandoned > abandonedBefore { releaseAside() }
         freeWords()
+        if threads.hasDead { releaseAside() }
         mode = .idle
         release()
         return outcome
@@ -278,25 +277,38 @@ final class Scheduler: Observer, @unchecked Sendable {
     /// end, as far as nobody is there to see it.
     private func release() { capturing { releaseAll() } }
 
-    /// Does so where a thread was abandoned, for which what ends may wait: so that who waits for
-    /// ever is abandoned as well. The next one goes on behind what it was releasing.
+    /// Does so where a thread never comes to its end, for which what ends may wait: a fiber that
+    /// waits so is abandoned as well, and the next one goes on behind what it was releasing.
     private func releaseAside() {
+        let before = threads.started.count
+        releaseAside(drainsAll: true) { [unowned self] in releaseClosures(besides: current) }
+        // A task that goes on now would find memory that is gone: none does.
+        releaseAside(drainsAll: false) { [unowned self] in storages.destroyAll() }
+        threads.noteEnders(Int32(threads.started.count - before))
+    }
+
+    private func releaseAside(drainsAll: Bool, _ body: @escaping @Sendable () -> Void) {
         var hasEnded = false
         while !hasEnded, threads.hasReserve {
-            let thread = startThread(name: "the end", isService: true, parent: 0) {
-                [unowned self] in releaseAll(besides: current)
-            }
-            drainThreads()
+            let thread = startThread(name: "the end", isService: true, parent: 0, body)
+            drainThreads(only: drainsAll ? nil : thread)
+            freeWords()
             hasEnded = threads[thread].state == .finished
         }
     }
 
-    private func releaseAll(besides thread: Int32 = -1) {
+    private func releaseAll() {
+        releaseClosures(besides: -1)
+        if !storages.isEmpty { storages.destroyAll() }
+        if jobs.isUsed { jobs.inbox.retire() }
+    }
+
+    /// Lets go of what the execution's threads ran, but for one that runs, and of what was to run
+    /// afterwards.
+    private func releaseClosures(besides thread: Int32) {
         threads.releaseBodies(besides: thread)
         // One by one: what it captured may end here, and not come to its end.
         while unsafe !afterwards.isEmpty { unsafe _ = afterwards.removeLast() }
-        if !storages.isEmpty { storages.destroyAll() }
-        if jobs.isUsed { jobs.inbox.retire() }
     }
 
     // MARK: What Substrate asks (each in its own file)

@@ -15,6 +15,8 @@ final class ThreadTable {
     private let kept: Int32
     let capacity: Int32
     private var buffers: Int32 = 0
+    /// The most threads that one execution has started to end itself: no program has those numbers.
+    private var enders: Int32 = 0
     /// Never moves, so that a record can be changed in place while others are added.
     private let records: UnsafeMutablePointer<ThreadRecord>
     private(set) var count: Int32 = 0
@@ -41,7 +43,7 @@ final class ThreadTable {
 
     /// Whether an execution can have no further thread.
     @inline(__always)
-    var isFull: Bool { started.count >= Int(limit) || count &- buffers >= limit &* 2 }
+    var isFull: Bool { started.count >= Int(limit) || count &- buffers >= limit &* 2 &+ enders }
 
     /// Whether a thread can be started that ends an execution.
     var hasReserve: Bool { count - buffers < Self.rows(limit) }
@@ -79,6 +81,15 @@ final class ThreadTable {
     func beginExecution() {
         for thread in 0..<count { self[thread].restart() }
         started.removeAll()
+    }
+
+    /// Says how many threads this execution has started to end itself.
+    func noteEnders(_ number: Int32) { enders = max(enders, min(number, limit)) }
+
+    /// Whether a thread of this execution never comes to its end.
+    var hasDead: Bool {
+        for index in 0..<started.count where self[started[index]].state == .dead { return true }
+        return false
     }
 
     /// Lets go of what the threads ran, but for one that runs.

@@ -11,7 +11,8 @@ import Synchronization
 /// change that was made in a section whole, and every lock that is taken in sections alone free.
 ///
 /// A section is short, and calls nothing that is not ours. Sections nest. Explored threads do not
-/// fork, and begin none.
+/// fork, and begin none. Where the system granted `membarrier(2)` once and refuses it later, a fork
+/// ends the process, as the close of a gate does.
 @usableFromInline
 package enum ForkSection {
     /// 1 while a thread forks.
@@ -92,7 +93,7 @@ package enum ForkSection {
         Membarrier.issue()
         // A thread that registers later finds that this one forks. A signal handler may fork while
         // its own thread is inside a section.
-        let own = unsafe quiesce_current_block().pointee.id
+        let own = Watch.observer == nil ? unsafe quiesce_current_block().pointee.id : 0
         for thread in World.process.liveThreads where thread != own {
             let mark = unsafe World.process.presence.forkMark(of: thread)
             while unsafe mark.pointee.load(ordering: .acquiring) != 0 { quiesce_yield() }
