@@ -81,11 +81,8 @@ private final class Halt: Sendable {
     func end() { isOver.store(true, ordering: .releasing) }
 }
 
-private func refusal(_ body: () throws -> Void) -> String {
-    do { try body() } catch QuiesceError.noDevice { return "noDevice" } catch {
-        return "\(error)"
-    }
-    return "none"
+private func isGone(_ file: OpenFile<Halting>) -> Bool {
+    error { _ = try file.controlNow(1) } == .noDevice(of: "node", operation: "control")
 }
 
 private func forkAmongOperations() throws {
@@ -97,7 +94,7 @@ private func forkAmongOperations() throws {
     let status = forkedChild {
         precondition(try! file.controlNow(1) == 1)
         try! bench.device.unbind(within: .seconds(10))
-        precondition(refusal { _ = try file.controlNow(1) } == "noDevice")
+        precondition(isGone(file))
         try! file.close(within: .seconds(10))
         try! bench.device.bind(to: bench.driver)
         precondition(bench.device.isBound)
@@ -118,7 +115,7 @@ private func forkAmongRemovals() throws {
         halt.end()
         try! bench.device.unbind(within: .seconds(10))
         precondition(!bench.device.isBound)
-        precondition(refusal { _ = try bench.file.controlNow(1) } == "noDevice")
+        precondition(isGone(bench.file))
         try! bench.device.bind(to: bench.driver)
         precondition(bench.device.isBound)
     }
@@ -152,7 +149,7 @@ private func forkAndRemove() throws {
     let bench = try Bench()
     let status = forkedChild {
         try! bench.bus.remove(bench.device)
-        precondition(refusal { _ = try bench.file.controlNow(1) } == "noDevice")
+        precondition(isGone(bench.file))
         try! bench.file.close()
         precondition(bench.log.all.suffix(1) == ["close"])
     }

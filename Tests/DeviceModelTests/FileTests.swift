@@ -150,18 +150,38 @@ private struct Fixture: Sendable {
 
     // MARK: Explored
 
+    /// An operation, which is made whole or finds that the node is gone.
+    private static func controlOrNoDevice<Operations: FileOperations>(_ file: OpenFile<Operations>)
+    where Operations.Request == Int, Operations.Reply == Int {
+        do {
+            let reply = try file.controlNow(1)
+            expect(reply == 1)
+        } catch {
+            expect(error as? QuiesceError == .noDevice(of: "node", operation: "control"))
+        }
+    }
+
+    /// A read that nothing comes for, and that the node's end wakes.
+    private static func readAgainst(
+        _ name: String, _ end: @escaping @Sendable (Fixture) -> Void
+    ) -> Program {
+        { world in
+            let fixture = Fixture()
+            guard let file = fixture.open() else { return }
+            world.thread("reader") {
+                expect(
+                    error { _ = try file.read(1) } == .noDevice(of: "node", operation: "read"))
+            }
+            world.thread(name) { end(fixture) }
+        }
+    }
+
     static let openAgainstUnbind: Program = { world in
         let fixture = Fixture()
         world.thread("user") {
             do {
                 let file = try fixture.directory.openNow("node")
-                do {
-                    let reply = try file.controlNow(1)
-                    expect(reply == 1)
-                } catch {
-                    expect(
-                        error as? QuiesceError == .noDevice(of: "node", operation: "control"))
-                }
+                controlOrNoDevice(file)
                 try file.close()
             } catch {
                 expect(error as? QuiesceError == .noDevice(of: "node", operation: "opening"))
@@ -186,14 +206,7 @@ private struct Fixture: Sendable {
             try bus.add(device)
         }
         guard let file = try? directory.openNow("node") else { return }
-        world.thread("user") {
-            do {
-                let reply = try file.controlNow(1)
-                expect(reply == 1)
-            } catch {
-                expect(error as? QuiesceError == .noDevice(of: "node", operation: "control"))
-            }
-        }
+        world.thread("user") { controlOrNoDevice(file) }
         world.thread("hotplug") { sure { try device.unbind() } }
     }
 
@@ -208,14 +221,8 @@ private struct Fixture: Sendable {
         }
     }
 
-    static let readAgainstUnbind: Program = { world in
-        let fixture = Fixture()
-        guard let file = fixture.open() else { return }
-        world.thread("reader") {
-            expect(
-                error { _ = try file.read(1) } == .noDevice(of: "node", operation: "read"))
-        }
-        world.thread("hotplug") { sure { try fixture.device.unbind() } }
+    static let readAgainstUnbind = readAgainst("hotplug") { fixture in
+        sure { try fixture.device.unbind() }
     }
 
     static let readAgainstData: Program = { world in
@@ -306,26 +313,12 @@ private struct Fixture: Sendable {
     static let operationAgainstEnd: Program = { world in
         let fixture = Fixture()
         guard let file = fixture.open() else { return }
-        world.thread("user") {
-            do {
-                let reply = try file.controlNow(1)
-                expect(reply == 1)
-            } catch {
-                expect(error as? QuiesceError == .noDevice(of: "node", operation: "control"))
-            }
-        }
+        world.thread("user") { controlOrNoDevice(file) }
         world.thread("driver") { fixture.endNode() }
         world.afterwards { expect(error { _ = try file.controlNow(1) } != nil) }
     }
 
-    static let readAgainstEnd: Program = { world in
-        let fixture = Fixture()
-        guard let file = fixture.open() else { return }
-        world.thread("reader") {
-            expect(error { _ = try file.read(1) } == .noDevice(of: "node", operation: "read"))
-        }
-        world.thread("driver") { fixture.endNode() }
-    }
+    static let readAgainstEnd = readAgainst("driver") { $0.endNode() }
 
     static let openAgainstEnd: Program = { world in
         let fixture = Fixture()

@@ -392,7 +392,7 @@ struct ResourceList: Sendable {
     mutating func finish(_ number: UInt64) {
         guard let place = placeOfRelease(of: number) else { return }
         if !firsts.isEmpty { firsts[number] = nil }
-        if place == running.count - 1 { running.removeLast() } else { running.remove(at: place) }
+        running.remove(at: place)
     }
 
     /// The release that a walk has begun did not take place: the resource is here again.

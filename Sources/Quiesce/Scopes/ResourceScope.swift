@@ -48,8 +48,8 @@ public final class ResourceScope<Lifetime: ScopeLifetime>: Sendable {
     /// What messages and traces call it.
     public let name: String
 
-    /// What is the same for every lifetime: code that knows the lifetime is made for each where it
-    /// is used, or is slow.
+    /// Does the work. It is not generic: a user's module calls generic code of this one without
+    /// specialising it, which is slow.
     let engine: ScopeEngine
 
     /// - Parameter name: what messages and traces call it.
@@ -79,9 +79,7 @@ public final class ResourceScope<Lifetime: ScopeLifetime>: Sendable {
     public var count: Int { engine.look { $0.count } }
 
     /// Whether there is nothing to release, and no group.
-    public var isEmpty: Bool {
-        engine.look { $0.count == 0 && $0.groupCount == 0 }
-    }
+    public var isEmpty: Bool { engine.look { $0.count == 0 && $0.groupCount == 0 } }
 
     /// Whether nothing can be added any more.
     public var isClosing: Bool { engine.look { $0.phase == .over } }

@@ -2,7 +2,8 @@
 
 import Substrate
 
-/// What a scope does, whatever its lifetime is.
+/// The part of a scope that does not depend on its lifetime: the list of resources, its lock, and
+/// the threads and tasks that wait for releases.
 struct ScopeEngine: ~Copyable, Sendable {
     private let name: String
     private let list = Mutex(ResourceList())
@@ -77,9 +78,7 @@ struct ScopeEngine: ~Copyable, Sendable {
         let start = look { $0.following }
         do { return try body() } catch {
             let thread = World.currentThread
-            let walk = look {
-                $0.walk(overThoseSince: start, by: thread)
-            }
+            let walk = look { $0.walk(overThoseSince: start, by: thread) }
             try release(walk, after: ReleaseFailure(name, error))
             throw error
         }
@@ -247,9 +246,7 @@ struct ScopeEngine: ~Copyable, Sendable {
         let now = WorldClock.now()
         return .timedOut(
             of: name,
-            occupants: look {
-                $0.occupants(from: start ?? now, to: now)
-            })
+            occupants: look { $0.occupants(from: start ?? now, to: now) })
     }
 }
 
@@ -265,7 +262,8 @@ struct Walking {
 
     init(over walk: ResourceList.Walk) { self.walk = walk }
 
-    /// What a walk throws that `error` has ended: the failures of before must not be lost.
+    /// The error to throw when `error` ends the walk: it has the failures of earlier releases too.
+    /// Nil where there were none.
     func ending(of scope: String, with error: any Error) -> QuiesceError? {
         guard !failures.isEmpty else { return nil }
         return .releasesFailed(of: scope, failures + [.rest(error)])
