@@ -792,12 +792,10 @@ extension Mutant {
             "if number == .max { return false }"),
         Mutant(
             "two that close release side by side", resources,
-            "if let later = beingReleased(in: walk, after: number, besides: thread) {",
-            "if let later = beingReleased(in: walk, after: .max, besides: thread) {"),
+            "of: walk.phase, after: number, before", "of: walk.phase, after: .max, before"),
         Mutant(
             "a close does not wait for the last release", resources,
-            "if let release = beingReleased(in: walk, after: 0, besides: thread) {",
-            "if let release = beingReleased(in: walk, after: .max, besides: thread) {"),
+            "of: walk.phase, after: 0, before", "of: walk.phase, after: .max, before"),
         Mutant(
             "a release action waits for another one", resources,
             "if !isReleaser(thread) { return .wait(number) }", "return .wait(number)"),
@@ -807,16 +805,16 @@ extension Mutant {
             "if number == .max { return .wait(number) }"),
         Mutant(
             "a value whose release runs is not found", resources,
-            "            ?? running.last { $0.value == value }?.number\n", ""),
+            "            ?? running.first { $0.value == ObjectIdentifier(value) }?.number\n", ""),
         Mutant(
             "a group takes a group that it overlaps", resources,
             "($0.end ?? $0.number) <= end }", "$0.number <= end }"),
         Mutant(
             "a release that gave up is forgotten", resources,
-            "resource.content = walk.content.take()", "resource.content = nil"),
+            "entries[place].content = walk.content.take()", "entries[place].content = nil"),
         Mutant(
             "what is taken out of the middle stays", resources,
-            "entries[place].content = nil\n        gaps += 1", "gaps += 1"),
+            "let content = entries[place].content.take()", "let content = entries[place].content"),
         Mutant(
             "what is added is not counted as pending", resources,
             "pendingCounts[Int(phase.rawValue)] += 1\n", ""),

@@ -5,6 +5,8 @@
 
 _Thread_local quiesce_block quiesce_thread_block __attribute__((tls_model("initial-exec")));
 
+uint32_t quiesce_forking;
+
 _Thread_local uint32_t quiesce_thread_muted __attribute__((tls_model("initial-exec")));
 
 #if QUIESCE_HAS_MACHINE

@@ -32,10 +32,8 @@ typedef struct quiesce_block {
     void *_Nullable row;
     /// How many event callbacks this thread is inside of.
     uint32_t callbacks;
-    /// How many changes that a fork must not split this thread is inside of.
-    uint32_t fork_sections;
-    /// Where a registered thread whose stores need no fence says that it is inside of one; null
-    /// before its first. A byte.
+    /// Where a registered thread whose stores need no fence says that it is inside of a change that
+    /// a fork must not split; null before its first. A byte.
     void *_Nullable fork_mark;
     /// The observer of this thread's blocking waits. An unretained Swift `BlockingObserver`, or
     /// null.
@@ -50,6 +48,20 @@ extern _Thread_local quiesce_block quiesce_thread_block __attribute__((tls_model
 /// The running thread's block. Always valid; never null.
 static inline __attribute__((always_inline)) quiesce_block *_Nonnull quiesce_current_block(void) {
     return &quiesce_thread_block;
+}
+
+/// 1 while a thread of the process forks. A plain global of C: every section that a fork must not
+/// split asks for it, and a global of Swift is reached by a call.
+extern uint32_t quiesce_forking;
+
+static inline __attribute__((always_inline)) bool quiesce_is_forking(void) {
+    return __atomic_load_n(&quiesce_forking, __ATOMIC_ACQUIRE) != 0;
+}
+/// What to wait on until no thread forks.
+static inline const void *_Nonnull quiesce_forking_word(void) { return &quiesce_forking; }
+/// Strong enough for the thread that forks, which issues a barrier behind it.
+static inline void quiesce_set_forking(bool is_forking) {
+    __atomic_store_n(&quiesce_forking, is_forking, __ATOMIC_SEQ_CST);
 }
 
 /// Above 0 while this thread runs code of a checker's, of whose references nothing is told.

@@ -542,23 +542,28 @@ struct Walk {
     /// Refuses a goal that would wait for the caller: it is inside an operation of a device that is
     /// to be unbound, or in a callback of its driver.
     private static func refuseInside(_ goal: Goal) throws(QuiesceError) {
-        let (takesChildren, operation): (Bool, String)
         switch goal {
-        case .unbind: (takesChildren, operation) = (false, "unbinding")
+        case .unbind(let device, _):
+            try refuseInside("unbinding", takesChildren: false) { [device] }
         case .retire(let entry, _):
-            (takesChildren, operation) = (false, "unregistering \(entry.driver.name)")
-        case .remove(let device, _): (takesChildren, operation) = (true, "removing \(device)")
-        case .close(let bus, _): (takesChildren, operation) = (true, "closing \(bus)")
+            try refuseInside("unregistering \(entry.driver.name)", takesChildren: false) {
+                entry.users.withValue { Array($0.values) }
+            }
+        case .remove(let device, _):
+            try refuseInside("removing \(device)", takesChildren: true) { [device] }
+        case .close(let bus, _):
+            try refuseInside("closing \(bus)", takesChildren: true) {
+                bus.core.withValue { Array($0.devices.values) }
+            }
         case .attach, .register, .bind, .release, .retry: return
         }
+    }
+
+    private static func refuseInside(
+        _ operation: String, takesChildren: Bool, _ devices: () -> [Device]
+    ) throws(QuiesceError) {
         let found: [(name: String, owner: UInt32?, gate: Gate?)] = DeviceGraph.look { _ in
-            var open: [Device] =
-                switch goal {
-                case .unbind(let device, _), .remove(let device, _): [device]
-                case .retire(let entry, _): entry.users.withValue { Array($0.values) }
-                case .close(let bus, _): bus.core.withValue { Array($0.devices.values) }
-                default: []
-                }
+            var open = devices()
             var result: [(String, UInt32?, Gate?)] = []
             var known: Set<ObjectIdentifier> = []
             while let device = open.popLast() {

@@ -5,14 +5,13 @@ import Substrate
 /// What a scope has to release, and what comes next. Its owner's lock protects it; nothing here
 /// calls what is not ours.
 struct ResourceList: Sendable {
-    /// What is pending, in the order in which it was added, so that the numbers ascend. What is
-    /// taken out of the middle leaves a gap until there are enough of them.
+    /// What is here, in the order in which it was added, so that the numbers ascend. What is taken
+    /// out of the middle leaves a gap until there are enough of them.
     private var entries: [Resource] = []
     private var gaps = 0
     /// How many are pending, by phase.
     private var pendingCounts = InlineArray<3, Int>(repeating: 0)
-    /// The releases that run.
-    private var running: [Running] = []
+    private var running = RunningReleases()
     /// In the order in which they were opened.
     private var groups: [Group] = []
     private var numbers = Numbers()
@@ -35,46 +34,6 @@ struct ResourceList: Sendable {
         var next: Phase? { Phase(rawValue: rawValue + 1) }
     }
 
-    struct Resource: Sendable {
-        fileprivate var number: UInt64 = 0
-        let name: String
-        /// Nothing where this is a gap, or its release has begun.
-        fileprivate(set) var content: Content?
-        let phase: Phase
-        /// The thread that added it.
-        fileprivate let adder: UInt32
-
-        init(_ name: String, _ content: consuming Content, _ phase: Phase, by adder: UInt32) {
-            self.name = name
-            self.content = consume content
-            self.phase = phase
-            self.adder = adder
-        }
-
-        fileprivate var isPending: Bool { content != nil }
-    }
-
-    /// How a resource is released.
-    enum Content: Sendable {
-        case action(@Sendable () throws -> Void)
-        case value(any ScopedValue)
-
-        /// The value that it is, if it is one.
-        var value: ObjectIdentifier? {
-            if case .value(let value) = self { ObjectIdentifier(value) } else { nil }
-        }
-    }
-
-    /// A release that has begun and not ended.
-    private struct Running: Sendable {
-        var resource: Resource
-        let value: ObjectIdentifier?
-        /// The thread that runs it; 0 while a task waits for the users of its value.
-        var thread: UInt32
-
-        var number: UInt64 { resource.number }
-    }
-
     /// A stretch of the list, by the numbers between which it lies.
     private struct Group: Sendable {
         let number: UInt64
@@ -84,7 +43,7 @@ struct ResourceList: Sendable {
     }
 
     /// How many resources there are, groups not counted.
-    var count: Int { entries.count - gaps + running.count }
+    var count: Int { entries.count - gaps }
 
     /// How many entries there are, gaps and all.
     var length: Int { entries.count }
@@ -127,7 +86,7 @@ struct ResourceList: Sendable {
 
     /// Takes the releases for over that run, but for those of a thread: 0 for no exception.
     mutating func forgetReleases(besides thread: UInt32) {
-        for release in running where release.thread != thread || thread == 0 {
+        for release in running.all where release.thread != thread || thread == 0 {
             finish(release.number)
         }
     }
@@ -135,10 +94,14 @@ struct ResourceList: Sendable {
     // MARK: Finding
 
     /// How many entries have smaller numbers.
+    @inline(__always)
     private func countBefore(_ number: UInt64) -> Int {
         // Mostly it is behind the last of them, or it is that one.
         guard let last = entries.last, last.number >= number else { return entries.count }
-        if last.number == number { return entries.count - 1 }
+        return last.number == number ? entries.count - 1 : Self.count(in: entries, before: number)
+    }
+
+    private static func count(in entries: [Resource], before number: UInt64) -> Int {
         var low = 0
         var high = entries.count
         while low < high {
@@ -148,32 +111,32 @@ struct ResourceList: Sendable {
         return low
     }
 
-    /// Where a resource is that is pending.
+    /// Where a resource is, or the gap that it has left.
+    @inline(__always)
     private func place(of number: UInt64) -> Int? {
         let place = countBefore(number)
-        guard place < entries.count, entries[place].number == number,
-            entries[place].isPending
-        else { return nil }
-        return place
+        return place < entries.count && entries[place].number == number ? place : nil
     }
 
-    private func placeOfRelease(of number: UInt64) -> Int? {
-        running.lastIndex { $0.number == number }
+    /// Where a resource is that is pending.
+    private func placePending(_ number: UInt64) -> Int? {
+        place(of: number).flatMap { entries[$0].isPending ? $0 : nil }
     }
 
     /// Whether a resource is here, and its release has not begun.
-    func contains(_ number: UInt64) -> Bool { place(of: number) != nil }
+    func contains(_ number: UInt64) -> Bool { placePending(number) != nil }
 
     /// Whether the release of a resource has begun and not ended.
-    func isBeingReleased(_ number: UInt64) -> Bool { placeOfRelease(of: number) != nil }
+    func isBeingReleased(_ number: UInt64) -> Bool { running[number] != nil }
 
     /// Whether `thread` is in a release action.
-    func isReleaser(_ thread: UInt32) -> Bool { running.contains { $0.thread == thread } }
+    func isReleaser(_ thread: UInt32) -> Bool { running.first { $0.thread == thread } != nil }
 
     func name(of number: UInt64) -> String {
-        if let place = place(of: number) { return entries[place].name }
-        return placeOfRelease(of: number).map { running[$0].resource.name }
-            ?? "a resource that is gone"
+        guard isHere(number), let place = place(of: number) else {
+            return "a resource that is gone"
+        }
+        return entries[place].name
     }
 
     /// The resource that was added last among those that are called `name`.
@@ -189,15 +152,14 @@ struct ResourceList: Sendable {
 
     /// The resource that a value is, until its release is over.
     func number(of value: any ScopedValue) -> UInt64? {
-        let value = ObjectIdentifier(value)
-        return entries.last { $0.content?.value == value }?.number
-            ?? running.last { $0.value == value }?.number
+        entries.last { $0.content?.value === value }?.number
+            ?? running.first { $0.value == ObjectIdentifier(value) }?.number
     }
 
     /// The releases that run, for a report. They ran at `start`, or have begun since.
     func occupants(from start: WorldClock.Instant, to now: WorldClock.Instant) -> [Occupant] {
-        running.map {
-            Occupant("the release of \($0.resource.name)", since: start, isExact: false, at: now)
+        running.all.map {
+            Occupant("the release of \(name(of: $0.number))", since: start, isExact: false, at: now)
         }
     }
 
@@ -223,26 +185,6 @@ struct ResourceList: Sendable {
 
     // MARK: Releasing
 
-    /// One walk over resources that are to be released, last in, first out.
-    struct Walk: Sendable {
-        /// The resources, the first to go at the end; nil for all of the phases.
-        fileprivate var numbers: [UInt64]?
-        fileprivate var phase = Phase.over
-        fileprivate var lastPhase = Phase.over
-        /// All of the phase that is left lies before this number.
-        fileprivate var end: UInt64 = 0
-        /// What was added later is none of its business.
-        fileprivate var limit: UInt64 = 0
-        /// After `.run`, the resource whose release the caller has to run, and what it has to run.
-        fileprivate(set) var begun: UInt64 = 0
-        var content: Content?
-
-        /// The value that it is, if it is one.
-        var value: (any ScopedValue)? {
-            if case .value(let value) = content { value } else { nil }
-        }
-    }
-
     /// What a walk has to do next.
     enum Step: Sendable {
         case run
@@ -254,31 +196,26 @@ struct ResourceList: Sendable {
     }
 
     /// A walk over all resources of the phases before `end`.
-    func walk(upTo end: Phase) -> Walk {
-        var walk = Walk()
-        walk.phase = .registrations
-        walk.lastPhase = end
-        walk.limit = following
-        walk.end = walk.limit
-        return walk
-    }
-
-    static func walk(over numbers: [UInt64]) -> Walk { Walk(numbers: numbers) }
+    func walk(upTo end: Phase) -> ReleaseWalk { ReleaseWalk(upTo: end, limit: following) }
 
     @inline(__always)
-    mutating func next(_ walk: inout Walk, by thread: UInt32) -> Step {
+    mutating func next(_ walk: inout ReleaseWalk, by thread: UInt32) -> Step {
         if walk.numbers != nil { return nextOfNumbers(&walk, by: thread) }
         while let phase = walk.phase.next, walk.phase < walk.lastPhase {
             if let place = lastPending(of: walk.phase, before: walk.end) {
                 let number = entries[place].number
                 // Where several release, each goes on once what was added later is released.
-                if let later = beingReleased(in: walk, after: number, besides: thread) {
+                if let later = running.last(
+                    of: walk.phase, after: number, before: walk.limit, besides: thread)
+                {
                     return .wait(later)
                 }
                 walk.end = number + 1
                 return step(&walk, towards: place, by: thread)
             }
-            if let release = beingReleased(in: walk, after: 0, besides: thread) {
+            if let release = running.last(
+                of: walk.phase, after: 0, before: walk.limit, besides: thread)
+            {
                 return .wait(release)
             }
             // One whose release gave up came back behind the walk. Nothing else can, once the phase
@@ -293,18 +230,8 @@ struct ResourceList: Sendable {
         return .done
     }
 
-    /// The last resource of a walk's phase, behind `number`, that another thread releases.
-    private func beingReleased(in walk: Walk, after number: UInt64, besides thread: UInt32)
-        -> UInt64?
-    {
-        if running.isEmpty { return nil }
-        return running.lazy.filter {
-            $0.number > number && $0.number < walk.limit && $0.resource.phase == walk.phase
-                && $0.thread != thread
-        }.map(\.number).max()
-    }
-
     /// Where the last one of a phase is that is pending.
+    @inline(__always)
     private func lastPending(of phase: Phase, before end: UInt64) -> Int? {
         guard pendingCounts[Int(phase.rawValue)] > 0 else { return nil }
         var place = countBefore(end)
@@ -315,12 +242,12 @@ struct ResourceList: Sendable {
         return nil
     }
 
-    private mutating func nextOfNumbers(_ walk: inout Walk, by thread: UInt32) -> Step {
+    private mutating func nextOfNumbers(_ walk: inout ReleaseWalk, by thread: UInt32) -> Step {
         while let number = walk.numbers?.last {
-            if let place = place(of: number) {
+            if let place = placePending(number) {
                 return step(&walk, towards: place, by: thread)
             }
-            if let release = running.last(where: { $0.number == number }) {
+            if let release = running[number] {
                 if release.thread == thread { return .inside(number) }
                 // A release action never waits for another one: the two could wait for each other.
                 if !isReleaser(thread) { return .wait(number) }
@@ -332,7 +259,7 @@ struct ResourceList: Sendable {
 
     /// The release of a resource, or of what must go before it.
     @inline(__always)
-    private mutating func step(_ walk: inout Walk, towards place: Int, by thread: UInt32) -> Step {
+    private mutating func step(_ walk: inout ReleaseWalk, towards place: Int, by thread: UInt32) -> Step {
         var place = place
         while !firsts.isEmpty {
             let firsts = firsts[entries[place].number] ?? []
@@ -340,7 +267,7 @@ struct ResourceList: Sendable {
                 place = countBefore(pending)
                 continue
             }
-            if let release = running.last(where: { firsts.contains($0.number) }) {
+            if let release = running.first(where: { firsts.contains($0.number) }) {
                 return release.thread == thread ? .inside(release.number) : .wait(release.number)
             }
             break
@@ -350,71 +277,63 @@ struct ResourceList: Sendable {
     }
 
     @inline(__always)
-    private mutating func begin(_ walk: inout Walk, at place: Int, by thread: UInt32) {
-        var resource = take(at: place)
-        walk.begun = resource.number
-        walk.content = resource.content.take()
-        let value = walk.content?.value
-        running.append(Running(resource: consume resource, value: value, thread: thread))
-    }
-
-    /// Takes an entry out that is pending.
-    @inline(__always)
-    private mutating func take(at place: Int) -> Resource {
-        pendingCounts[Int(entries[place].phase.rawValue)] -= 1
-        guard place == entries.count - 1 else { return takeFromMiddle(place) }
-        let last = entries.removeLast()
-        while gaps > 0, entries.last?.isPending == false {
-            entries.removeLast()
-            gaps -= 1
-        }
-        return last
-    }
-
-    private mutating func takeFromMiddle(_ place: Int) -> Resource {
-        let resource = entries[place]
-        entries[place].content = nil
-        gaps += 1
-        if gaps > 32, gaps > entries.count / 2 {
-            entries.removeAll { !$0.isPending }
-            gaps = 0
-        }
-        return resource
+    private mutating func begin(_ walk: inout ReleaseWalk, at place: Int, by thread: UInt32) {
+        let phase = entries[place].phase
+        pendingCounts[Int(phase.rawValue)] -= 1
+        walk.begun = entries[place].number
+        walk.content = entries[place].content.take()
+        running.begin(
+            RunningReleases.Release(
+                number: walk.begun, phase: phase,
+                value: walk.content?.value.map(ObjectIdentifier.init), thread: thread))
     }
 
     /// Says which thread runs a release that has begun; 0 while a task only waits.
     mutating func handOver(_ number: UInt64, to thread: UInt32) {
-        if let place = placeOfRelease(of: number) { running[place].thread = thread }
+        running.handOver(number, to: thread)
     }
 
     /// A release that has begun is over.
     @inline(__always)
     mutating func finish(_ number: UInt64) {
-        guard let place = placeOfRelease(of: number) else { return }
-        if !firsts.isEmpty { firsts[number] = nil }
-        running.remove(at: place)
+        guard running.end(number), let place = place(of: number) else { return }
+        forget(place)
     }
 
-    /// The release that a walk has begun did not take place: the resource is here again.
-    mutating func giveUp(_ walk: inout Walk) {
-        guard let release = placeOfRelease(of: walk.begun) else { return }
-        var resource = running.remove(at: release).resource
-        resource.content = walk.content.take()
-        pendingCounts[Int(resource.phase.rawValue)] += 1
-        let place = countBefore(resource.number)
-        if place < entries.count, entries[place].number == resource.number {
-            entries[place] = resource
-            gaps -= 1
-        } else {
-            entries.insert(resource, at: place)
-        }
+    /// The release that a walk has begun did not take place: the resource is pending again.
+    mutating func giveUp(_ walk: inout ReleaseWalk) {
+        guard running.end(walk.begun), let place = place(of: walk.begun) else { return }
+        entries[place].content = walk.content.take()
+        pendingCounts[Int(entries[place].phase.rawValue)] += 1
     }
 
     /// Takes a resource out, and returns what would have released it.
     mutating func remove(_ number: UInt64) -> Content? {
-        guard let place = place(of: number) else { return nil }
-        if !firsts.isEmpty { firsts[number] = nil }
-        return take(at: place).content
+        guard let place = placePending(number) else { return nil }
+        pendingCounts[Int(entries[place].phase.rawValue)] -= 1
+        let content = entries[place].content.take()
+        forget(place)
+        return content
+    }
+
+    /// Takes an entry out whose content is out already.
+    @inline(__always)
+    private mutating func forget(_ place: Int) {
+        if !firsts.isEmpty { firsts[entries[place].number] = nil }
+        guard place == entries.count - 1 else { return leaveGap() }
+        entries.removeLast()
+        while gaps > 0, let last = entries.last, running.isGap(last) {
+            entries.removeLast()
+            gaps -= 1
+        }
+    }
+
+    private mutating func leaveGap() {
+        gaps += 1
+        if gaps > 32, gaps > entries.count / 2 {
+            entries.removeAll(where: running.isGap)
+            gaps = 0
+        }
     }
 
     // MARK: Groups
@@ -450,7 +369,7 @@ struct ResourceList: Sendable {
         groups.removeAll { $0.number >= number && ($0.end ?? $0.number) <= end }
         let pending = entries[countBefore(number)..<countBefore(end)]
             .lazy.filter(\.isPending).map(\.number)
-        let released = running.lazy.map(\.number).filter { (number...end).contains($0) }
+        let released = running.all.map(\.number).filter { (number...end).contains($0) }
         return (Array(pending) + released).sorted()
     }
 
@@ -458,19 +377,9 @@ struct ResourceList: Sendable {
     mutating func removeGroups() { groups.removeAll() }
 
     /// A walk over what a thread added from `number` on, groups aside.
-    func walk(overThoseSince number: UInt64, by thread: UInt32) -> Walk {
-        Self.walk(
+    func walk(overThoseSince number: UInt64, by thread: UInt32) -> ReleaseWalk {
+        ReleaseWalk(
             over: entries[countBefore(number)...]
                 .filter { $0.isPending && $0.adder == thread }.map(\.number))
     }
-}
-
-/// A value that users may have to leave before it is released.
-protocol ScopedValue: AnyObject, Sendable {
-    /// Refuses new users, and waits for those there are.
-    func drain(until deadline: WorldClock.Instant?) throws(QuiesceError)
-    func drain(until deadline: WorldClock.Instant?) async throws
-
-    /// Releases the value, which has no users any more.
-    func finish() throws
 }

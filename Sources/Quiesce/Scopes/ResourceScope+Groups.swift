@@ -54,7 +54,7 @@ extension ResourceScope {
     {
         guard let numbers = take(group) else { return nil }
         return try engine.release(
-            ResourceList.walk(over: numbers), until: WorldClock.deadline(within: timeout))
+            ReleaseWalk(over: numbers), until: WorldClock.deadline(within: timeout))
     }
 
     /// Releases what is in a group, as the blocking spelling.
@@ -64,7 +64,7 @@ extension ResourceScope {
     {
         guard let numbers = take(group) else { return nil }
         return try await engine.release(
-            ResourceList.walk(over: numbers), until: WorldClock.deadline(within: timeout))
+            ReleaseWalk(over: numbers), until: WorldClock.deadline(within: timeout))
     }
 
     private func take(_ group: ResourceGroupID?) -> [UInt64]? {
@@ -94,7 +94,7 @@ extension ResourceScope {
         } catch {
             let numbers = take(group) ?? []
             try engine.release(
-                ResourceList.walk(over: numbers), after: ReleaseFailure(name, error))
+                ReleaseWalk(over: numbers), after: ReleaseFailure(name, error))
             throw error
         }
     }

@@ -23,7 +23,7 @@ extension ResourceScope {
         throws(QuiesceError) -> Bool
     {
         try engine.release(
-            ResourceList.walk(over: [resource.number]),
+            ReleaseWalk(over: [resource.number]),
             until: WorldClock.deadline(within: timeout)) > 0
     }
 
@@ -35,7 +35,7 @@ extension ResourceScope {
         -> Bool
     {
         try await engine.release(
-            ResourceList.walk(over: [resource.number]),
+            ReleaseWalk(over: [resource.number]),
             until: WorldClock.deadline(within: timeout)) > 0
     }
 

@@ -46,7 +46,7 @@ public typealias ObjectScope = ResourceScope<ObjectLifetime>
 /// one implementation.
 public final class ResourceScope<Lifetime: ScopeLifetime>: Sendable {
     /// What messages and traces call it.
-    public let name: String
+    public var name: String { engine.name }
 
     /// Does the work. It is not generic: a user's module calls generic code of this one without
     /// specialising it, which is slow.
@@ -54,7 +54,6 @@ public final class ResourceScope<Lifetime: ScopeLifetime>: Sendable {
 
     /// - Parameter name: what messages and traces call it.
     public init(name: String = "scope", file: StaticString = #filePath, line: UInt = #line) {
-        self.name = name
         engine = ScopeEngine(name, WaitClass(.release, file: file, line: line))
         engine.label()
     }

@@ -5,7 +5,7 @@ import Substrate
 /// The part of a scope that does not depend on its lifetime: the list of resources, its lock, and
 /// the threads and tasks that wait for releases.
 struct ScopeEngine: ~Copyable, Sendable {
-    private let name: String
+    let name: String
     private let list = Mutex(ResourceList())
     private let whole = Subject()
     private let waiters = Waiters()
@@ -99,19 +99,19 @@ struct ScopeEngine: ~Copyable, Sendable {
         try await release(begin(upTo: end, closing: isClosing), until: deadline)
     }
 
-    func release(_ walk: ResourceList.Walk, until deadline: WorldClock.Instant?)
+    func release(_ walk: ReleaseWalk, until deadline: WorldClock.Instant?)
         throws(QuiesceError) -> Int
     {
-        var walk = Walking(over: walk)
+        var walk = walk
         do { try run(&walk, until: deadline) } catch {
             throw walk.ending(of: name, with: error) ?? error
         }
         return try walk.result(of: name)
     }
 
-    func release(_ walk: ResourceList.Walk, until deadline: WorldClock.Instant?) async throws -> Int
+    func release(_ walk: ReleaseWalk, until deadline: WorldClock.Instant?) async throws -> Int
     {
-        var walk = Walking(over: walk)
+        var walk = walk
         do { try await run(&walk, until: deadline) } catch {
             throw walk.ending(of: name, with: error) ?? error
         }
@@ -119,8 +119,8 @@ struct ScopeEngine: ~Copyable, Sendable {
     }
 
     /// Releases what was acquired before `failure`.
-    func release(_ walk: ResourceList.Walk, after failure: ReleaseFailure) throws(QuiesceError) {
-        var walk = Walking(over: walk)
+    func release(_ walk: ReleaseWalk, after failure: ReleaseFailure) throws(QuiesceError) {
+        var walk = walk
         try run(&walk, until: nil)
         if !walk.failures.isEmpty { throw .releasesFailed(of: name, [failure] + walk.failures) }
     }
@@ -128,10 +128,10 @@ struct ScopeEngine: ~Copyable, Sendable {
     /// Begins to release all up to `end`: forgets the groups, and, where the scope closes, refuses
     /// what comes too late.
     private func begin(upTo end: ResourceList.Phase, closing isClosing: Bool)
-        throws(QuiesceError) -> ResourceList.Walk
+        throws(QuiesceError) -> ReleaseWalk
     {
         let thread = World.currentThread
-        let walk: ResourceList.Walk? = change(isClosing ? "close" : "release all of") { list in
+        let walk: ReleaseWalk? = change(isClosing ? "close" : "release all of") { list in
             if list.isReleaser(thread) { return nil }
             if isClosing { list.refuse(before: end) }
             if end == .over { list.removeGroups() }
@@ -143,7 +143,7 @@ struct ScopeEngine: ~Copyable, Sendable {
 
     /// Runs the releases of a walk. When a wait is over before its time, the resource that was
     /// waited for is in the scope again.
-    private func run(_ walk: inout Walking, until deadline: WorldClock.Instant?)
+    private func run(_ walk: inout ReleaseWalk, until deadline: WorldClock.Instant?)
         throws(QuiesceError)
     {
         let thread = World.currentThread
@@ -155,7 +155,7 @@ struct ScopeEngine: ~Copyable, Sendable {
                     for: waitClass, name, until: deadline, { !isBeingReleased(number) })
                 if ending != nil { throw failure(since: start) }
             case .run:
-                do throws(QuiesceError) { try walk.walk.value?.drain(until: deadline) } catch {
+                do throws(QuiesceError) { try walk.content?.value?.drain(until: deadline) } catch {
                     giveUp(&walk)
                     throw error
                 }
@@ -165,7 +165,7 @@ struct ScopeEngine: ~Copyable, Sendable {
         }
     }
 
-    private func run(_ walk: inout Walking, until deadline: WorldClock.Instant?) async throws {
+    private func run(_ walk: inout ReleaseWalk, until deadline: WorldClock.Instant?) async throws {
         // A task that waits is on no thread, and what runs on this one meanwhile is not inside.
         while let step = try next(&walk, World.currentThread) {
             switch step {
@@ -177,8 +177,8 @@ struct ScopeEngine: ~Copyable, Sendable {
                     throw ending.error(failure(since: start))
                 }
             case .run:
-                if let value = walk.walk.value {
-                    let number = walk.walk.begun
+                if let value = walk.content?.value {
+                    let number = walk.begun
                     change("wait in") { $0.handOver(number, to: 0) }
                     do { try await value.drain(until: deadline) } catch {
                         giveUp(&walk)
@@ -194,7 +194,7 @@ struct ScopeEngine: ~Copyable, Sendable {
     }
 
     /// The next step of a walk, after its last one has ended; nil when there is none.
-    private func next(_ walk: inout Walking, _ thread: UInt32) throws(QuiesceError)
+    private func next(_ walk: inout ReleaseWalk, _ thread: UInt32) throws(QuiesceError)
         -> ResourceList.Step?
     {
         let hasEnded = walk.hasEnded
@@ -202,11 +202,11 @@ struct ScopeEngine: ~Copyable, Sendable {
             if hasEnded {
                 walk.hasEnded = false
                 if let error = walk.error.take() {
-                    walk.failures.append(ReleaseFailure(list.name(of: walk.walk.begun), error))
+                    walk.failures.append(ReleaseFailure(list.name(of: walk.begun), error))
                 }
-                list.finish(walk.walk.begun)
+                list.finish(walk.begun)
             }
-            return list.next(&walk.walk, by: thread)
+            return list.next(&walk, by: thread)
         }
         if hasEnded { waiters.wake() }
         switch step {
@@ -219,9 +219,9 @@ struct ScopeEngine: ~Copyable, Sendable {
 
     /// Calls the release of the resource that a walk has begun, and that has no users any more.
     @inline(__always)
-    private func finish(_ walk: inout Walking) {
+    private func finish(_ walk: inout ReleaseWalk) {
         do {
-            switch walk.walk.content.take() {
+            switch walk.content.take() {
             case .action(let release): try waitClass.section(name) { try release() }
             case .value(let value): try waitClass.section(name) { try value.finish() }
             case nil: break
@@ -233,8 +233,8 @@ struct ScopeEngine: ~Copyable, Sendable {
         walk.hasEnded = true
     }
 
-    private func giveUp(_ walk: inout Walking) {
-        change("give up in") { $0.giveUp(&walk.walk) }
+    private func giveUp(_ walk: inout ReleaseWalk) {
+        change("give up in") { $0.giveUp(&walk) }
         waiters.wake()
     }
 
@@ -247,30 +247,5 @@ struct ScopeEngine: ~Copyable, Sendable {
         return .timedOut(
             of: name,
             occupants: look { $0.occupants(from: start ?? now, to: now) })
-    }
-}
-
-/// A walk, and what it has come to.
-struct Walking {
-    var walk: ResourceList.Walk
-    /// Whether the release that was run last has ended and the list does not know it; and what it
-    /// threw.
-    var hasEnded = false
-    var error: (any Error)?
-    var count = 0
-    var failures: [ReleaseFailure] = []
-
-    init(over walk: ResourceList.Walk) { self.walk = walk }
-
-    /// The error to throw when `error` ends the walk: it has the failures of earlier releases too.
-    /// Nil where there were none.
-    func ending(of scope: String, with error: any Error) -> QuiesceError? {
-        guard !failures.isEmpty else { return nil }
-        return .releasesFailed(of: scope, failures + [.rest(error)])
-    }
-
-    func result(of scope: String) throws(QuiesceError) -> Int {
-        guard failures.isEmpty else { throw .releasesFailed(of: scope, failures) }
-        return count
     }
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import CSubstrate
-import Synchronization
+public import CSubstrate
+public import Synchronization
 
 /// A change that a fork does not split: a child finds it made, or not begun.
 ///
@@ -15,8 +15,6 @@ import Synchronization
 /// ends the process, as the close of a gate does.
 @usableFromInline
 package enum ForkSection {
-    /// 1 while a thread forks.
-    private static let isForking = Synchronization.Atomic<UInt32>(0)
     /// Held by the thread that forks.
     private static let forking = ForkLock(())
 
@@ -27,59 +25,75 @@ package enum ForkSection {
         _ body: () throws(Failure) -> Result
     ) throws(Failure) -> Result {
         guard Watch.observer == nil else { return try body() }
-        begin()
-        defer { end() }
+        let isOutermost = begin()
+        defer { if isOutermost { end() } }
         return try body()
     }
 
-    @usableFromInline
-    static func begin() {
-        let block = unsafe quiesce_current_block()
-        unsafe block.pointee.fork_sections += 1
-        guard unsafe block.pointee.fork_sections == 1 else { return }
+    /// Begins a section; false where the thread is inside of one already.
+    @inlinable
+    @inline(__always)
+    static func begin() -> Bool {
+        guard let pointer = unsafe quiesce_current_block().pointee.fork_mark else {
+            return beginSlow()
+        }
+        let mark = unsafe mark(pointer)
+        guard unsafe mark.pointee.load(ordering: .relaxed) == 0 else { return false }
         // This marks itself before it looks whether a thread forks, and a thread that forks says so
         // before it looks at the marks, behind a barrier: one of the two sees the other.
-        guard let mark = unsafe block.pointee.fork_mark else { return unsafe beginSlow(block) }
-        unsafe self.mark(mark).pointee.store(1, ordering: .relaxed)
+        unsafe mark.pointee.store(1, ordering: .relaxed)
         quiesce_compiler_barrier()
-        if isForking.load(ordering: .acquiring) != 0 { unsafe beginSlow(block) }
+        if _slowPath(quiesce_is_forking()) { unsafe announce(mark) }
+        return true
     }
 
+    @usableFromInline
     @inline(never)
-    private static func beginSlow(_ block: UnsafeMutablePointer<quiesce_block>) {
-        let mark = unsafe ownMark(block)
+    static func beginSlow() -> Bool {
+        let mark = unsafe ownMark()
+        guard unsafe mark.pointee.load(ordering: .relaxed) == 0 else { return false }
+        unsafe announce(mark)
+        return true
+    }
+
+    @usableFromInline
+    @inline(never)
+    static func announce(_ mark: Mark) {
         while true {
             unsafe mark.pointee.store(1, ordering: .relaxed)
             Membarrier.followAsymmetricStore()
-            if isForking.load(ordering: .acquiring) == 0 { return }
+            if !quiesce_is_forking() { return }
             unsafe mark.pointee.store(0, ordering: .releasing)
-            while isForking.load(ordering: .acquiring) != 0 {
-                unsafe withUnsafePointer(to: isForking) { _ = unsafe quiesce_futex_wait($0, 1, 0) }
+            while quiesce_is_forking() {
+                _ = unsafe quiesce_futex_wait(quiesce_forking_word(), 1, 0)
             }
         }
     }
 
-    @usableFromInline
+    @inlinable
+    @inline(__always)
     static func end() {
-        let block = unsafe quiesce_current_block()
-        unsafe block.pointee.fork_sections -= 1
-        guard unsafe block.pointee.fork_sections == 0 else { return }
-        guard let mark = unsafe block.pointee.fork_mark else {
-            return unsafe ownMark(block).pointee.store(0, ordering: .releasing)
+        guard let pointer = unsafe quiesce_current_block().pointee.fork_mark else {
+            return endSlow()
         }
-        unsafe self.mark(mark).pointee.store(0, ordering: .releasing)
+        unsafe mark(pointer).pointee.store(0, ordering: .releasing)
     }
 
-    private typealias Mark = UnsafeMutablePointer<Synchronization.Atomic<UInt8>>
+    @usableFromInline
+    @inline(never)
+    static func endSlow() { unsafe ownMark().pointee.store(0, ordering: .releasing) }
 
-    private static func mark(_ pointer: UnsafeMutableRawPointer) -> Mark {
+    @usableFromInline typealias Mark = UnsafeMutablePointer<Synchronization.Atomic<UInt8>>
+
+    @inlinable
+    static func mark(_ pointer: UnsafeMutableRawPointer) -> Mark {
         unsafe pointer.assumingMemoryBound(to: Synchronization.Atomic<UInt8>.self)
     }
 
-    private static func ownMark(_ block: UnsafeMutablePointer<quiesce_block>) -> Mark {
+    private static func ownMark() -> Mark {
         let mark = unsafe World.process.presence.forkMark(of: LockWord.token())
         if Membarrier.support == .expedited {
-            unsafe block.pointee.fork_mark = UnsafeMutableRawPointer(mark)
+            unsafe quiesce_current_block().pointee.fork_mark = UnsafeMutableRawPointer(mark)
         }
         return unsafe mark
     }
@@ -89,7 +103,7 @@ package enum ForkSection {
     /// Waits until no other thread is inside a section, and lets none begin.
     static func beforeFork() {
         forking.lock()
-        isForking.store(1, ordering: .sequentiallyConsistent)
+        quiesce_set_forking(true)
         Membarrier.issue()
         // A thread that registers later finds that this one forks. A signal handler may fork while
         // its own thread is inside a section.
@@ -101,19 +115,18 @@ package enum ForkSection {
     }
 
     static func afterForkInParent() {
-        isForking.store(0, ordering: .releasing)
-        unsafe withUnsafePointer(to: isForking) { _ = unsafe quiesce_futex_wake($0, Int32.max) }
+        quiesce_set_forking(false)
+        _ = unsafe quiesce_futex_wake(quiesce_forking_word(), Int32.max)
         forking.unlock()
     }
 
     static func afterForkInChild() {
-        isForking.store(0, ordering: .releasing)
+        quiesce_set_forking(false)
         forking.reset()
     }
 
-    /// Makes the constants above, so that no thread is making one when another forks.
+    /// Makes the lock above, so that no thread is making it when another forks.
     static func prepare() {
-        _ = isForking.load(ordering: .relaxed)
         forking.withLock { _ in }
     }
 }

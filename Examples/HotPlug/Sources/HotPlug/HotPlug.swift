@@ -22,6 +22,13 @@ struct HotPlug: AsyncParsableCommand {
 
 struct Socket: ParsableArguments {
     @Option(help: "The socket's path.") var socket = "hot-plug.socket"
+
+    /// A server that ends at SIGTERM or SIGINT.
+    func server(of hub: Hub, isReady: @escaping @Sendable () -> Void) -> ServiceGroup {
+        ServiceGroup(
+            services: [HotPlugServer(path: socket, hub: hub, isReady: isReady)],
+            gracefulShutdownSignals: [.sigterm, .sigint], logger: Logger(label: "hot-plug"))
+    }
 }
 
 struct Serve: AsyncParsableCommand {
@@ -35,11 +42,7 @@ struct Serve: AsyncParsableCommand {
         let hub = try await Hub()
         for name in devices { try await hub.plug(name) }
         let path = socket.socket
-        let server = HotPlugServer(path: path, hub: hub) { print("serving at \(path)") }
-        let group = ServiceGroup(
-            services: [server], gracefulShutdownSignals: [.sigterm, .sigint],
-            logger: Logger(label: "hot-plug"))
-        try await group.run()
+        try await socket.server(of: hub) { print("serving at \(path)") }.run()
         guard hub.counts.isNothingLeft else {
             throw failure("something was left open")
         }
@@ -174,10 +177,7 @@ struct Stress: AsyncParsableCommand {
         for name in names { try await hub.plug(name) }
         let (ready, isReady) = AsyncStream.makeStream(of: Void.self)
         let path = socket.socket
-        let server = HotPlugServer(path: path, hub: hub) { isReady.finish() }
-        let group = ServiceGroup(
-            services: [server], gracefulShutdownSignals: [.sigterm, .sigint],
-            logger: Logger(label: "hot-plug"))
+        let group = socket.server(of: hub) { isReady.finish() }
         let serving = Task { try await group.run() }
         for await _ in ready {}
 
