@@ -259,7 +259,9 @@ struct ResourceList: Sendable {
 
     /// The release of a resource, or of what must go before it.
     @inline(__always)
-    private mutating func step(_ walk: inout ReleaseWalk, towards place: Int, by thread: UInt32) -> Step {
+    private mutating func step(_ walk: inout ReleaseWalk, towards place: Int, by thread: UInt32)
+        -> Step
+    {
         var place = place
         while !firsts.isEmpty {
             let firsts = firsts[entries[place].number] ?? []

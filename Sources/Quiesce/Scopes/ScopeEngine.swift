@@ -109,8 +109,7 @@ struct ScopeEngine: ~Copyable, Sendable {
         return try walk.result(of: name)
     }
 
-    func release(_ walk: ReleaseWalk, until deadline: WorldClock.Instant?) async throws -> Int
-    {
+    func release(_ walk: ReleaseWalk, until deadline: WorldClock.Instant?) async throws -> Int {
         var walk = walk
         do { try await run(&walk, until: deadline) } catch {
             throw walk.ending(of: name, with: error) ?? error
