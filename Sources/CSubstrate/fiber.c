@@ -190,11 +190,13 @@ quiesce_fiber *quiesce_fiber_create(size_t stack_size) {
     size_t page = (size_t)sysconf(_SC_PAGESIZE);
     fiber->size = stack_size + page;
     fiber->stack = mmap(NULL, fiber->size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
-    if (fiber->stack == MAP_FAILED) {
+    // Without its guard page a stack is of no use.
+    bool is_mapped = fiber->stack != MAP_FAILED;
+    if (!is_mapped || mprotect(fiber->stack, page, PROT_NONE) != 0) {
+        if (is_mapped) munmap(fiber->stack, fiber->size);
         free(fiber);
         return NULL;
     }
-    mprotect(fiber->stack, page, PROT_NONE);
     announce_creation(fiber);
     return fiber;
 }

@@ -38,6 +38,8 @@ struct quiesce_inbox {
     bool expects_others;
     // Whether the present execution gave it to them.
     bool is_at_it;
+    // Whether its exploration is over.
+    bool is_over;
     // The thread that explores.
     pid_t explorer;
     quiesce_inbox *next;
@@ -347,10 +349,20 @@ bool quiesce_inbox_take_over_trap(const quiesce_trap *trap) {
     return owner || is_kept;
 }
 
-const quiesce_trap *quiesce_inbox_claim_trap(quiesce_inbox *inbox) {
+void quiesce_inbox_end_explorations(void) {
+    pid_t self = gettid();
+    enter();
+    for (quiesce_inbox *inbox = inboxes; inbox; inbox = inbox->next) inbox->is_over |= inbox->explorer == self;
+    leave();
+}
+
+const quiesce_trap *quiesce_inbox_claim_trap(quiesce_inbox *inbox, bool in_vain) {
     const quiesce_trap *claimed = NULL;
     enter();
-    for (int i = 0; i < unclaimed_count && inbox->expects_others; i++) {
+    bool may_claim = inbox->expects_others;
+    for (quiesce_inbox *other = inboxes; other && !in_vain; other = other->next)
+        if (other->expects_others && !other->is_over && other->explorer != inbox->explorer) may_claim = false;
+    for (int i = 0; i < unclaimed_count && may_claim; i++) {
         if (unclaimed[i].time < inbox->number) continue;
         claimed = unclaimed[i].trap;
         unclaimed_count--;

@@ -3,6 +3,7 @@
 import Explorer
 import Substrate
 import Synchronization
+import TestSupport
 import Testing
 
 private final class Flag: Sendable {
@@ -253,6 +254,38 @@ private final class Deeds: Sendable {
         // What comes after is explored as ever.
         let next = try await run(options) { _ in await Task { await Task.yield() }.value }
         #expect(next.failed == 0, "\(next)")
+    }
+
+    @Test(arguments: [false, true])
+    func `the system refuses memory for stacks`(_ hasTasks: Bool) async {
+        // In a process of its own: no other test gets memory meanwhile either.
+        await #expect(processExitsWith: .success) { [hasTasks] in
+            let tests = LimitTests()
+            guard try await tests.exploreMany(4, hasTasks).failed == 0 else {
+                fatalError("four fail before")
+            }
+            limitMemory(toGrowBy: 24 << 20)
+            let many = try await tests.exploreMany(300, hasTasks)
+            guard many.counterexample?.verdict.sentence.contains("refuses memory") == true,
+                Set(many.verdicts.keys) == [.explorerLimit]
+            else { fatalError("\(many)") }
+            guard try await tests.exploreMany(4, hasTasks).failed == 0 else {
+                fatalError("four fail after")
+            }
+        }
+    }
+
+    private func exploreMany(_ count: Int, _ hasTasks: Bool) async throws -> ExplorationReport {
+        try await run(Self.all(3)) { world in
+            if hasTasks {
+                let deeds = Deeds()
+                await withTaskGroup { group in
+                    for _ in 0..<count { group.addTask { deeds.note("a") } }
+                }
+            } else {
+                for number in 0..<count { world.thread("\(number)") {} }
+            }
+        }
     }
 
     @Test func `a hundred threads that wait on one condition`() async throws {

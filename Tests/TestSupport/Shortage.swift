@@ -1,21 +1,36 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import Glibc
+package import Glibc
 import Substrate
 
 /// Runs `body` while the system has no thread to give, since it has no memory for a stack. The
 /// caller has a process of its own.
 package func withoutThreads(_ body: () throws -> Void) throws {
-    let resource = __rlimit_resource_t(RLIMIT_AS.rawValue)
-    var limit = rlimit()
-    guard unsafe getrlimit(resource, &limit) == 0, let size = processMemory()?.size else {
-        fatalError("the system does not tell how much memory the process has")
-    }
-    var least = limit
     // Room for what is allocated meanwhile, and not for a stack.
-    least.rlim_cur = UInt(size + 1 << 20)
-    precondition(unsafe setrlimit(resource, &least) == 0)
-    defer { precondition(unsafe setrlimit(resource, &limit) == 0) }
+    let former = limitMemory(toGrowBy: 1 << 20)
+    defer { setMemoryLimit(former) }
     precondition((try? WorldThread.spawn {}) == nil, "a thread was started all the same")
     try body()
+}
+
+/// Lets the process have so many bytes more than it has now. The caller has a process of its own.
+///
+/// - Returns: the limit before.
+@discardableResult
+package func limitMemory(toGrowBy growth: Int) -> rlimit {
+    var limit = rlimit()
+    guard unsafe getrlimit(memory, &limit) == 0, let size = processMemory()?.size else {
+        fatalError("the system does not tell how much memory the process has")
+    }
+    let former = limit
+    limit.rlim_cur = UInt(size + growth)
+    setMemoryLimit(limit)
+    return former
+}
+
+private let memory = __rlimit_resource_t(RLIMIT_AS.rawValue)
+
+private func setMemoryLimit(_ limit: rlimit) {
+    var limit = limit
+    precondition(unsafe setrlimit(memory, &limit) == 0)
 }

@@ -70,8 +70,13 @@ void quiesce_inbox_expect_others(quiesce_inbox *_Nonnull inbox);
 /// none does: the one that waits in vain for another thread claims the trap. A trap that nobody has
 /// claimed ends the process with the last exploration that could have.
 bool quiesce_inbox_take_over_trap(const quiesce_trap *_Nonnull trap);
-/// The exploration has waited for another thread in vain. Returns a trap that explains it, or null.
-const quiesce_trap *_Nullable quiesce_inbox_claim_trap(quiesce_inbox *_Nonnull inbox);
+/// The exploration waits for another thread, and perhaps in vain. Returns a trap that explains it,
+/// or null; while another exploration that is not over may have to do with it, not before the wait
+/// has been in vain.
+const quiesce_trap *_Nullable quiesce_inbox_claim_trap(quiesce_inbox *_Nonnull inbox, bool in_vain);
+/// The explorations of the calling thread are over. Their inboxes may live on, with what their
+/// programs left behind.
+void quiesce_inbox_end_explorations(void);
 
 /// Whether any thread's inbox is open: one load.
 bool quiesce_inbox_any(void);

@@ -76,6 +76,7 @@ public struct Exploration {
     ///   options are those of this part.
     public func run(from checkpoint: Checkpoint? = nil) throws(Failure) -> ExplorationReport {
         try checkPossible()
+        defer { ForeignInbox.endExplorations() }
         // What is made once in a process, where it is first needed, may have given up references
         // once. In a program that gives them up in no order of its own, that happens again.
         for _ in 1...2 {
@@ -213,6 +214,7 @@ public struct Exploration {
     /// nothing fails.
     public func replay(_ token: ReplayToken) throws(Failure) -> Counterexample? {
         try checkPossible()
+        defer { ForeignInbox.endExplorations() }
         do throws(Failure) { return try replayed(token) } catch {
             guard case .diverged = error, options.watchesReferences else { throw error }
             // It may have been found without.
@@ -304,6 +306,7 @@ public struct Exploration {
     func exploring<Result>(_ scheduler: Scheduler, _ work: (() -> Outcome) -> Result) -> Result {
         let world = ExploredWorld(scheduler)
         scheduler.lockToken = SharedLock.token()
+        defer { scheduler.endExploring() }
         func executions(_ main: Scheduler.Beginning) -> Result {
             Watchdog.watching(scheduler.heartbeat, seconds: scheduler.patience) {
                 scheduler.watchingRuntime {

@@ -14,11 +14,9 @@ struct Fiber: BitwiseCopyable {
     /// The calling thread's own stack.
     static func host() -> Fiber { unsafe Fiber(pointer: quiesce_fiber_host()) }
 
-    static func make() -> Fiber {
-        guard let pointer = unsafe quiesce_fiber_create(stackSize) else {
-            fatalError("no memory for the stack of an explored thread")
-        }
-        return unsafe Fiber(pointer: pointer)
+    /// Nil where the system refuses the memory.
+    static func make() -> Fiber? {
+        unsafe quiesce_fiber_create(stackSize).map { unsafe Fiber(pointer: $0) }
     }
 
     func destroy() { unsafe quiesce_fiber_destroy(pointer) }

@@ -61,7 +61,10 @@ extension Scheduler {
     /// Whether another thread or task can start. One more than the limit ends the execution, in
     /// which what is left to do may still start some.
     @inline(__always)
-    func mayStart() -> Bool { !threads.isFull || mayStartBeyondLimit() }
+    func mayStart() -> Bool {
+        guard !threads.isFull || mayStartBeyondLimit() else { return false }
+        return stacks.have(jobs.missingCarriers) || mayStartWithoutMemory()
+    }
 
     @inline(never)
     private func mayStartBeyondLimit() -> Bool {
@@ -70,6 +73,15 @@ extension Scheduler {
             "the program has more than \(options.threadLimit) threads and tasks, which is as many as the exploration's threadLimit allows"
         )
         return threads.hasReserve
+    }
+
+    @inline(never)
+    private func mayStartWithoutMemory() -> Bool {
+        guard mode == .exploring || mode == .finishing else { return true }
+        reachLimit(
+            "the system refuses memory for the stack of one more thread or task, beside the \(threads.started.count) that the program has had"
+        )
+        return false
     }
 
     func runAfterwards() {

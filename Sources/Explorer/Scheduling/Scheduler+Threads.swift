@@ -55,7 +55,7 @@ extension Scheduler {
         threads[thread].kind = .touch
         if attention.races, parent >= 0 { sync.spawn(thread, by: parent) }
         threads[thread].body.fill(body)
-        let fiber = threads[thread].fiber ?? .make()
+        let fiber = threads[thread].fiber ?? stacks.take()
         threads[thread].fiber = fiber
         fiber.prepare(self, world: world!, id: UInt32(thread) + 1)
         if jobs.lender != 0 { fiber.lend(jobs.lender) }

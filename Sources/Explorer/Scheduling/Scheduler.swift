@@ -99,6 +99,7 @@ final class Scheduler: Observer, @unchecked Sendable {
         set { unsafe stepCount.pointee = Int64(truncatingIfNeeded: newValue) }
     }
     private let stepCount = UnsafeMutablePointer<Int64>.allocate(capacity: 1)
+    let stacks = SpareStacks()
     var choice: Int32 = -1
     var outcome = Outcome.complete
     let schedule = Stack<UInt32>(capacity: 256)
@@ -145,9 +146,22 @@ final class Scheduler: Observer, @unchecked Sendable {
     }
 
     deinit {
-        jobs.destroyCarriers()
+        destroyStacks()
         host.destroy()
         unsafe stepCount.deallocate()
+    }
+
+    /// Gives the memory of all stacks back: nothing runs on them any more.
+    private func destroyStacks() {
+        threads.destroyFibers()
+        jobs.destroyCarriers()
+        stacks.destroyAll()
+    }
+
+    /// Does so for the next scheduler, which may have no memory otherwise. What was abandoned may
+    /// still be written to.
+    func endExploring() {
+        if abandoned == 0 { destroyStacks() }
     }
 
     var isRecordingTrace: Bool { recorder != nil }

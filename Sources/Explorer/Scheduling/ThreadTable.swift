@@ -49,11 +49,16 @@ final class ThreadTable {
     var hasReserve: Bool { count - buffers < Self.rows(limit) }
 
     deinit {
+        destroyFibers()
+        for thread in 0..<count { self[thread].body.destroy() }
+        unsafe records.deallocate()
+    }
+
+    func destroyFibers() {
         for thread in 0..<count {
             if !self[thread].isTask { self[thread].fiber?.destroy() }
-            self[thread].body.destroy()
+            self[thread].fiber = nil
         }
-        unsafe records.deallocate()
     }
 
     subscript(thread: Int32) -> ThreadRecord {

@@ -29,8 +29,14 @@ final class ForeignInbox {
     /// such a thread may be this exploration's.
     func expectOthers() { unsafe quiesce_inbox_expect_others(pointer) }
 
-    /// The exploration has waited for another thread in vain. Returns a trap that explains it.
-    func claimTrap() -> quiesce_trap? { unsafe quiesce_inbox_claim_trap(pointer)?.pointee }
+    /// The exploration waits for another thread. Returns a trap that explains it; while another
+    /// exploration may have to do with it, not before the wait has been in vain.
+    func claimTrap(inVain: Bool) -> quiesce_trap? {
+        unsafe quiesce_inbox_claim_trap(pointer, inVain)?.pointee
+    }
+
+    /// The explorations of this thread are over, whatever their programs left behind.
+    static func endExplorations() { quiesce_inbox_end_explorations() }
 
     /// The task at `address` belongs to the exploration.
     func add(_ address: UInt) {

@@ -82,13 +82,17 @@ final class JobState {
         for index in 0..<carriers.count { free.append(carriers[index]) }
     }
 
-    func takeCarrier() -> Fiber {
+    /// How many stacks it takes more for every task to be in the middle of a job at once, and one
+    /// to run chores beside them.
+    var missingCarriers: Int { max(unfinished + 1 - carriers.count, 0) }
+
+    func takeCarrier(_ stacks: borrowing SpareStacks) -> Fiber {
         if free.count > 0 {
             let fiber = free[free.count - 1]
             free.truncate(to: free.count - 1)
             return fiber
         }
-        let fiber = Fiber.make()
+        let fiber = stacks.take()
         carriers.append(fiber)
         return fiber
     }
@@ -104,5 +108,7 @@ final class JobState {
 
     func destroyCarriers() {
         for index in 0..<carriers.count { carriers[index].destroy() }
+        carriers.removeAll()
+        free.removeAll()
     }
 }

@@ -74,6 +74,10 @@ extension Scheduler {
 
     // MARK: Waiting
 
+    /// How many seconds an exploration waits for a thread before it takes a trap for that thread's
+    /// that no other one can have to do with, but for those that are over.
+    private static let patienceWithOwnTraps = 0.5
+
     /// Nobody can go on, and a task is suspended. Waits, in real time, for a thread that nobody
     /// explores to resume it. False when none has in time, or it does not matter any more.
     func awaitForeign() -> Bool {
@@ -85,13 +89,16 @@ extension Scheduler {
                 return true
             }
             let waited = Double(quiesce_monotonic_nanoseconds() - start) / 1e9
-            if waited >= foreignPatience { break }
+            let isInVain = waited >= foreignPatience
+            if isInVain || waited >= Self.patienceWithOwnTraps,
+                let trap = jobs.inbox.claimTrap(inVain: isInVain)
+            {
+                noteTrapElsewhere(trap)
+                return true
+            }
+            if isInVain { break }
             heartbeat.tick()
             _ = jobs.inbox.wait(nanoseconds: 10_000_000)
-        }
-        if let trap = jobs.inbox.claimTrap() {
-            noteTrapElsewhere(trap)
-            return true
         }
         if isForeignExpected { jobs.hasWaitedInVain = true }
         jobs.hasWaited = true

@@ -7,7 +7,7 @@ import Substrate
 extension Scheduler {
     /// A fiber that will run what is next: `current`, or chores.
     func carrier() -> Fiber {
-        let fiber = jobs.takeCarrier()
+        let fiber = jobs.takeCarrier(stacks)
         fiber.prepare(self, world: world!, id: 0)
         jobs.running = fiber
         return fiber
