@@ -428,6 +428,9 @@ extension Mutant {
     private static let deadlocks = "Scheduling/Scheduler+Deadlocks.swift"
     private static let scheduling = [
         Mutant(
+            "a task starts without a stack for it", "Scheduling/SpareStacks.swift",
+            "|| fill(count + Self.reserve)", "|| true"),
+        Mutant(
             "a compare-exchange wakes no spinner", "Reduction/Event.swift",
             "!traits.contains(.silent) && (",
             "!traits.contains(.silent) && kind != .compareExchange && ("),
