@@ -176,7 +176,7 @@ struct Mutant {
     private static let stages = [
         "CommutationTests|OracleTests|SemaphoreTests|TaskOrderTests|JobCaptureTests",
         "FuzzTests", "TruthTests", "SearchTests",
-        "SharedLockTests|FamilyTests|VerdictTests|RandomProgramTests|TaskTests|MutationTests|ReplayTests|EndingTests",
+        "SharedLockTests|FamilyTests|VerdictTests|RandomProgramTests|TaskTests|MutationTests|ReplayTests|EndingTests|LimitTests",
         "GranularityTests|AsyncWaitTests|WorkQueueTests",
     ]
 

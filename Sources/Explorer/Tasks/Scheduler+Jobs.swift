@@ -178,6 +178,7 @@ extension Scheduler {
             (WorldClock.Instant(nanoseconds: clock.now) + .nanoseconds(max(delay, 0))).nanoseconds
         threads[index].other = sleeper
         guard sleeper >= 0 else { return }
+        if attention.names { threads.names[index] = "\(name(ofThread: sleeper))'s timer" }
         threads[index].armed = lastPosition(of: sleeper)
         threads[index].enabler = threads[index].armed
         threads[sleeper].timer = thread
