@@ -429,7 +429,7 @@ extension Mutant {
     private static let scheduling = [
         Mutant(
             "a task starts without a stack for it", "Scheduling/SpareStacks.swift",
-            "|| fill(count + Self.reserve)", "|| true"),
+            "stacks.count >= Self.reserve || fill()", "true"),
         Mutant(
             "a compare-exchange wakes no spinner", "Reduction/Event.swift",
             "!traits.contains(.silent) && (",

@@ -38,8 +38,8 @@ struct quiesce_inbox {
     bool expects_others;
     // Whether the present execution gave it to them.
     bool is_at_it;
-    // Whether its exploration is over.
-    bool is_over;
+    // When its exploration ended; 0 before.
+    uint64_t end;
     // The thread that explores.
     pid_t explorer;
     quiesce_inbox *next;
@@ -81,6 +81,9 @@ static struct {
     uint64_t time;
 } unclaimed[unclaimed_max];
 static int unclaimed_count;
+
+// When the last inbox was destroyed that had given work away.
+static uint64_t last_end;
 
 // The lock is none of the program's doings.
 static void enter(void) {
@@ -187,6 +190,7 @@ void quiesce_inbox_destroy(quiesce_inbox *inbox) {
     quiesce_inbox **link = &inboxes;
     while (*link != inbox) link = &(*link)->next;
     __atomic_store_n(link, inbox->next, __ATOMIC_RELAXED);
+    if (inbox->expects_others) last_end = inbox->end ? inbox->end : ++executions;
     bool may_be_claimed = unclaimed_count == 0;
     for (quiesce_inbox *other = inboxes; other && !may_be_claimed; other = other->next)
         may_be_claimed = other->number < unclaimed[0].time;
@@ -352,18 +356,26 @@ bool quiesce_inbox_take_over_trap(const quiesce_trap *trap) {
 void quiesce_inbox_end_explorations(void) {
     pid_t self = gettid();
     enter();
-    for (quiesce_inbox *inbox = inboxes; inbox; inbox = inbox->next) inbox->is_over |= inbox->explorer == self;
+    for (quiesce_inbox *inbox = inboxes; inbox; inbox = inbox->next)
+        if (inbox->explorer == self && inbox->end == 0) inbox->end = ++executions;
     leave();
+}
+
+// Whether another exploration that was not over at `time` may have to do with a trap of then.
+static bool has_rival(const quiesce_inbox *inbox, uint64_t time) {
+    if (last_end > time) return true;
+    for (quiesce_inbox *other = inboxes; other; other = other->next) {
+        bool was_there = other->number < time && (other->end == 0 || other->end > time);
+        if (was_there && other->expects_others && other->explorer != inbox->explorer) return true;
+    }
+    return false;
 }
 
 const quiesce_trap *quiesce_inbox_claim_trap(quiesce_inbox *inbox, bool in_vain) {
     const quiesce_trap *claimed = NULL;
     enter();
-    bool may_claim = inbox->expects_others;
-    for (quiesce_inbox *other = inboxes; other && !in_vain; other = other->next)
-        if (other->expects_others && !other->is_over && other->explorer != inbox->explorer) may_claim = false;
-    for (int i = 0; i < unclaimed_count && may_claim; i++) {
-        if (unclaimed[i].time < inbox->number) continue;
+    for (int i = 0; i < unclaimed_count && inbox->expects_others && inbox->count == 0; i++) {
+        if (unclaimed[i].time < inbox->number || (!in_vain && has_rival(inbox, unclaimed[i].time))) continue;
         claimed = unclaimed[i].trap;
         unclaimed_count--;
         for (int j = i; j < unclaimed_count; j++) unclaimed[j] = unclaimed[j + 1];

@@ -67,12 +67,12 @@ void quiesce_inbox_expect_others(quiesce_inbox *_Nonnull inbox);
 /// it is.
 ///
 /// The exploration gets a message. Where it is not known for which of several the thread worked,
-/// none does: the one that waits in vain for another thread claims the trap. A trap that nobody has
-/// claimed ends the process with the last exploration that could have.
+/// none does: the one that waits for another thread claims the trap. A trap that nobody has claimed
+/// ends the process with the last inbox of an exploration that could have.
 bool quiesce_inbox_take_over_trap(const quiesce_trap *_Nonnull trap);
 /// The exploration waits for another thread, and perhaps in vain. Returns a trap that explains it,
-/// or null; while another exploration that is not over may have to do with it, not before the wait
-/// has been in vain.
+/// or null; where another exploration that was not over before the trap may have to do with it, not
+/// before the wait has been in vain.
 const quiesce_trap *_Nullable quiesce_inbox_claim_trap(quiesce_inbox *_Nonnull inbox, bool in_vain);
 /// The explorations of the calling thread are over. Their inboxes may live on, with what their
 /// programs left behind.

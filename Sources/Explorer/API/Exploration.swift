@@ -76,6 +76,7 @@ public struct Exploration {
     ///   options are those of this part.
     public func run(from checkpoint: Checkpoint? = nil) throws(Failure) -> ExplorationReport {
         try checkPossible()
+        try checkNotNested()
         defer { ForeignInbox.endExplorations() }
         // What is made once in a process, where it is first needed, may have given up references
         // once. In a program that gives them up in no order of its own, that happens again.
@@ -99,7 +100,6 @@ public struct Exploration {
     private func explored(by scheduler: Scheduler, from checkpoint: Checkpoint?) throws(Failure)
         -> ExplorationReport
     {
-        try checkNotNested()
         try capture()
         var report = ExplorationReport(name: name)
         if let checkpoint { report = try resume(scheduler, from: checkpoint) }
@@ -199,6 +199,11 @@ public struct Exploration {
         report.seconds = pace.seconds
         // An interruption does not wait for the search of a shorter schedule.
         if !Exploration.isInterrupted, let found = report.counterexample {
+            if scheduler.hasLackedMemory, found.verdict.kind == .explorerLimit {
+                // How much memory there is does not depend on the program alone.
+                report.counterexample = withoutTrace(found.verdict, schedule, number)
+                return report
+            }
             do throws(Failure) {
                 report.counterexample = try minimized(
                     found.verdict, schedule, number, scheduler.attention.steps)
@@ -214,6 +219,7 @@ public struct Exploration {
     /// nothing fails.
     public func replay(_ token: ReplayToken) throws(Failure) -> Counterexample? {
         try checkPossible()
+        try checkNotNested()
         defer { ForeignInbox.endExplorations() }
         do throws(Failure) { return try replayed(token) } catch {
             guard case .diverged = error, options.watchesReferences else { throw error }
@@ -227,7 +233,6 @@ public struct Exploration {
     }
 
     private func replayed(_ token: ReplayToken) throws(Failure) -> Counterexample? {
-        try checkNotNested()
         try capture()
         // Which starts are steps is not in the token.
         var first: Failure?

@@ -63,7 +63,9 @@ extension Scheduler {
     @inline(__always)
     func mayStart() -> Bool {
         guard !threads.isFull || mayStartBeyondLimit() else { return false }
-        return stacks.have(jobs.missingCarriers) || mayStartWithoutMemory()
+        if stacks.hasReserve { return true }
+        lackMemory()
+        return false
     }
 
     @inline(never)
@@ -76,12 +78,11 @@ extension Scheduler {
     }
 
     @inline(never)
-    private func mayStartWithoutMemory() -> Bool {
-        guard mode == .exploring || mode == .finishing else { return true }
+    func lackMemory() {
+        hasLackedMemory = true
         reachLimit(
-            "the system refuses memory for the stack of one more thread or task, beside the \(threads.started.count) that the program has had"
+            "the system refuses memory for one more stack; the program has had \(threads.started.count) threads and tasks"
         )
-        return false
     }
 
     func runAfterwards() {
@@ -109,7 +110,7 @@ extension Scheduler {
         var rounds = options.drainLimit / Scheduler.drainTurn + 1
         while isLeft, rounds > 0 {
             sharedLocks.keptOut = 0
-            for thread in rows where isDrainable(thread) {
+            for thread in rows where isDrainable(thread) && hasStack(thread) {
                 drainSteps = 0
                 enter(thread)
                 if traps.take() != nil {
@@ -126,6 +127,12 @@ extension Scheduler {
             threads[thread].state = .dead
             abandoned += 1
         }
+    }
+
+    /// Whether a thread can be drained now: where the system refuses memory, a task begins its job
+    /// when another has left its stack.
+    private func hasStack(_ thread: Int32) -> Bool {
+        !threads[thread].isFresh || !stacks.isShort || jobs.hasFreeCarrier
     }
 
     /// Runs `body` on a fiber of its own when nobody else can run.

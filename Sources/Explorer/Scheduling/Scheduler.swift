@@ -100,6 +100,8 @@ final class Scheduler: Observer, @unchecked Sendable {
     }
     private let stepCount = UnsafeMutablePointer<Int64>.allocate(capacity: 1)
     let stacks = SpareStacks()
+    /// Whether an execution got no memory for a stack.
+    var hasLackedMemory = false
     var choice: Int32 = -1
     var outcome = Outcome.complete
     let schedule = Stack<UInt32>(capacity: 256)
@@ -158,10 +160,10 @@ final class Scheduler: Observer, @unchecked Sendable {
         stacks.destroyAll()
     }
 
-    /// Does so for the next scheduler, which may have no memory otherwise. What was abandoned may
-    /// still be written to.
+    /// Does so early where the next scheduler would get no memory. What was abandoned may still be
+    /// written to.
     func endExploring() {
-        if abandoned == 0 { destroyStacks() }
+        if hasLackedMemory, abandoned == 0, !mustStop { destroyStacks() }
     }
 
     var isRecordingTrace: Bool { recorder != nil }

@@ -82,11 +82,9 @@ final class JobState {
         for index in 0..<carriers.count { free.append(carriers[index]) }
     }
 
-    /// How many stacks it takes more for every task to be in the middle of a job at once, and one
-    /// to run chores beside them.
-    var missingCarriers: Int { max(unfinished + 1 - carriers.count, 0) }
+    var hasFreeCarrier: Bool { free.count > 0 }
 
-    func takeCarrier(_ stacks: borrowing SpareStacks) -> Fiber {
+    func takeCarrier(_ stacks: SpareStacks) -> Fiber {
         if free.count > 0 {
             let fiber = free[free.count - 1]
             free.truncate(to: free.count - 1)

@@ -74,9 +74,9 @@ extension Scheduler {
 
     // MARK: Waiting
 
-    /// How many seconds an exploration waits for a thread before it takes a trap for that thread's
-    /// that no other one can have to do with, but for those that are over.
-    private static let patienceWithOwnTraps = 0.5
+    /// After how many seconds of waiting an exploration claims a trap, where every other exploration
+    /// that could was over before the trap.
+    private static let patienceWhenAlone = 2.0
 
     /// Nobody can go on, and a task is suspended. Waits, in real time, for a thread that nobody
     /// explores to resume it. False when none has in time, or it does not matter any more.
@@ -90,7 +90,7 @@ extension Scheduler {
             }
             let waited = Double(quiesce_monotonic_nanoseconds() - start) / 1e9
             let isInVain = waited >= foreignPatience
-            if isInVain || waited >= Self.patienceWithOwnTraps,
+            if isInVain || waited >= Self.patienceWhenAlone,
                 let trap = jobs.inbox.claimTrap(inVain: isInVain)
             {
                 noteTrapElsewhere(trap)

@@ -8,6 +8,7 @@ extension Scheduler {
     /// A fiber that will run what is next: `current`, or chores.
     func carrier() -> Fiber {
         let fiber = jobs.takeCarrier(stacks)
+        if stacks.isShort { lackMemory() }
         fiber.prepare(self, world: world!, id: 0)
         jobs.running = fiber
         return fiber

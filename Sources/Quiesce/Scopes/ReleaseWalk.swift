@@ -7,7 +7,7 @@ struct ReleaseWalk: Sendable {
     var numbers: [UInt64]?
     var phase = ResourceList.Phase.registrations
     /// The phases before this one are walked over.
-    let lastPhase: ResourceList.Phase
+    let endPhase: ResourceList.Phase
     /// All of the phase that is left lies before this number.
     var end: UInt64
     /// What was added later is none of its business.
@@ -26,7 +26,7 @@ struct ReleaseWalk: Sendable {
 
     /// A walk over all of the phases before `phase` with smaller numbers than `limit`.
     init(upTo phase: ResourceList.Phase, limit: UInt64) {
-        lastPhase = phase
+        endPhase = phase
         self.limit = limit
         end = limit
     }

@@ -201,7 +201,7 @@ struct ResourceList: Sendable {
     @inline(__always)
     mutating func next(_ walk: inout ReleaseWalk, by thread: UInt32) -> Step {
         if walk.numbers != nil { return nextOfNumbers(&walk, by: thread) }
-        while let phase = walk.phase.next, walk.phase < walk.lastPhase {
+        while let phase = walk.phase.next, walk.phase < walk.endPhase {
             if let place = lastPending(of: walk.phase, before: walk.end) {
                 let number = entries[place].number
                 // Where several release, each goes on once what was added later is released.
@@ -269,8 +269,12 @@ struct ResourceList: Sendable {
                 place = countBefore(pending)
                 continue
             }
+            if let own = running.first(where: { $0.thread == thread && firsts.contains($0.number) })
+            {
+                return .inside(own.number)
+            }
             if let release = running.first(where: { firsts.contains($0.number) }) {
-                return release.thread == thread ? .inside(release.number) : .wait(release.number)
+                return .wait(release.number)
             }
             break
         }

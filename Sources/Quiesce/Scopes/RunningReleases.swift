@@ -40,7 +40,8 @@ struct RunningReleases: Sendable {
 
     subscript(number: UInt64) -> Release? { first { $0.number == number } }
 
-    /// The one added last among a phase's that threads other than `thread` run, by their numbers.
+    /// Of a phase's, the one that was added last, between two numbers, and that `thread` does not
+    /// run.
     @inline(__always)
     func last(
         of phase: ResourceList.Phase, after start: UInt64, before end: UInt64,
