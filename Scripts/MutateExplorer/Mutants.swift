@@ -807,6 +807,10 @@ extension Mutant {
             "if !isReleaser(thread) { return .wait(number) }",
             "if number == .max { return .wait(number) }"),
         Mutant(
+            "a release action waits for one that goes first", resources,
+            "isReleaser(thread) ? .inside(release.number)",
+            "release.thread == thread ? .inside(release.number)"),
+        Mutant(
             "a value whose release runs is not found", resources,
             "            ?? running.first { $0.value == ObjectIdentifier(value) }?.number\n", ""),
         Mutant(

@@ -423,6 +423,35 @@ private struct Region: ~Copyable, Sendable {
         try verify("crossed", Self.crossed)
     }
 
+    /// Two release actions, each of which releases what has to wait for the other: 1 goes before 4,
+    /// and 3 before 2.
+    private static let crossedByOrder: Program = { world in
+        let (scope, events) = (ObjectScope(name: "scope"), Log())
+        let ids = Shared<[ResourceID]>([])
+        for (name, other) in [("1", 1), ("2", nil), ("3", 3), ("4", nil)] as [(String, Int?)] {
+            sure {
+                let id = try scope.add(name) {
+                    if let other { _ = try? scope.release(ids.value[other]) }
+                    events.note(name)
+                }
+                ids.value.append(id)
+            }
+        }
+        sure { try scope.release(ids.value[0], before: ids.value[3]) }
+        sure { try scope.release(ids.value[2], before: ids.value[1]) }
+        world.thread("driver") { _ = try? scope.release(ids.value[0]) }
+        world.thread("unbind") { _ = try? scope.release(ids.value[2]) }
+        world.afterwards {
+            close(scope)
+            expect(events.all.sorted() == ["1", "2", "3", "4"], "\(events.all)")
+        }
+    }
+
+    @Test func `a release action does not wait for what goes first either`() throws {
+        try verify("crossed by order", granularity: .coarse, Self.crossedByOrder)
+        try verify("crossed by order", preemptions: 2, Self.crossedByOrder)
+    }
+
     /// Nothing is left behind in a scope that is closed while something is added.
     private static let addAgainstClose: Program = { world in
         let (scope, events) = (ObjectScope(name: "scope"), Log())

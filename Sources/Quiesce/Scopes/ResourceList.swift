@@ -269,12 +269,9 @@ struct ResourceList: Sendable {
                 place = countBefore(pending)
                 continue
             }
-            if let own = running.first(where: { $0.thread == thread && firsts.contains($0.number) })
-            {
-                return .inside(own.number)
-            }
             if let release = running.first(where: { firsts.contains($0.number) }) {
-                return .wait(release.number)
+                // Nor does a release action wait for one that goes first.
+                return isReleaser(thread) ? .inside(release.number) : .wait(release.number)
             }
             break
         }

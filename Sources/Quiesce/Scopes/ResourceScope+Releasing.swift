@@ -13,7 +13,8 @@ extension ResourceScope {
     ///
     /// - Returns: whether this call released it.
     /// - Throws: `.releasesFailed`, and then it is released all the same; `.inside` from the
-    ///   resource's own release; `.timedOut`, which names the releases that run.
+    ///   resource's own release, and from another one's while what goes before the resource is
+    ///   being released; `.timedOut`, which names the releases that run.
     @available(
         *, noasync,
         message: "it would block a thread of the cooperative pool; await the other spelling"
