@@ -6,6 +6,10 @@ package import Testing
 
 package typealias Program = @Sendable (ExploredWorld) -> Void
 
+/// How many executions a test explores at most: eight times what the largest has. One that means to
+/// explore all, and has more, fails.
+package let executionsOfATest = 1_000_000
+
 /// Explores `body` finely and to the end: every interleaving, no finding. With a bound, those with
 /// so many preemptions.
 @discardableResult
@@ -15,7 +19,7 @@ package func verify(
 ) throws -> ExplorationReport {
     var options = ExplorationOptions()
     options.granularity = granularity
-    options.secondsLimit = 100
+    options.executionLimit = executionsOfATest
     if let preemptions { options.strategy = .preemptions(preemptions) }
     let report = try Exploration(name, options: options, body).run()
     let coverage =
@@ -47,8 +51,7 @@ package func verifyTasks(
 ) async throws -> ExplorationReport {
     var options = ExplorationOptions()
     options.granularity = granularity
-    options.executionLimit = executions
-    options.secondsLimit = 100
+    options.executionLimit = min(executions, executionsOfATest)
     options.reduction = .declared
     if let preemptions { options.strategy = .preemptions(preemptions) }
     let settled = options

@@ -88,8 +88,7 @@ func verifyInTime(
     options.time = .discrete
     if let granularity { options.granularity = granularity }
     options.processorCount = processors
-    options.executionLimit = executions
-    options.secondsLimit = 100
+    options.executionLimit = min(executions, executionsOfATest)
     let report = try Exploration(name, options: options, body).run()
     let expected = [
         ExplorationReport.Coverage.bounded(by: "time"), .bounded(by: "\(executions) executions"),
