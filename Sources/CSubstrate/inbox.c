@@ -82,7 +82,7 @@ static struct {
 } unclaimed[unclaimed_max];
 static int unclaimed_count;
 
-// When the last inbox was destroyed that had given work away.
+// The latest end of an exploration that gave work away and whose inbox is destroyed.
 static uint64_t last_end;
 
 // The lock is none of the program's doings.
@@ -190,7 +190,8 @@ void quiesce_inbox_destroy(quiesce_inbox *inbox) {
     quiesce_inbox **link = &inboxes;
     while (*link != inbox) link = &(*link)->next;
     __atomic_store_n(link, inbox->next, __ATOMIC_RELAXED);
-    if (inbox->expects_others) last_end = inbox->end ? inbox->end : ++executions;
+    uint64_t end = inbox->end ? inbox->end : ++executions;
+    if (inbox->expects_others && end > last_end) last_end = end;
     bool may_be_claimed = unclaimed_count == 0;
     for (quiesce_inbox *other = inboxes; other && !may_be_claimed; other = other->next)
         may_be_claimed = other->number < unclaimed[0].time;

@@ -272,13 +272,22 @@ private final class Deeds: Sendable {
             guard try await tests.exploreMany(4, hasTasks).failed == 0 else {
                 fatalError("four fail after")
             }
+            // Not even the main thread can start.
+            limitMemory(toGrowBy: 1 << 20)
+            for strategy in [ExplorationOptions.Strategy.optimal, .random(executions: 3, seed: 1)] {
+                let none = try await tests.exploreMany(4, hasTasks, strategy)
+                guard Set(none.verdicts.keys) == [.explorerLimit] else { fatalError("\(none)") }
+            }
         }
     }
 
-    private func exploreMany(_ count: Int, _ hasTasks: Bool) async throws -> ExplorationReport {
+    /// Picks steps at random, so that many tasks are in the middle of their jobs at once.
+    private func exploreMany(
+        _ count: Int, _ hasTasks: Bool,
+        _ strategy: ExplorationOptions.Strategy = .random(executions: 3, seed: 1)
+    ) async throws -> ExplorationReport {
         var options = Self.all(3)
-        // So that tasks are in the middle of their jobs at once.
-        options.strategy = .random(executions: 3, seed: 1)
+        options.strategy = strategy
         return try await run(options) { world in
             if hasTasks {
                 let deeds = Deeds()

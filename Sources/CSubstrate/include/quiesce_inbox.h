@@ -70,9 +70,10 @@ void quiesce_inbox_expect_others(quiesce_inbox *_Nonnull inbox);
 /// none does: the one that waits for another thread claims the trap. A trap that nobody has claimed
 /// ends the process with the last inbox of an exploration that could have.
 bool quiesce_inbox_take_over_trap(const quiesce_trap *_Nonnull trap);
-/// The exploration waits for another thread, and perhaps in vain. Returns a trap that explains it,
-/// or null; where another exploration that was not over before the trap may have to do with it, not
-/// before the wait has been in vain.
+/// The exploration waits for another thread. Returns a trap that may be the reason, or null.
+///
+/// Another exploration may have caused the trap too, unless it was over before. Then the trap is
+/// returned only with `in_vain`: the exploration gives up waiting.
 const quiesce_trap *_Nullable quiesce_inbox_claim_trap(quiesce_inbox *_Nonnull inbox, bool in_vain);
 /// The explorations of the calling thread are over. Their inboxes may live on, with what their
 /// programs left behind.

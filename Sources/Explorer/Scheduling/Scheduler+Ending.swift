@@ -77,6 +77,10 @@ extension Scheduler {
         return threads.hasReserve
     }
 
+    /// Whether a thread can start that ends an execution.
+    var mayStartAside: Bool { threads.hasReserve && stacks.hasSpare }
+
+    /// The system has refused memory for a stack.
     @inline(never)
     func lackMemory() {
         hasLackedMemory = true
@@ -137,7 +141,7 @@ extension Scheduler {
 
     /// Runs `body` on a fiber of its own when nobody else can run.
     func runAside(name: String, _ body: @escaping @Sendable () -> Void) {
-        guard threads.hasReserve else { return }
+        guard mayStartAside else { return }
         let thread = startThread(name: name, isService: true, parent: 0, body)
         enter(thread)
         if let trap = traps.take() { noteTrap(thread, trap) }

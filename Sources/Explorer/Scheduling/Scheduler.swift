@@ -221,10 +221,7 @@ final class Scheduler: Observer, @unchecked Sendable {
         strategy.with { $0.beginExecution() }
         mode = .exploring
         outcome = .complete
-        switch beginning {
-        case .thread(let body): enter(startThread(name: "main", isService: false, parent: -1, body))
-        case .task(let start): if startMainTask(start) { enterCarrier() }
-        }
+        if stacks.hasReserve { begin(beginning) } else { lackMemory() }
         runToEnd()
         noteOpenEnds()
         if !hasSeenWork { lookForWork() }
@@ -244,6 +241,13 @@ final class Scheduler: Observer, @unchecked Sendable {
         mode = .idle
         release()
         return outcome
+    }
+
+    private func begin(_ beginning: Beginning) {
+        switch beginning {
+        case .thread(let body): enter(startThread(name: "main", isService: false, parent: -1, body))
+        case .task(let start): if startMainTask(start) { enterCarrier() }
+        }
     }
 
     /// Looks whether threads besides the main one did more than to start and to end.
@@ -305,7 +309,7 @@ final class Scheduler: Observer, @unchecked Sendable {
 
     private func releaseAside(drainsAll: Bool, _ body: @escaping @Sendable () -> Void) {
         var hasEnded = false
-        while !hasEnded, threads.hasReserve {
+        while !hasEnded, mayStartAside {
             let thread = startThread(name: "the end", isService: true, parent: 0, body)
             drainThreads(only: drainsAll ? nil : thread)
             freeWords()

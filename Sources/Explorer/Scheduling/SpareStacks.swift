@@ -6,15 +6,17 @@
 /// come to its end.
 final class SpareStacks {
     private let stacks = Stack<Fiber>(capacity: 16)
-    /// Whether the system has refused memory when it was last asked.
-    private var isRefused = false
-    /// Whether the reserve is in use.
-    var isShort: Bool { isRefused && stacks.count < Self.reserve }
 
     /// How many the end of an execution may need: for the runtime's chores, for the cancellation of
     /// tasks, for what runs afterwards, and for the two parts of what is released. A part that is
     /// abandoned takes one more.
     private static let reserve = 8
+
+    /// Whether the reserve is in use, which an execution begins with: the system refuses memory.
+    var isShort: Bool { stacks.count < Self.reserve }
+
+    /// Whether something more can end the execution; one stack stays for the runtime's chores.
+    var hasSpare: Bool { stacks.count > 1 }
 
     /// Whether there is a reserve; false where the system refuses memory for it.
     @inline(__always)
@@ -23,24 +25,16 @@ final class SpareStacks {
     @inline(never)
     private func fill() -> Bool {
         while stacks.count < Self.reserve {
-            guard let stack = make() else { return false }
+            guard let stack = Fiber.make() else { return false }
             stacks.append(stack)
         }
         return true
     }
 
-    private func make() -> Fiber? {
-        let stack = Fiber.make()
-        isRefused = stack == nil
-        return stack
-    }
-
     /// A new stack, or one of the reserve where the system refuses memory.
     func take() -> Fiber {
-        if let stack = make() { return stack }
-        guard stacks.count > 0 else {
-            fatalError("no memory for the stack of an explored thread")
-        }
+        if let stack = Fiber.make() { return stack }
+        // An execution begins, and each of its ends, only where there is one.
         let stack = stacks[stacks.count - 1]
         stacks.truncate(to: stacks.count - 1)
         return stack

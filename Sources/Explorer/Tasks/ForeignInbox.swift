@@ -29,8 +29,8 @@ final class ForeignInbox {
     /// such a thread may be this exploration's.
     func expectOthers() { unsafe quiesce_inbox_expect_others(pointer) }
 
-    /// The exploration waits for another thread. Returns a trap that explains it; while another
-    /// exploration may have to do with it, not before the wait has been in vain.
+    /// The exploration waits for another thread. Returns a trap that may be the reason; one that
+    /// another exploration may have caused only where this one gives up waiting.
     func claimTrap(inVain: Bool) -> quiesce_trap? {
         unsafe quiesce_inbox_claim_trap(pointer, inVain)?.pointee
     }

@@ -74,8 +74,8 @@ extension Scheduler {
 
     // MARK: Waiting
 
-    /// After how many seconds of waiting an exploration claims a trap, where every other exploration
-    /// that could was over before the trap.
+    /// For how many seconds an exploration waits before it claims a trap that no other exploration
+    /// can have caused.
     private static let patienceWhenAlone = 2.0
 
     /// Nobody can go on, and a task is suspended. Waits, in real time, for a thread that nobody
